@@ -1,0 +1,1 @@
+"""Gymnasium environments of this project; importing the package registers them."""

@@ -1,0 +1,1 @@
+"""The Two Rooms environment: a point agent, a wall, a door."""

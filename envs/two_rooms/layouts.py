@@ -1,0 +1,131 @@
+"""Layouts of Two Rooms: which exist, the disjoint sets they fall into, and how episodes are drawn in them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.two_rooms.physics import Layout, is_free
+
+WALL_RANGE = (20, 44)
+"""First and last position of the wall, in pixels."""
+DOOR_RANGE = (10, 54)
+"""First and last position of the door's centre, in pixels."""
+MARGIN_MIN, MARGIN_MAX = 6.6, 57.4
+"""Starts and goals lie between these coordinates, in pixels."""
+WALL_CLEARANCE = 3.6
+"""Starts and goals keep this distance from the wall's centre line, so none is reached through the wall."""
+LAYOUT_SETS = ("train", "validation", "held-out", "all")
+"""Names of the layout sets; the first three are disjoint and make up the fourth."""
+FIXED_LAYOUT = Layout(wall=32, door=18)
+"""The layout of ``TwoRoomsFixed-v0``."""
+
+
+def layout_set(name: str) -> NDArray[np.int64]:
+    """All layouts of a set.
+
+    Held-out: the wall in 30–34 and the door in 28–36. Validation: of the rest, those with (7 · wall + door) mod 11 = 0.
+    Train: what remains.
+
+    Args:
+        name: One of :data:`LAYOUT_SETS`.
+
+    Returns:
+        ``(L, 2)``: wall and door of each layout, in pixels.
+
+    Raises:
+        ValueError: If the name is unknown.
+
+    Example:
+        >>> [len(layout_set(name)) for name in ("train", "validation", "held-out", "all")]
+        [982, 98, 45, 1125]
+    """
+    if name not in LAYOUT_SETS:
+        raise ValueError(f"layout set must be one of {', '.join(map(repr, LAYOUT_SETS))}, got {name!r}")
+    wall, door = np.meshgrid(
+        np.arange(WALL_RANGE[0], WALL_RANGE[1] + 1), np.arange(DOOR_RANGE[0], DOOR_RANGE[1] + 1), indexing="ij"
+    )
+    wall, door = wall.ravel(), door.ravel()
+    held_out = (wall >= 30) & (wall <= 34) & (door >= 28) & (door <= 36)
+    validation = ~held_out & ((7 * wall + door) % 11 == 0)
+    members = {
+        "train": ~held_out & ~validation,
+        "validation": validation,
+        "held-out": held_out,
+        "all": np.ones_like(held_out),
+    }[name]
+    return np.stack([wall[members], door[members]], -1)
+
+
+def sample_layouts(rng: np.random.Generator, n: int, name: str = "train", *, horizontal: bool = False) -> Layout:
+    """Draws ``n`` layouts of a set, uniformly.
+
+    Returns:
+        A :class:`~envs.two_rooms.physics.Layout` whose fields have shape ``(n,)``.
+    """
+    chosen = layout_set(name)
+    wall, door = chosen[rng.integers(len(chosen), size=n)].T
+    return Layout(wall, door, np.full(n, horizontal))
+
+
+def sample_endpoints(rng: np.random.Generator, layout: Layout) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draws a start and a goal in different rooms for each of ``N`` layouts.
+
+    Returns:
+        Starts and goals, float32 ``(N, 2)`` each, in pixels.
+    """
+    wall = np.asarray(layout.wall, dtype=np.float64)
+    n = len(wall)
+    low = rng.uniform(MARGIN_MIN, wall - WALL_CLEARANCE, size=n)
+    high = rng.uniform(wall + WALL_CLEARANCE, MARGIN_MAX, size=n)
+    along = rng.uniform(MARGIN_MIN, MARGIN_MAX, size=(2, n))
+    start_low = rng.random(n) < 0.5
+    across = np.stack([np.where(start_low, low, high), np.where(start_low, high, low)])  # start, goal
+    points = np.stack([across, along], -1)  # (2, N, 2)
+    horizontal = np.broadcast_to(np.asarray(layout.horizontal), (n,))
+    points = np.where(horizontal[None, :, None], points[..., ::-1], points).astype(np.float32)
+    return points[0], points[1]
+
+
+def check_layout(layout: Any, *, horizontal: bool = False) -> Layout:
+    """Turns ``(wall, door)`` or a :class:`Layout` of one scene into a valid layout of plain integers.
+
+    Raises:
+        ValueError: If it is not a pair of integers within :data:`WALL_RANGE` and :data:`DOOR_RANGE`, or its
+            orientation is not that of the environment.
+    """
+    try:
+        given = layout if isinstance(layout, Layout) else Layout(*layout, horizontal)
+        wall, door = int(given.wall), int(given.door)
+        exact = wall == given.wall and door == given.door
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"layout must be a pair of integers (wall, door), got {layout!r}") from error
+    if not exact:
+        raise ValueError(f"layout must be a pair of integers (wall, door), got {layout!r}")
+    if bool(given.horizontal) != horizontal:
+        orientation = "horizontal" if horizontal else "vertical"
+        raise ValueError(f"layout must have a {orientation} wall in this environment, got {layout!r}")
+    for name, value, (first, last) in (("wall", wall, WALL_RANGE), ("door", door, DOOR_RANGE)):
+        if not first <= value <= last:
+            raise ValueError(f"layout's {name} must be an integer from {first} to {last}, got {value}")
+    return Layout(wall, door, horizontal)
+
+
+def check_position(name: str, position: Any, layout: Layout) -> NDArray[np.float32]:
+    """Turns a start or goal into a float32 array of shape ``(2,)`` that lies in free space.
+
+    Raises:
+        ValueError: If it is not a pair of finite numbers in free space.
+    """
+    try:
+        point = np.asarray(position, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a pair of numbers (x, y), got {position!r}") from error
+    if point.shape != (2,) or not np.isfinite(point).all():
+        raise ValueError(f"{name} must be a pair of finite numbers (x, y), got {position!r}")
+    if not is_free(point[None], layout)[0]:
+        raise ValueError(
+            f"{name} must lie in free space (4 < x, y < 60, outside the wall at {layout.wall} "
+            f"with its door at {layout.door}), got {point.tolist()}"
+        )
+    return point
