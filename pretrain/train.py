@@ -1,0 +1,334 @@
+"""The one training loop: any preset, any source of windows, one device or many.
+
+Every batch is a function of (seed, process, step), so a resumed run sees exactly the batches that an uninterrupted one
+sees, and nothing about the data has to be saved.
+"""
+
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from pretrain.datasets import MinariWindows, WindowBatch, WindowSource
+from pretrain.presets import DataConfig, PretrainConfig
+from pretrain.run_log import RunLog
+from pretrain.two_rooms import TwoRoomsWindows
+from pretrain.validation import validate
+from worldmodel.build import DataSpec, build_model, build_probe
+from worldmodel.checkpoint import (
+    TRAINING_STATE,
+    load_training_state,
+    save_pretrained,
+    save_training_state,
+)
+from worldmodel.objective import Objective
+from worldmodel.probes import Probe
+
+logger = logging.getLogger(__name__)
+
+UNSAVED_FIELDS = ("max_minutes", "output", "overwrite", "devices", "num_nodes", "accelerator", "compile", "log_wandb")
+"""Fields that may change when a run resumes."""
+
+
+class TrainingModule(nn.Module):
+    """The objective and the probe beside it, in one ``forward`` so that data parallelism sees both."""
+
+    def __init__(self, objective: Objective, probe: Probe | None) -> None:
+        super().__init__()
+        self.objective = objective
+        self.probe = probe
+
+    def forward(
+        self, pixels: Tensor, actions: Tensor, positions: Tensor | None, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss to minimise and the metrics."""
+        loss, metrics, latents = self.objective(pixels, actions, step)
+        metrics["loss"] = loss.detach()
+        if self.probe is not None and positions is not None:
+            read = self.probe(latents)
+            half_range = (self.probe.high - self.probe.low) / 2
+            loss = loss + F.mse_loss(read / half_range, positions / half_range)
+            metrics["probe_error"] = (read - positions).norm(dim=-1).mean().detach()
+        return loss, metrics
+
+
+def fit(config: PretrainConfig, name: str = "run") -> Path:
+    """Trains a world model, or resumes its training.
+
+    Args:
+        config: The run.
+        name: Name of the run, for its default folder.
+
+    Returns:
+        The run's folder, which is a checkpoint (:mod:`worldmodel.checkpoint`).
+
+    Raises:
+        ValueError: If the folder holds a run of another configuration, or the data do not fit.
+        KeyboardInterrupt: After saving, if interrupted.
+    """
+    output = Path(config.output or f"runs/{name}-seed{config.seed}")
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        precision=_precision(config),
+    )
+    fabric.launch()
+    fabric.seed_everything(config.seed, verbose=False)
+    source, validation_source = build_sources(config.data, config.model.frame_skip, fabric.device)
+    data = data_spec(source)
+    model = build_model(config.model, data)
+    sample = source.sample(min(256, config.data.batch_size), np.random.default_rng([config.seed, 0xF17]))
+    model.normalizer.fit(sample.pixels.cpu(), sample.actions.cpu())
+    probe = build_probe(config.model, data)
+    objective = Objective(model, config.weights, rollout_steps=config.rollout_steps, seed=config.seed)
+    module = TrainingModule(objective, probe)
+    state = _resume(output, config)
+    if state:
+        module.load_state_dict(state["module"])
+    optimizer = _optimizer(config, module)
+    if state:
+        optimizer.load_state_dict(state["optimizer"])
+    wrapped, optimizer = fabric.setup(module, optimizer)
+    forward = torch.compile(wrapped) if config.compile else wrapped
+    first_step = state["step"] if state else 0
+    batches = _batches(source, config, fabric, first_step)
+    deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes is not None else math.inf
+
+    def save(step: int, seconds: float) -> None:
+        if fabric.is_global_zero:
+            training = {"preset": name, "config": asdict(config), "step": step, "seconds": seconds}
+            save_training_state(
+                output,
+                {
+                    "step": step,
+                    "seconds": seconds,
+                    "config": json.dumps(_saved(config)),
+                    "module": module.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+            )
+            save_pretrained(output, model, config.model, data, probe, training)
+        fabric.barrier()
+
+    spent = state["seconds"] if state else 0.0
+    began = time.monotonic()
+    step = first_step
+    log = RunLog(output, first_step, wandb=config.log_wandb) if fabric.is_global_zero else None
+    bar = tqdm(total=config.num_steps, initial=first_step, unit="step", disable=not fabric.is_global_zero, desc=name)
+    interrupted = _Interruption()
+    with bar, interrupted:
+        while step < config.num_steps and time.monotonic() < deadline and not interrupted.requested:
+            _set_learning_rates(optimizer, config, step)
+            batch = next(batches)
+            loss, metrics = forward(batch.pixels, batch.actions, batch.positions, step)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            gradient_norm = fabric.clip_gradients(
+                objective, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
+            )
+            optimizer.step()
+            step += 1
+            bar.update()
+            last = step == config.num_steps
+            if log and (step % config.log_every == 0 or last):
+                row = {key: value.item() for key, value in metrics.items()}
+                row |= {"gradient_norm": float(gradient_norm or 0.0), "learning_rate": optimizer.param_groups[0]["lr"]}
+                _check_finite(row, step)
+                log.write("train", step, row)
+                bar.set_postfix({key: f"{row[key]:.3f}" for key in ("loss", "prediction") if key in row})
+            if step % config.validate_every == 0 or last:
+                row = validate(model, probe, validation_source)
+                if log:
+                    log.write("validation", step, row)
+                    bar.write(f"step {step}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.items()))
+            if step % config.checkpoint_every == 0 and not last:
+                save(step, spent + time.monotonic() - began)
+    save(step, spent + time.monotonic() - began)
+    if log:
+        log.close()
+    if step < config.num_steps:
+        logger.warning(
+            "stopped after step %d of %d; the same command resumes the run in %s", step, config.num_steps, output
+        )
+    if interrupted.requested:
+        raise KeyboardInterrupt
+    return output
+
+
+def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> tuple[WindowSource, WindowSource]:
+    """The sources of training and of validation windows.
+
+    Raises:
+        ValueError: If no dataset is named.
+    """
+    if config.dataset == "two-rooms":
+        train, validation = (
+            TwoRoomsWindows(config.num_frames, frame_skip, recipe=config.recipe, layout_set=layout_set, device=device)
+            for layout_set in (config.layout_set, "validation")
+        )
+        return train, validation
+    if config.dataset in ("", "?"):
+        raise ValueError("dataset must be 'two-rooms' or the id or folder of a Minari dataset, got none")
+    train, validation = (
+        MinariWindows(
+            config.dataset,
+            config.num_frames,
+            frame_skip,
+            split=split,
+            validation_fraction=config.validation_fraction,
+            device=device,
+        )
+        for split in ("train", "validation")
+    )
+    return train, validation
+
+
+def data_spec(source: WindowSource) -> DataSpec:
+    """What a model must know of its data."""
+    return DataSpec(
+        pixel_shape=source.pixel_shape,
+        action_dim=source.action_dim,
+        action_low=tuple(source.action_low),
+        action_high=tuple(source.action_high),
+        action_max_norm=source.action_max_norm,
+        position_low=source.position_low,
+        position_high=source.position_high,
+    )
+
+
+def _batches(source: WindowSource, config: PretrainConfig, fabric: Fabric, first_step: int) -> Iterator[WindowBatch]:
+    """This process's share of the batches from ``first_step`` on; the next one is made while the last one is used."""
+    share, remainder = divmod(config.data.batch_size, fabric.world_size)
+    if remainder:
+        raise ValueError(
+            f"batch_size must be a multiple of the number of processes ({fabric.world_size}), "
+            f"got {config.data.batch_size}"
+        )
+
+    def make(step: int) -> WindowBatch:
+        generator = np.random.default_rng([config.seed, 1, fabric.global_rank, step])
+        return fabric.to_device(source.sample(share, generator))
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming: Future[WindowBatch] = pool.submit(make, first_step)
+        step = first_step
+        while True:
+            batch = coming.result()
+            step += 1
+            coming = pool.submit(make, step)
+            yield batch
+
+
+def _optimizer(config: PretrainConfig, module: TrainingModule) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [
+        {"params": list(module.objective.parameters()), "peak": config.learning_rate},
+    ]
+    if module.probe is not None:
+        groups.append({"params": list(module.probe.parameters()), "peak": config.probe_learning_rate})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def learning_rate_factor(step: int, num_steps: int, warmup_fraction: float) -> float:
+    """Linear warm-up, then a cosine to zero.
+
+    Example:
+        >>> [round(learning_rate_factor(step, 100, 0.1), 2) for step in (0, 5, 10, 55, 100)]
+        [0.1, 0.6, 1.0, 0.5, 0.0]
+    """
+    warmup = max(1, round(warmup_fraction * num_steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+
+
+def _set_learning_rates(optimizer: torch.optim.Optimizer, config: PretrainConfig, step: int) -> None:
+    factor = learning_rate_factor(step, config.num_steps, config.warmup_fraction)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def _precision(config: PretrainConfig) -> str:
+    """Autocast only where the hardware computes in bfloat16; elsewhere it is emulated and many times slower."""
+    if config.precision != "auto":
+        return config.precision
+    if config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+
+
+def _saved(config: PretrainConfig) -> dict[str, Any]:
+    """The part of the configuration that a resumed run must share with the interrupted one, in JSON types."""
+    return json.loads(json.dumps({key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}))
+
+
+def _resume(output: Path, config: PretrainConfig) -> dict[str, Any] | None:
+    """The state to resume from; None for a new run.
+
+    Raises:
+        ValueError: If the folder holds a run of another configuration.
+    """
+    if config.overwrite or not (output / TRAINING_STATE).exists():
+        return None
+    state = load_training_state(output)
+    before, now = json.loads(state["config"]), _saved(config)
+    different = sorted(_differences(before, now))
+    if different:
+        raise ValueError(
+            f"{output} holds a run of another configuration; it differs in {'; '.join(different)}. "
+            "Choose another --output, or --overwrite"
+        )
+    return state
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in before.keys() | now.keys():
+        a, b = before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key} (was {a}, now {b})"
+
+
+def _check_finite(row: dict[str, float], step: int) -> None:
+    if not math.isfinite(row["loss"]):
+        raise FloatingPointError(
+            f"the loss must be finite, got {row['loss']} at step {step}; try a lower learning rate"
+        )
+
+
+class _Interruption:
+    """Context manager that turns the first Ctrl-C or SIGTERM into a request to stop after the current step."""
+
+    requested = False
+
+    def __enter__(self) -> None:
+        def request(*_: object) -> None:
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        self._previous: dict[int, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._previous[number] = signal.signal(number, request)
+            except ValueError:  # not the main thread: the caller handles signals
+                return
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

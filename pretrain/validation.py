@@ -1,0 +1,85 @@
+"""What a world model can do, measured on windows it was not trained on."""
+
+import logging
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pretrain.datasets import WindowBatch, WindowSource
+from worldmodel.jepa import JEPA
+from worldmodel.probes import Probe
+
+logger = logging.getLogger(__name__)
+
+NUM_WINDOWS = 256
+"""Windows of a validation."""
+VALIDATION_SEED = 20_000_003
+"""Seed of the windows; the same at every validation."""
+COLLAPSE_RANK = 2.0
+"""Effective rank below which latents count as collapsed."""
+BLOCKED_TOLERANCE = 0.01
+"""A displacement that differs from the sum of its actions by more, in pixels, met a wall."""
+
+
+def effective_rank(latents: Float[Tensor, "n d"]) -> float:
+    """Exponential of the entropy of the normalised singular values of centred latents (RankMe, arXiv 2210.02885).
+
+    Returns:
+        A number from 1 (all latents on a line) to ``d``; 0 where all latents are equal.
+    """
+    values = torch.linalg.svdvals((latents - latents.mean(dim=0)).double())
+    if values.sum() < 1e-9:
+        return 0.0
+    p = values / values.sum()
+    return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
+
+
+@torch.no_grad()
+def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str, float]:
+    """Measures a world model on a fixed sample of validation windows.
+
+    Args:
+        model: The world model.
+        probe: Reads positions off latents; without it only latent metrics are returned.
+        source: Validation windows.
+
+    Returns:
+        ``prediction_k``: squared error of latents predicted k predictor steps ahead, for the first, the middle and the
+        last k. ``effective_rank`` of the latents. With a probe and known positions, in their units: ``probe_error``;
+        ``rollout_error_k`` (through the probe) of rollouts that met no wall, and ``rollout_error_blocked_k`` of those
+        that did (of windows whose actions are displacements).
+    """
+    was_training = model.training
+    model.eval()
+    batch = source.sample(NUM_WINDOWS, np.random.default_rng(VALIDATION_SEED))
+    latents = model.encode(batch.pixels)
+    predicted = model.rollout(latents[:, 0], batch.actions)
+    error = (predicted - latents[:, 1:]).square().mean(dim=-1).mean(dim=0)  # (T - 1,)
+    horizons = sorted({1, (len(error) + 1) // 2, len(error)})
+    metrics = {f"prediction_{k}": float(error[k - 1]) for k in horizons}
+    metrics["effective_rank"] = effective_rank(latents.flatten(0, 1))
+    if metrics["effective_rank"] < COLLAPSE_RANK:
+        logger.warning("the latents have collapsed: their effective rank is %.2f", metrics["effective_rank"])
+    if probe is not None and batch.positions is not None:
+        metrics |= _position_metrics(probe, latents, predicted, batch, horizons)
+    model.train(was_training)
+    return metrics
+
+
+def _position_metrics(
+    probe: Probe, latents: Tensor, predicted: Tensor, batch: WindowBatch, horizons: list[int]
+) -> dict[str, float]:
+    positions = batch.positions
+    assert positions is not None
+    metrics = {"probe_error": float((probe(latents) - positions).norm(dim=-1).mean())}
+    errors = (probe(predicted) - positions[:, 1:]).norm(dim=-1)  # (N, T - 1)
+    intended = batch.actions.unflatten(-1, (-1, positions.shape[-1])).sum(dim=2)
+    met_wall = (positions.diff(dim=1) - intended).norm(dim=-1) > BLOCKED_TOLERANCE
+    for k in horizons:
+        blocked = met_wall[:, :k].any(dim=1)
+        for name, rows in (("rollout_error", ~blocked), ("rollout_error_blocked", blocked)):
+            if rows.any():
+                metrics[f"{name}_{k}"] = float(errors[rows, k - 1].mean())
+    return metrics

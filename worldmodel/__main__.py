@@ -1,0 +1,126 @@
+"""The command line: ``worldmodel COMMAND``.
+
+The one module that may import everything; it imports each command's module only when the command is called, so
+``worldmodel --help`` is immediate.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worldmodel.version import __version__
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: what it does, and where its configuration and its function are."""
+
+    help: str
+    module: str
+    config: str
+    run: str = "run"
+
+
+COMMANDS = {
+    "collect": Command("run a policy in an environment and write a Minari dataset", "pretrain.collect", "CollectConfig", "collect"),
+    "pretrain": Command("train a world model: worldmodel pretrain PRESET", "pretrain.presets", "PRESETS"),
+    "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
+    "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
+    "demo": Command("evaluate the shipped agent beside random and expert, with a video", "benchmarks.demo", "DemoConfig"),
+    "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` by default.
+
+    Returns:
+        The exit status: 0, 1 after an error in what was asked for, 2 for arguments that are not understood, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_usage())
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"worldmodel {__version__}\n")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        sys.stderr.write(f"worldmodel: command must be one of {', '.join(map(repr, COMMANDS))}, got {name!r}\n")
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        _dispatch(name, rest)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nworldmodel {name}: interrupted; the same command goes on from what was saved\n")
+        return 130
+    except (ValueError, OSError, FloatingPointError, ImportError, LookupError) as error:
+        sys.stderr.write(f"worldmodel {name}: {_describe(error)}\n")
+        return 1
+    return 0
+
+
+def _dispatch(name: str, arguments: list[str]) -> None:
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    if name == "pretrain":
+        _pretrain(arguments)
+        return
+    import tyro
+
+    config = tyro.cli(
+        getattr(module, command.config), args=arguments, prog=f"worldmodel {name}", description=command.help
+    )
+    run: Callable[[Any], object] = getattr(module, command.run)
+    run(config)
+
+
+def _pretrain(arguments: list[str]) -> None:
+    import tyro
+
+    from pretrain.presets import PRESETS, preset
+    from pretrain.train import fit
+
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = "".join(f"  {key:18s} {text}\n" for key, (text, _) in PRESETS.items())
+        sys.stdout.write(
+            f"usage: worldmodel pretrain PRESET [options]\n\ntrain a world model\n\npresets:\n{lines}\n"
+            "worldmodel pretrain PRESET --help explains each option and shows the preset's values.\n"
+        )
+        return
+    key, *rest = arguments
+    config = tyro.cli(
+        type(preset(key)),
+        default=preset(key),
+        args=rest,
+        prog=f"worldmodel pretrain {key}",
+        description=PRESETS[key][0],
+    )
+    folder = fit(config, name=key)
+    sys.stdout.write(f"checkpoint: {folder}\n")
+
+
+def _describe(error: BaseException) -> str:
+    import errno
+
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({error}); what was written before is kept, free some space and run the same command again"
+    return str(error) or type(error).__name__
+
+
+def _usage() -> str:
+    lines = "".join(f"  {name:10s} {command.help}\n" for name, command in COMMANDS.items())
+    return (
+        "usage: worldmodel COMMAND [options]\n\nlearn a world model from pixels, plan with it in Gymnasium, compare it with RL\n\n"
+        f"commands:\n{lines}\nworldmodel COMMAND --help explains a command.\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""From configuration to modules: the only place, beside the command line, that sees configurations."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from worldmodel.encoders import AxialEncoder, ImpalaEncoder, StridedConvEncoder
+from worldmodel.jepa import JEPA
+from worldmodel.normalize import Normalizer
+from worldmodel.predictors import GRUPredictor, MLPPredictor
+from worldmodel.probes import Probe
+
+ENCODERS = ("impala", "strided", "axial")
+"""Names of the encoders."""
+PREDICTORS = ("gru", "mlp")
+"""Names of the predictors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The world model's architecture."""
+
+    encoder: Literal["impala", "strided", "axial"] = "strided"
+    """impala: the reference's residual network. strided: small strided convolutions. axial: patch features pooled along
+    each axis; the fastest on a CPU."""
+    latent_dim: int = 128
+    """Number of latent features D."""
+    encoder_channels: tuple[int, ...] = (48, 64, 64)
+    """Channels of the encoder's convolutions (of its stacks, for impala; the first alone counts for axial)."""
+    encoder_hidden_dim: int = 512
+    """Width of the axial encoder's perceptron."""
+    patch: int = 5
+    """Side of the first convolution's patches in pixels (strided, axial)."""
+    predictor: Literal["gru", "mlp"] = "mlp"
+    """gru: one GRU cell, the reference's. mlp: a residual perceptron."""
+    predictor_hidden_dim: int = 512
+    """Width of the mlp predictor's hidden layers."""
+    predictor_layers: int = 2
+    """Number of the mlp predictor's hidden layers."""
+    frame_skip: int = 4
+    """Environment steps spanned by one predictor step; their actions enter as one block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What a model must know of its data: shapes, and the bounds of the actions it was trained on.
+
+    Attributes:
+        pixel_shape: ``(C, H, W)``.
+        action_dim: Components of one environment action.
+        action_low: Lower bounds of an action's components.
+        action_high: Upper bounds of an action's components.
+        action_max_norm: Largest Euclidean norm of an action; None where only the box bounds it.
+        position_low: Lower ends of the positions that the probe reads; None where the data has no positions.
+        position_high: Upper ends of these positions.
+    """
+
+    pixel_shape: tuple[int, int, int]
+    action_dim: int
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    action_max_norm: float | None = None
+    position_low: tuple[float, ...] | None = None
+    position_high: tuple[float, ...] | None = None
+
+
+C = TypeVar("C", ModelConfig, DataSpec)
+
+
+def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
+    """Builds an untrained world model.
+
+    Raises:
+        ValueError: If the encoder or the predictor is unknown.
+    """
+    normalizer = Normalizer(data.pixel_shape, data.action_dim)
+    block_dim = config.frame_skip * data.action_dim
+    predictor: nn.Module
+    if config.predictor == "gru":
+        predictor = GRUPredictor(config.latent_dim, block_dim)
+    elif config.predictor == "mlp":
+        predictor = MLPPredictor(config.latent_dim, block_dim, config.predictor_hidden_dim, config.predictor_layers)
+    else:
+        raise ValueError(f"predictor must be one of {', '.join(map(repr, PREDICTORS))}, got {config.predictor!r}")
+    encoder = build_encoder(config, data.pixel_shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return JEPA(encoder, predictor, normalizer, config.latent_dim, config.frame_skip)
+
+
+def build_encoder(config: ModelConfig, pixel_shape: Sequence[int]) -> nn.Module:
+    """Builds an untrained encoder.
+
+    Raises:
+        ValueError: If the encoder is unknown.
+    """
+    if config.encoder == "impala":
+        return ImpalaEncoder(pixel_shape, config.latent_dim, config.encoder_channels)
+    if config.encoder == "strided":
+        return StridedConvEncoder(pixel_shape, config.latent_dim, config.patch, config.encoder_channels)
+    if config.encoder == "axial":
+        return AxialEncoder(
+            pixel_shape, config.latent_dim, config.patch, config.encoder_channels[0], config.encoder_hidden_dim
+        )
+    raise ValueError(f"encoder must be one of {', '.join(map(repr, ENCODERS))}, got {config.encoder!r}")
+
+
+def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:
+    """Builds an untrained position probe; None where the data has no positions."""
+    if data.position_low is None or data.position_high is None:
+        return None
+    return Probe(config.latent_dim, data.position_low, data.position_high, hidden_dim=256)
+
+
+def to_json(config: ModelConfig | DataSpec) -> dict[str, Any]:
+    """A configuration as JSON types."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+
+
+def from_json(kind: type[C], values: dict[str, Any]) -> C:
+    """A configuration from JSON types.
+
+    Raises:
+        ValueError: If a field is unknown.
+    """
+    known = {field.name for field in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has the fields {', '.join(sorted(known))}, got unknown {', '.join(unknown)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

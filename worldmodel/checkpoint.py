@@ -1,0 +1,231 @@
+"""Checkpoints: a directory of safetensors and JSON that can be read without executing anything from it.
+
+::
+
+    model.safetensors    weights of the world model ("model.…") and of the probe ("probe.…")
+    config.json          format, architecture, data specification, and how it was trained
+    training_state.pt    what resuming needs (only in training runs; read with ``weights_only=True``)
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from worldmodel.build import DataSpec, ModelConfig, build_model, build_probe, from_json, to_json
+from worldmodel.jepa import JEPA
+from worldmodel.probes import Probe
+from worldmodel.version import __version__
+
+FORMAT = "worldmodel.jepa/1"
+"""Format name written to and required of ``config.json``."""
+WEIGHTS, CONFIG, TRAINING_STATE = "model.safetensors", "config.json", "training_state.pt"
+"""Names of the files of a checkpoint."""
+SHIPPED = Path(__file__).parent / "checkpoints"
+"""Where the checkpoints that come with the package lie."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, corrupt or of another kind."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A world model read from a checkpoint.
+
+    Attributes:
+        model: The world model, in evaluation mode.
+        probe: Reads positions off latents; None where the training data had none.
+        data: Shapes and action bounds of the training data.
+        config: All of ``config.json``.
+        path: Where it was read from.
+        sha256: Hash of the weights file, in hexadecimal.
+    """
+
+    model: JEPA
+    probe: Probe | None
+    data: DataSpec
+    config: dict[str, Any]
+    path: Path
+    sha256: str
+
+    @property
+    def action_low(self) -> tuple[float, ...]:
+        """Lower bounds of the actions the model was trained on."""
+        return self.data.action_low
+
+    @property
+    def action_high(self) -> tuple[float, ...]:
+        """Upper bounds of the actions the model was trained on."""
+        return self.data.action_high
+
+    @property
+    def action_max_norm(self) -> float | None:
+        """Largest norm of the actions the model was trained on."""
+        return self.data.action_max_norm
+
+
+def shipped_checkpoints() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def save_pretrained(
+    path: Path | str,
+    model: JEPA,
+    model_config: ModelConfig,
+    data: DataSpec,
+    probe: Probe | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a checkpoint; each file appears whole or not at all.
+
+    Args:
+        path: The directory; made if missing.
+        model: The world model.
+        model_config: Its architecture.
+        data: Shapes and action bounds of its training data.
+        probe: The position probe trained beside it.
+        training: How it was trained, in JSON types.
+    """
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if probe is not None:
+        tensors |= {f"probe.{name}": tensor for name, tensor in probe.state_dict().items()}
+    config = {
+        "format": FORMAT,
+        "worldmodel_version": __version__,
+        "model": to_json(model_config),
+        "data": to_json(data),
+        "training": dict(training or {}),
+    }
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path / WEIGHTS) as temporary:
+        save_file(contiguous, temporary)
+    with replacing(path / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu") -> Pretrained:
+    """Reads a checkpoint; nothing in it is executed.
+
+    Args:
+        path_or_name: A checkpoint directory, or the name of a checkpoint that comes with the package.
+        device: Where the model goes.
+
+    Raises:
+        CheckpointError: If it is missing, corrupt, or of another format or architecture.
+    """
+    path = _locate(path_or_name)
+    config = read_config(path)
+    try:
+        model_config = from_json(ModelConfig, config["model"])
+        data = from_json(DataSpec, config["data"])
+        model, probe = build_model(model_config, data), build_probe(model_config, data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
+    tensors = _read_weights(path / WEIGHTS)
+    _load(model, tensors, "model.", path)
+    if probe is not None:
+        _load(probe, tensors, "probe.", path)
+        probe.to(device).eval()
+    sha256 = hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+    return Pretrained(model.to(device).eval(), probe, data, config, path, sha256)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint's ``config.json``.
+
+    Raises:
+        CheckpointError: If it is missing, not JSON, or of another format.
+    """
+    try:
+        config = json.loads((path / CONFIG).read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {path} must contain {CONFIG}, got {_listing(path)}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path / CONFIG} must be JSON: {error}") from error
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{path / CONFIG} must have format {FORMAT!r}, got {found!r}")
+    return config
+
+
+def save_training_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes what resuming needs, whole or not at all."""
+    path.mkdir(parents=True, exist_ok=True)
+    with replacing(path / TRAINING_STATE) as temporary:
+        torch.save(state, temporary)
+
+
+def load_training_state(path: Path) -> dict[str, Any]:
+    """Reads what resuming needs, tensors and plain types only.
+
+    Raises:
+        CheckpointError: If the file is corrupt or holds anything else.
+    """
+    try:
+        return torch.load(path / TRAINING_STATE, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for corrupt or foreign files
+        raise CheckpointError(f"{path / TRAINING_STATE} is not a training state of this package: {error}") from error
+
+
+class replacing:  # noqa: N801 - reads like the function it is
+    """Context manager: a temporary path that replaces ``path`` on success and is removed on failure."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        return self.temporary
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self.temporary.replace(self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _locate(path_or_name: Path | str) -> Path:
+    path = Path(path_or_name)
+    if path.is_dir():
+        return path
+    if isinstance(path_or_name, str) and path_or_name in shipped_checkpoints():
+        return SHIPPED / path_or_name
+    raise CheckpointError(
+        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped_checkpoints())) or '(none shipped)'}, "
+        f"got {str(path_or_name)!r}"
+    )
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"checkpoint {path.parent} must contain {path.name}, got {_listing(path.parent)}"
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
+
+
+def _load(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit the architecture in {CONFIG}: {error}") from error
+
+
+def _listing(path: Path) -> str:
+    return ", ".join(sorted(child.name for child in path.iterdir())) or "an empty directory"

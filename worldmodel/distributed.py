@@ -1,0 +1,21 @@
+"""What several processes need beyond data parallelism: batch statistics over the joint batch."""
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+def gather_batch(x: Tensor) -> Tensor:
+    """Concatenates a tensor over processes along the batch dimension, with gradients.
+
+    Each process then computes the same batch statistics; the gradients of all are summed on the way back, which data
+    parallel averaging turns into exactly the gradient of one process on the joint batch.
+
+    Returns:
+        ``x`` itself where there is one process.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return x
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(x.contiguous()), dim=0)

@@ -1,0 +1,133 @@
+"""Encoders: from normalised images ``(B, C, H, W)`` to latents ``(B, D)``."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ImpalaEncoder(nn.Module):
+    """The residual convolutional encoder of IMPALA (arXiv 1802.01561), as EB-JEPA uses it on Two Rooms.
+
+    Each stack is a 3 × 3 convolution, 3 × 3 max pooling with stride 2 and residual blocks; a linear layer maps the
+    flattened features to the latent.
+
+    Args:
+        pixel_shape: ``(C, H, W)`` of the images.
+        latent_dim: Number of latent features ``D``.
+        channels: Channels of each stack.
+        num_blocks: Residual blocks in each stack.
+    """
+
+    def __init__(
+        self,
+        pixel_shape: Sequence[int],
+        latent_dim: int = 512,
+        channels: Sequence[int] = (16, 32, 32),
+        num_blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        in_channels, *size = pixel_shape
+        layers: list[nn.Module] = []
+        for out_channels in channels:
+            layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
+            layers += [_ResidualBlock(out_channels) for _ in range(num_blocks)]
+            in_channels = out_channels
+            size = [(side + 1) // 2 for side in size]
+        self.features = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
+        self.head = nn.Linear(in_channels * size[0] * size[1], latent_dim)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Encodes normalised images."""
+        return self.head(self.features(images))
+
+
+class _ResidualBlock(nn.Module):
+    """``x + conv(relu(conv(relu(x))))``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(torch.relu(self.first(torch.relu(x))))
+
+
+class StridedConvEncoder(nn.Module):
+    """A small strided network that trains fast on CPUs.
+
+    A convolution over patches, 3 × 3 convolutions of stride 2, a linear head.
+
+    Args:
+        pixel_shape: ``(C, H, W)`` of the images.
+        latent_dim: Number of latent features ``D``.
+        patch: Side and stride of the first convolution, in pixels.
+        channels: Channels of the patch convolution and of each 3 × 3 convolution.
+    """
+
+    def __init__(
+        self,
+        pixel_shape: Sequence[int],
+        latent_dim: int = 128,
+        patch: int = 5,
+        channels: Sequence[int] = (48, 64, 64),
+    ) -> None:
+        super().__init__()
+        in_channels, height, width = pixel_shape
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], patch, stride=patch), nn.ReLU()]
+        size = [height // patch, width // patch]
+        for first, second in pairwise(channels):
+            layers += [nn.Conv2d(first, second, 3, stride=2, padding=1), nn.ReLU()]
+            size = [(side + 1) // 2 for side in size]
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        self.head = nn.Linear(channels[-1] * size[0] * size[1], latent_dim)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Encodes normalised images."""
+        return self.head(self.features(images))
+
+
+class AxialEncoder(nn.Module):
+    """Patch features pooled along each image axis, then a multilayer perceptron.
+
+    Pooling along one axis keeps precise positions on the other, as in strip pooling (arXiv 2003.13328) and coordinate
+    attention (arXiv 2103.02907), at a small part of the cost of a linear layer on the whole feature map.
+
+    Args:
+        pixel_shape: ``(C, H, W)`` of the images.
+        latent_dim: Number of latent features ``D``.
+        patch: Side of the patches of the first convolution, in pixels.
+        stride: Stride of the first convolution, in pixels.
+        channels: Channels of the patch features.
+        hidden_dim: Width of the two hidden layers of the perceptron.
+    """
+
+    def __init__(
+        self,
+        pixel_shape: Sequence[int],
+        latent_dim: int = 128,
+        patch: int = 5,
+        stride: int = 5,
+        channels: int = 32,
+        hidden_dim: int = 512,
+    ) -> None:
+        super().__init__()
+        in_channels, height, width = pixel_shape
+        self.features = nn.Sequential(nn.Conv2d(in_channels, channels, patch, stride=stride), nn.ReLU())
+        size = [(side - patch) // stride + 1 for side in (height, width)]
+        self.head = nn.Sequential(
+            nn.Linear(channels * sum(size), hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, latent_dim),
+        )
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Encodes normalised images."""
+        features = self.features(images)
+        profiles = torch.cat([features.mean(dim=-1).flatten(1), features.mean(dim=-2).flatten(1)], dim=1)
+        return self.head(profiles)

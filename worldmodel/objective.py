@@ -1,0 +1,128 @@
+"""The training objective: a weighted sum of losses over a window of frames and actions."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from worldmodel import losses
+from worldmodel.distributed import gather_batch
+from worldmodel.jepa import JEPA
+from worldmodel.predictors import perceptron
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weights of the losses; a weight of 0 leaves the term out (EB-JEPA, arXiv 2602.03604, eq. 1)."""
+
+    covariance: float = 8.0
+    """β: decorrelates latent features."""
+    variance: float = 16.0
+    """α: keeps each latent feature varying."""
+    temporal_similarity: float = 12.0
+    """δ: keeps consecutive latents close."""
+    inverse_dynamics: float = 1.0
+    """ω: keeps the action recoverable from two consecutive latents."""
+    centred: float = 0.0
+    """Applies variance and covariance also to latents centred in each trajectory, times this factor: features of the
+    scene alone do not vary there, so features must describe what moves."""
+    centred_margin: float = 0.5
+    """Standard deviation that the centred variance term asks for."""
+    sigreg: float = 0.0
+    """λ: SIGReg (arXiv 2511.08544) on the latents; set variance and covariance to 0 to use it in their place."""
+
+
+class Objective(nn.Module):
+    """Computes the training loss of a world model; the loss is in ``forward`` so that DDP sees it.
+
+    Predictions start from *every* frame of the window and run for up to ``rollout_steps`` steps::
+
+        z_0 → ẑ_1 → ẑ_2 → …        each ẑ is compared with the encoding of its frame;
+              z_1 → ẑ_2 → …        the loss is averaged over starts, then over steps.
+
+    Args:
+        model: The world model.
+        weights: Weights of the losses.
+        rollout_steps: Longest rollout K, in predictor steps.
+        idm_hidden_dim: Width of the hidden layers of the inverse dynamics model.
+        idm_layers: Number of these; with 0 the model is linear, so that equal displacements must look alike everywhere.
+        seed: Seed of SIGReg's random directions.
+    """
+
+    def __init__(
+        self,
+        model: JEPA,
+        weights: LossWeights,
+        *,
+        rollout_steps: int = 8,
+        idm_hidden_dim: int = 256,
+        idm_layers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = weights
+        self.rollout_steps = rollout_steps
+        self.seed = seed
+        block_dim = model.frame_skip * model.action_dim
+        self.inverse_model = perceptron(2 * model.latent_dim, [idm_hidden_dim] * idm_layers, block_dim)
+
+    def forward(
+        self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], step: int = 0
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], Float[Tensor, "b t d"]]:
+        """Computes the loss of a batch of windows.
+
+        Args:
+            pixels: Frames.
+            actions: Blocks of actions; ``actions[:, t]`` takes frame ``t`` to frame ``t + 1``.
+            step: Training step; selects SIGReg's directions.
+
+        Returns:
+            The loss, each term unweighted, and the detached latents (for probes).
+        """
+        w = self.weights
+        latents = self.model.encode(pixels)
+        terms = {"prediction": self._prediction(latents, actions)}
+        loss = terms["prediction"]
+        joint = gather_batch(latents)
+        flat = joint.flatten(0, 1)
+        if w.variance:
+            terms["variance"] = losses.variance(flat)
+            loss = loss + w.variance * terms["variance"]
+        if w.covariance:
+            terms["covariance"] = losses.covariance(flat)
+            loss = loss + w.covariance * terms["covariance"]
+        if w.centred:
+            centred = (joint - joint.mean(dim=1, keepdim=True)).flatten(0, 1)
+            terms["centred_variance"] = losses.variance(centred, w.centred_margin)
+            terms["centred_covariance"] = losses.covariance(centred)
+            loss = loss + w.centred * (
+                w.variance * terms["centred_variance"] + w.covariance * terms["centred_covariance"]
+            )
+        if w.sigreg:
+            generator = torch.Generator(flat.device).manual_seed(self.seed * 1_000_003 + step)
+            terms["sigreg"] = losses.sigreg(flat, generator=generator)
+            loss = loss + w.sigreg * terms["sigreg"]
+        if w.temporal_similarity:
+            terms["temporal_similarity"] = losses.temporal_similarity(latents)
+            loss = loss + w.temporal_similarity * terms["temporal_similarity"]
+        if w.inverse_dynamics:
+            pairs = torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1)
+            target = self.model.normalizer.actions(actions)
+            terms["inverse_dynamics"] = losses.inverse_dynamics(self.inverse_model(pairs).float(), target)
+            loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
+        return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
+
+    def _prediction(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Prediction loss over rollouts from every frame, averaged over starts, then over steps."""
+        num_frames = latents.shape[1]
+        rollout_steps = min(self.rollout_steps, num_frames - 1)
+        predicted, total = latents, latents.new_zeros(())
+        for k in range(1, rollout_steps + 1):
+            starts = num_frames - k
+            flat = self.model.predict(predicted[:, :starts].flatten(0, 1), actions[:, k - 1 :].flatten(0, 1))
+            predicted = flat.unflatten(0, (-1, starts))
+            total = total + F.mse_loss(predicted, latents[:, k:])
+        return total / rollout_steps
