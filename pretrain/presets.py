@@ -12,9 +12,9 @@ class DataConfig:
     """Where training windows come from."""
 
     dataset: str = "two-rooms"
-    """"two-rooms": trajectories simulated on the fly. Anything else: the id or the folder of a Minari dataset."""
+    """two-rooms: trajectories simulated on the fly. Anything else: the id or the folder of a Minari dataset."""
     recipe: Literal["wall-rich", "reference"] = "wall-rich"
-    """How two-rooms trajectories are drawn. wall-rich: mostly near the inner wall and its door. reference: EB-JEPA's."""
+    """How two-rooms trajectories are drawn. wall-rich: mostly near the inner wall. reference: EB-JEPA's."""
     layout_set: Literal["train", "validation", "held-out", "all"] = "train"
     """Layouts that two-rooms trajectories are drawn in."""
     num_frames: int = 9
@@ -37,6 +37,9 @@ class PretrainConfig:
     """Weights of the losses."""
     rollout_steps: int = 8
     """Longest rollout K in the prediction loss, in predictor steps."""
+    idm_layers: int = 2
+    """Hidden layers of the inverse dynamics model. With 0 it is linear, so that equal displacements look alike wherever
+    they happen: latents become smooth in position, and easy to predict."""
     num_steps: int = 10_000
     """Training steps; the learning-rate schedule spans them."""
     learning_rate: float = 1e-3
@@ -54,7 +57,7 @@ class PretrainConfig:
     max_minutes: float | None = None
     """Stops after this many minutes; the same command resumes the run."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16 autocast where the hardware computes in it (GPUs; CPUs with AVX-512 BF16 or AMX), float32 elsewhere."""
+    """auto: bf16 autocast where the hardware has it (GPUs; CPUs with AVX-512 BF16 or AMX), float32 elsewhere."""
     accelerator: str = "auto"
     """Device kind: auto, cpu, cuda, mps."""
     devices: int = 1

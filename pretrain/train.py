@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 UNSAVED_FIELDS = ("max_minutes", "output", "overwrite", "devices", "num_nodes", "accelerator", "compile", "log_wandb")
 """Fields that may change when a run resumes."""
 
+NORMALIZATION_WINDOWS = 256
+"""Windows on which normalisation is fitted."""
+
 
 class TrainingModule(nn.Module):
     """The objective and the probe beside it, in one ``forward`` so that data parallelism sees both."""
@@ -91,10 +94,16 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     source, validation_source = build_sources(config.data, config.model.frame_skip, fabric.device)
     data = data_spec(source)
     model = build_model(config.model, data)
-    sample = source.sample(min(256, config.data.batch_size), np.random.default_rng([config.seed, 0xF17]))
-    model.normalizer.fit(sample.pixels.cpu(), sample.actions.cpu())
+    sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
+    model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
     probe = build_probe(config.model, data)
-    objective = Objective(model, config.weights, rollout_steps=config.rollout_steps, seed=config.seed)
+    objective = Objective(
+        model,
+        config.weights,
+        rollout_steps=config.rollout_steps,
+        idm_layers=config.idm_layers,
+        seed=config.seed,
+    )
     module = TrainingModule(objective, probe)
     state = _resume(output, config)
     if state:

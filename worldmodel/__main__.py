@@ -25,13 +25,15 @@ class Command:
 
 
 COMMANDS = {
-    "collect": Command("run a policy in an environment and write a Minari dataset", "pretrain.collect", "CollectConfig", "collect"),
+    "collect": Command(
+        "run a policy in an environment and write a Minari dataset", "pretrain.collect", "CollectConfig", "collect"
+    ),
     "pretrain": Command("train a world model: worldmodel pretrain PRESET", "pretrain.presets", "PRESETS"),
     "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
     "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
-    "demo": Command("evaluate the shipped agent beside random and expert, with a video", "benchmarks.demo", "DemoConfig"),
+    "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),
     "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
-}  # fmt: skip
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` by default.
 
     Returns:
-        The exit status: 0, 1 after an error in what was asked for, 2 for arguments that are not understood, 130 after Ctrl-C.
+        The exit status: 0; 1 after an error in what was asked for; 2 for arguments that are not understood; 130 after
+        Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -110,14 +113,15 @@ def _describe(error: BaseException) -> str:
     import errno
 
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full ({error}); what was written before is kept, free some space and run the same command again"
+        return f"the disk is full ({error}); what was written is kept: free some space and run the same command again"
     return str(error) or type(error).__name__
 
 
 def _usage() -> str:
     lines = "".join(f"  {name:10s} {command.help}\n" for name, command in COMMANDS.items())
     return (
-        "usage: worldmodel COMMAND [options]\n\nlearn a world model from pixels, plan with it in Gymnasium, compare it with RL\n\n"
+        "usage: worldmodel COMMAND [options]\n\n"
+        "learn a world model from pixels, plan with it in Gymnasium, compare it with RL\n\n"
         f"commands:\n{lines}\nworldmodel COMMAND --help explains a command.\n"
     )
 

@@ -24,16 +24,16 @@ class ModelConfig:
     """The world model's architecture."""
 
     encoder: Literal["impala", "strided", "axial"] = "strided"
-    """impala: the reference's residual network. strided: small strided convolutions. axial: patch features pooled along
-    each axis; the fastest on a CPU."""
+    """impala: the reference's residual network. strided: small strided convolutions. axial: means along each image
+    axis and a perceptron; the fastest on a CPU."""
     latent_dim: int = 128
     """Number of latent features D."""
     encoder_channels: tuple[int, ...] = (48, 64, 64)
-    """Channels of the encoder's convolutions (of its stacks, for impala; the first alone counts for axial)."""
+    """Channels of the encoder's convolutions (strided) or of its stacks (impala)."""
     encoder_hidden_dim: int = 512
     """Width of the axial encoder's perceptron."""
     patch: int = 5
-    """Side of the first convolution's patches in pixels (strided, axial)."""
+    """Side of the first convolution's patches in pixels (strided)."""
     predictor: Literal["gru", "mlp"] = "mlp"
     """gru: one GRU cell, the reference's. mlp: a residual perceptron."""
     predictor_hidden_dim: int = 512
@@ -100,9 +100,7 @@ def build_encoder(config: ModelConfig, pixel_shape: Sequence[int]) -> nn.Module:
     if config.encoder == "strided":
         return StridedConvEncoder(pixel_shape, config.latent_dim, config.patch, config.encoder_channels)
     if config.encoder == "axial":
-        return AxialEncoder(
-            pixel_shape, config.latent_dim, config.patch, config.encoder_channels[0], config.encoder_hidden_dim
-        )
+        return AxialEncoder(pixel_shape, config.latent_dim, config.encoder_hidden_dim)
     raise ValueError(f"encoder must be one of {', '.join(map(repr, ENCODERS))}, got {config.encoder!r}")
 
 

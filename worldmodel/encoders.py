@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldmodel.layers import perceptron
+
 
 class ImpalaEncoder(nn.Module):
     """The residual convolutional encoder of IMPALA (arXiv 1802.01561), as EB-JEPA uses it on Two Rooms.
@@ -91,43 +93,44 @@ class StridedConvEncoder(nn.Module):
 
 
 class AxialEncoder(nn.Module):
-    """Patch features pooled along each image axis, then a multilayer perceptron.
+    """Means of each channel along each image axis, standardised, then a multilayer perceptron.
 
-    Pooling along one axis keeps precise positions on the other, as in strip pooling (arXiv 2003.13328) and coordinate
-    attention (arXiv 2103.02907), at a small part of the cost of a linear layer on the whole feature map.
+    Pooling along one axis keeps precise positions on the other (strip pooling, arXiv 2003.13328; coordinate attention,
+    arXiv 2103.02907) and leaves ``C (H + W)`` numbers of an image: the fastest encoder here, for scenes whose parts can
+    be told apart by where they are along the axes. Standardising each of these numbers matters: it lets a small gap in
+    a wall weigh as much as the wall.
 
     Args:
         pixel_shape: ``(C, H, W)`` of the images.
         latent_dim: Number of latent features ``D``.
-        patch: Side of the patches of the first convolution, in pixels.
-        stride: Stride of the first convolution, in pixels.
-        channels: Channels of the patch features.
-        hidden_dim: Width of the two hidden layers of the perceptron.
+        hidden_dim: Width of the hidden layers.
+        num_layers: Number of hidden layers.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(
-        self,
-        pixel_shape: Sequence[int],
-        latent_dim: int = 128,
-        patch: int = 5,
-        stride: int = 5,
-        channels: int = 32,
-        hidden_dim: int = 512,
+        self, pixel_shape: Sequence[int], latent_dim: int = 128, hidden_dim: int = 512, num_layers: int = 2
     ) -> None:
         super().__init__()
-        in_channels, height, width = pixel_shape
-        self.features = nn.Sequential(nn.Conv2d(in_channels, channels, patch, stride=stride), nn.ReLU())
-        size = [(side - patch) // stride + 1 for side in (height, width)]
-        self.head = nn.Sequential(
-            nn.Linear(channels * sum(size), hidden_dim),
-            nn.ReLU(),
-            nn.Linear(hidden_dim, hidden_dim),
-            nn.ReLU(),
-            nn.Linear(hidden_dim, latent_dim),
-        )
+        channels, height, width = pixel_shape
+        profile_dim = channels * (height + width)
+        self.head = perceptron(profile_dim, [hidden_dim] * num_layers, latent_dim)
+        self.register_buffer("mean", torch.zeros(profile_dim))
+        self.register_buffer("scale", torch.ones(profile_dim))
+
+    @torch.no_grad()
+    def fit(self, images: Float[Tensor, "b c h w"]) -> None:
+        """Fits the standardisation on normalised training images."""
+        profiles = self._profiles(images)
+        std = profiles.std(dim=0)
+        self.mean.copy_(profiles.mean(dim=0))
+        self.scale.copy_(1.0 / std.clamp_min(0.01 * float(std.max())).clamp_min(1e-6))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Encodes normalised images."""
-        features = self.features(images)
-        profiles = torch.cat([features.mean(dim=-1).flatten(1), features.mean(dim=-2).flatten(1)], dim=1)
-        return self.head(profiles)
+        return self.head((self._profiles(images) - self.mean) * self.scale)
+
+    def _profiles(self, images: Tensor) -> Tensor:
+        return torch.cat([images.mean(dim=-1).flatten(1), images.mean(dim=-2).flatten(1)], dim=1)

@@ -51,7 +51,7 @@ class Normalizer(nn.Module):
             pixels: uint8 ``(..., C, H, W)`` or ``(..., H, W, C)``.
 
         Returns:
-            Normalised images with leading dimensions flattened, in ``channels_last`` memory order.
+            Normalised images with leading dimensions flattened.
 
         Raises:
             ValueError: If the images have neither shape.
@@ -66,7 +66,7 @@ class Normalizer(nn.Module):
                 f"pixels must have shape (..., {channels}, {height}, {width}) or (..., {height}, {width}, {channels}), "
                 f"got {tuple(pixels.shape)}"
             )
-        images = flat.to(torch.float32, copy=True, memory_format=torch.channels_last)
+        images = flat.to(torch.float32, copy=True)
         return images.sub_(self.pixel_mean[:, None, None]).mul_(self.pixel_std[:, None, None].reciprocal())
 
     def actions(self, actions: Float[Tensor, "*b a"]) -> Float[Tensor, "*b a"]:

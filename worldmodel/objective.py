@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from worldmodel import losses
 from worldmodel.distributed import gather_batch
 from worldmodel.jepa import JEPA
-from worldmodel.predictors import perceptron
+from worldmodel.layers import perceptron
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,10 @@
 """Predictors: from a latent ``(B, D)`` and an action ``(B, A)`` to the next latent ``(B, D)``."""
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-def perceptron(in_dim: int, hidden_dims: Sequence[int], out_dim: int) -> nn.Sequential:
-    """A multilayer perceptron with ReLUs; linear where there are no hidden layers."""
-    layers: list[nn.Module] = []
-    for hidden_dim in hidden_dims:
-        layers += [nn.Linear(in_dim, hidden_dim), nn.ReLU()]
-        in_dim = hidden_dim
-    return nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
+from worldmodel.layers import perceptron
 
 
 class GRUPredictor(nn.Module):

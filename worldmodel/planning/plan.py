@@ -1,0 +1,150 @@
+"""What planners are given and what they return."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from worldmodel.planning.bounds import ActionBounds
+
+CostFn = Callable[[Float[Tensor, "b n t a"]], Float[Tensor, "b n"]]
+"""Costs of ``n`` candidate action sequences of ``t`` steps for each of ``b`` environments; a pure function."""
+
+FILLS = ("last", "zeros")
+"""What :func:`shift` can put where a plan has run out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """How a search went, iteration by iteration.
+
+    Attributes:
+        best: Lowest cost among an iteration's candidates and the elites kept from the one before.
+        mean: Mean cost of an iteration's new candidates.
+        elite: Mean cost of the elites.
+        candidates: New candidates of each iteration (their number may fall), or None unless recorded.
+        candidate_costs: Their costs, or None unless recorded.
+    """
+
+    best: Float[Tensor, "b i"]
+    mean: Float[Tensor, "b i"]
+    elite: Float[Tensor, "b i"]
+    candidates: tuple[Float[Tensor, "b _ t a"], ...] | None = None
+    candidate_costs: tuple[Float[Tensor, "b _"], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The result of planning for ``b`` environments.
+
+    Attributes:
+        actions: The plan to execute, within the bounds.
+        cost: Its cost.
+        elites: Other good plans to carry over to the next search, best first; ``k`` may be 0.
+        num_iterations: Iterations that each environment's search took.
+        trace: Costs of every iteration. An environment whose search stopped early repeats its last entry.
+    """
+
+    actions: Float[Tensor, "b t a"]
+    cost: Float[Tensor, "b"]
+    elites: Float[Tensor, "b k t a"]
+    num_iterations: Int[Tensor, "b"]
+    trace: Trace
+
+    def select(self, env: int) -> "Plan":
+        """The plan of one environment, with its batch dimension of 1 kept."""
+        part = slice(env, env + 1)
+        trace = self.trace
+
+        def each(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+            return None if tensors is None else tuple(tensor[part] for tensor in tensors)
+
+        return Plan(
+            actions=self.actions[part],
+            cost=self.cost[part],
+            elites=self.elites[part],
+            num_iterations=self.num_iterations[part],
+            trace=Trace(
+                best=trace.best[part],
+                mean=trace.mean[part],
+                elite=trace.elite[part],
+                candidates=each(trace.candidates),
+                candidate_costs=each(trace.candidate_costs),
+            ),
+        )
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Searches for action sequences of low cost."""
+
+    @property
+    def bounds(self) -> ActionBounds:
+        """Bounds of the actions it plans."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Steps of a plan."""
+        ...
+
+    def plan(
+        self, cost: CostFn, *, init: Tensor | None, generators: Sequence[torch.Generator], record: bool = False
+    ) -> Plan:
+        """Plans for ``b = len(generators)`` environments at once.
+
+        Args:
+            cost: What to minimise.
+            init: Where to start: a plan ``(b, t, a)`` for each environment, or several, best first, ``(b, k, t, a)``.
+                All of them are candidates. None starts from zero actions.
+            generators: One for each environment, on the device to plan on. An environment's noise depends on its own
+                generator only.
+            record: Keep all candidates in the trace.
+
+        Returns:
+            The plans. They do not depend on which other environments are planned for, exactly if the cost does not.
+        """
+        ...
+
+
+def shift(actions: Float[Tensor, "*batch t a"], steps: int, *, fill: str = "last") -> Float[Tensor, "*batch t a"]:
+    """Moves plans ``steps`` ahead in time, as after executing that many steps.
+
+    Args:
+        actions: Plans.
+        steps: How many of the first steps to drop; at least 0. All of them leaves only the fill.
+        fill: ``"last"`` repeats the plan's last action at its end, ``"zeros"`` puts zero actions there.
+
+    Returns:
+        Plans of the same shape.
+
+    Raises:
+        ValueError: If ``steps`` is negative or ``fill`` unknown.
+    """
+    if steps < 0:
+        raise ValueError(f"steps must be at least 0, got {steps}")
+    if fill not in FILLS:
+        raise ValueError(f"fill must be one of {', '.join(map(repr, FILLS))}, got {fill!r}")
+    steps = min(steps, actions.shape[-2])
+    if steps == 0:
+        return actions
+    last = actions[..., -1:, :]
+    end = (last if fill == "last" else torch.zeros_like(last)).expand(*actions.shape[:-2], steps, -1)
+    return torch.cat([actions[..., steps:, :], end], -2)
+
+
+def warm_start(plan: Plan, steps: int, *, fill: str = "last") -> Float[Tensor, "b k t a"]:
+    """Where the next search should start after ``steps`` steps of a plan were executed.
+
+    Args:
+        plan: The plan executed.
+        steps: How many of its steps.
+        fill: See :func:`shift`.
+
+    Returns:
+        The plan and its elites, shifted; the ``init`` of the next :meth:`Planner.plan`.
+    """
+    return shift(torch.cat([plan.actions[:, None], plan.elites], 1), steps, fill=fill)
