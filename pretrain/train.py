@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -140,23 +140,24 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     bar = tqdm(total=config.num_steps, initial=first_step, unit="step", disable=not fabric.is_global_zero, desc=name)
     interrupted = _Interruption()
     with bar, interrupted:
-        while step < config.num_steps and time.monotonic() < deadline and not interrupted.requested:
+        while step < config.num_steps and not _any_process(
+            fabric, time.monotonic() >= deadline or interrupted.requested
+        ):
             _set_learning_rates(optimizer, config, step)
             batch = next(batches)
             loss, metrics = forward(batch.pixels, batch.actions, batch.positions, step)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
-            gradient_norm = fabric.clip_gradients(
-                objective, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
-            )
+            # Not Fabric's clipping, which counts all the optimizer has: the probe must not shrink the model's gradient.
+            gradient_norm = nn.utils.clip_grad_norm_(objective.parameters(), config.clip_norm)
             optimizer.step()
             step += 1
             bar.update()
             last = step == config.num_steps
             if log and (step % config.log_every == 0 or last):
                 row = {key: value.item() for key, value in metrics.items()}
-                row |= {"gradient_norm": float(gradient_norm or 0.0), "learning_rate": optimizer.param_groups[0]["lr"]}
-                _check_finite(row, step)
+                row |= {"gradient_norm": float(gradient_norm), "learning_rate": optimizer.param_groups[0]["lr"]}
+                _check_finite(row["loss"], step)
                 log.write("train", step, row)
                 bar.set_postfix({key: f"{row[key]:.3f}" for key in ("loss", "prediction") if key in row})
             if step % config.validate_every == 0 or last:
@@ -165,7 +166,10 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
                     log.write("validation", step, row)
                     bar.write(f"step {step}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.items()))
             if step % config.checkpoint_every == 0 and not last:
+                _check_finite(float(metrics["loss"] + gradient_norm), step)
                 save(step, spent + time.monotonic() - began)
+        if step > first_step:
+            _check_finite(float(metrics["loss"] + gradient_norm), step)
     save(step, spent + time.monotonic() - began)
     if log:
         log.close()
@@ -185,15 +189,18 @@ def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> 
         ValueError: If no dataset is named.
     """
     if config.dataset == "two-rooms":
-        train, validation = (
-            TwoRoomsWindows(config.num_frames, frame_skip, recipe=config.recipe, layout_set=layout_set, device=device)
-            for layout_set in (config.layout_set, "validation")
-        )
-        return train, validation
+
+        def simulated(layout_set: str) -> WindowSource:
+            return TwoRoomsWindows(
+                config.num_frames, frame_skip, recipe=config.recipe, layout_set=layout_set, device=device
+            )
+
+        return simulated(config.layout_set), simulated("validation")
     if config.dataset in ("", "?"):
         raise ValueError("dataset must be 'two-rooms' or the id or folder of a Minari dataset, got none")
-    train, validation = (
-        MinariWindows(
+
+    def recorded(split: str) -> WindowSource:
+        return MinariWindows(
             config.dataset,
             config.num_frames,
             frame_skip,
@@ -201,9 +208,8 @@ def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> 
             validation_fraction=config.validation_fraction,
             device=device,
         )
-        for split in ("train", "validation")
-    )
-    return train, validation
+
+    return recorded("train"), recorded("validation")
 
 
 def data_spec(source: WindowSource) -> DataSpec:
@@ -270,7 +276,7 @@ def _set_learning_rates(optimizer: torch.optim.Optimizer, config: PretrainConfig
         group["lr"] = group["peak"] * factor
 
 
-def _precision(config: PretrainConfig) -> str:
+def _precision(config: PretrainConfig) -> Literal["32-true", "bf16-mixed"]:
     """Autocast only where the hardware computes in bfloat16; elsewhere it is emulated and many times slower."""
     if config.precision != "auto":
         return config.precision
@@ -313,11 +319,18 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
             yield f"{prefix}{key} (was {a}, now {b})"
 
 
-def _check_finite(row: dict[str, float], step: int) -> None:
-    if not math.isfinite(row["loss"]):
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
         raise FloatingPointError(
-            f"the loss must be finite, got {row['loss']} at step {step}; try a lower learning rate"
+            f"the loss and its gradient must be finite, got {loss} at step {step}; try a lower learning rate"
         )
+
+
+def _any_process(fabric: Fabric, wish: bool) -> bool:
+    """Whether any process wishes so; processes that stopped after different steps would wait for each other."""
+    if fabric.world_size == 1:
+        return wish
+    return bool(fabric.all_reduce(torch.tensor(float(wish), device=fabric.device), reduce_op="sum"))
 
 
 class _Interruption:

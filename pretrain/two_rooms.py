@@ -40,16 +40,17 @@ class TwoRoomsWindows:
         device: Where windows are rendered.
 
     Raises:
-        ValueError: If the recipe is unknown, or a window is longer than the reference's trajectories.
+        ValueError: If the recipe is unknown, a window has fewer than two frames, or it is longer than the reference's
+            trajectories.
     """
 
-    pixel_shape = (2, SIZE, SIZE)
-    action_dim = 2
-    action_low = (-MAX_STEP, -MAX_STEP)
-    action_high = (MAX_STEP, MAX_STEP)
-    action_max_norm = MAX_STEP
-    position_low = (ARENA_MIN, ARENA_MIN)
-    position_high = (ARENA_MAX, ARENA_MAX)
+    pixel_shape: tuple[int, int, int] = (2, SIZE, SIZE)
+    action_dim: int = 2
+    action_low: tuple[float, ...] = (-MAX_STEP, -MAX_STEP)
+    action_high: tuple[float, ...] = (MAX_STEP, MAX_STEP)
+    action_max_norm: float | None = MAX_STEP
+    position_low: tuple[float, float] | None = (ARENA_MIN, ARENA_MIN)
+    position_high: tuple[float, float] | None = (ARENA_MAX, ARENA_MAX)
 
     def __init__(
         self,
@@ -62,6 +63,10 @@ class TwoRoomsWindows:
     ) -> None:
         if recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, got {recipe!r}")
+        if num_frames < 2 or frame_skip < 1:
+            raise ValueError(
+                f"num_frames must be at least 2 and frame_skip at least 1, got {num_frames} and {frame_skip}"
+            )
         num_steps = (num_frames - 1) * frame_skip
         if recipe == "reference" and num_steps > REFERENCE_STEPS:
             raise ValueError(

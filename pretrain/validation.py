@@ -19,6 +19,8 @@ VALIDATION_SEED = 20_000_003
 """Seed of the windows; the same at every validation."""
 COLLAPSE_RANK = 2.0
 """Effective rank below which latents count as collapsed."""
+COLLAPSE_STD = 0.1
+"""Mean standard deviation of latent features, whose scale is 1, below which latents count as collapsed."""
 BLOCKED_TOLERANCE = 0.01
 """A displacement that differs from the sum of its actions by more, in pixels, met a wall."""
 
@@ -29,7 +31,8 @@ def effective_rank(latents: Float[Tensor, "n d"]) -> float:
     Returns:
         A number from 1 (all latents on a line) to ``d``; 0 where all latents are equal.
     """
-    values = torch.linalg.svdvals((latents - latents.mean(dim=0)).double())
+    latents = latents.double()  # first, so that equal latents equal their mean
+    values = torch.linalg.svdvals(latents - latents.mean(dim=0))
     if values.sum() < 1e-9:
         return 0.0
     p = values / values.sum()
@@ -47,7 +50,7 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
 
     Returns:
         ``prediction_k``: squared error of latents predicted k predictor steps ahead, for the first, the middle and the
-        last k. ``effective_rank`` of the latents. With a probe and known positions, in their units: ``probe_error``;
+        last k. ``effective_rank`` of the latents and ``latent_std``, the mean standard deviation of their features. With a probe and known positions, in their units: ``probe_error``;
         ``rollout_error_k`` (through the probe) of rollouts that met no wall, and ``rollout_error_blocked_k`` of those
         that did (of windows whose actions are displacements).
     """
@@ -59,9 +62,12 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
     error = (predicted - latents[:, 1:]).square().mean(dim=-1).mean(dim=0)  # (T - 1,)
     horizons = sorted({1, (len(error) + 1) // 2, len(error)})
     metrics = {f"prediction_{k}": float(error[k - 1]) for k in horizons}
-    metrics["effective_rank"] = effective_rank(latents.flatten(0, 1))
-    if metrics["effective_rank"] < COLLAPSE_RANK:
-        logger.warning("the latents have collapsed: their effective rank is %.2f", metrics["effective_rank"])
+    flat = latents.flatten(0, 1)
+    rank, std = effective_rank(flat), float(flat.std(dim=0).mean())
+    metrics |= {"effective_rank": rank, "latent_std": std}
+    # The rank knows no scale: latents that all but agree have a full one.
+    if rank < COLLAPSE_RANK or std < COLLAPSE_STD:
+        logger.warning("the latents have collapsed: effective rank %.2f, mean standard deviation %.3g", rank, std)
     if probe is not None and batch.positions is not None:
         metrics |= _position_metrics(probe, latents, predicted, batch, horizons)
     model.train(was_training)

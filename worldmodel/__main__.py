@@ -60,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         _dispatch(name, rest)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\nworldmodel {name}: interrupted; the same command goes on from what was saved\n")
+    except KeyboardInterrupt as interruption:
+        what = str(interruption) or "interrupted; the same command goes on from what was saved"
+        sys.stderr.write(f"\nworldmodel {name}: {what}\n")
         return 130
     except (ValueError, OSError, FloatingPointError, ImportError, LookupError) as error:
         sys.stderr.write(f"worldmodel {name}: {_describe(error)}\n")
@@ -112,7 +113,7 @@ def _pretrain(arguments: list[str]) -> None:
 def _describe(error: BaseException) -> str:
     import errno
 
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and "full" not in str(error):
         return f"the disk is full ({error}); what was written is kept: free some space and run the same command again"
     return str(error) or type(error).__name__
 

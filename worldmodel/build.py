@@ -126,4 +126,5 @@ def from_json(kind: type[C], values: dict[str, Any]) -> C:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"{kind.__name__} has the fields {', '.join(sorted(known))}, got unknown {', '.join(unknown)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    keywords: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return kind(**keywords)

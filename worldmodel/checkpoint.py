@@ -8,6 +8,7 @@
 """
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from worldmodel.build import DataSpec, ModelConfig, build_model, build_probe, from_json, to_json
@@ -110,7 +112,8 @@ def save_pretrained(
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path / WEIGHTS) as temporary:
-        save_file(contiguous, temporary)
+        # Written from here, not by the library, so that a full disk is an OSError.
+        temporary.write_bytes(to_bytes(contiguous))
     with replacing(path / CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n")
 
@@ -131,7 +134,7 @@ def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu"
         model_config = from_json(ModelConfig, config["model"])
         data = from_json(DataSpec, config["data"])
         model, probe = build_model(model_config, data), build_probe(model_config, data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
     tensors = _read_weights(path / WEIGHTS)
     _load(model, tensors, "model.", path)
@@ -164,7 +167,9 @@ def save_training_state(path: Path, state: dict[str, Any]) -> None:
     """Writes what resuming needs, whole or not at all."""
     path.mkdir(parents=True, exist_ok=True)
     with replacing(path / TRAINING_STATE) as temporary:
-        torch.save(state, temporary)
+        buffer = io.BytesIO()  # as in save_pretrained: a full disk must be an OSError
+        torch.save(state, buffer)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_training_state(path: Path) -> dict[str, Any]:

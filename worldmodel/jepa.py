@@ -44,8 +44,9 @@ class JEPA(nn.Module):
     def fit_normalization(self, pixels: Num[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
         """Fits the normaliser, and the encoder's own standardisation where it has one, on a sample of training data."""
         self.normalizer.fit(pixels, actions)
-        if hasattr(self.encoder, "fit"):
-            self.encoder.fit(self.normalizer.pixels(pixels))
+        fit = getattr(self.encoder, "fit", None)
+        if fit is not None:
+            fit(self.normalizer.pixels(pixels))
 
     def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d"]:
         """Encodes images.

@@ -67,7 +67,10 @@ class Objective(nn.Module):
         self.rollout_steps = rollout_steps
         self.seed = seed
         block_dim = model.frame_skip * model.action_dim
-        self.inverse_model = perceptron(2 * model.latent_dim, [idm_hidden_dim] * idm_layers, block_dim)
+        # Left out where unused: data parallelism does not take parameters without gradients.
+        self.inverse_model: nn.Module | None = None
+        if weights.inverse_dynamics:
+            self.inverse_model = perceptron(2 * model.latent_dim, [idm_hidden_dim] * idm_layers, block_dim)
 
     def forward(
         self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], step: int = 0
@@ -108,7 +111,7 @@ class Objective(nn.Module):
         if w.temporal_similarity:
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
-        if w.inverse_dynamics:
+        if self.inverse_model is not None:
             pairs = torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1)
             target = self.model.normalizer.actions(actions)
             terms["inverse_dynamics"] = losses.inverse_dynamics(self.inverse_model(pairs).float(), target)

@@ -1,5 +1,6 @@
 """Layouts of Two Rooms: which exist, the disjoint sets they fall into, and how episodes are drawn in them."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ FIXED_LAYOUT = Layout(wall=32, door=18)
 """The layout of ``TwoRoomsFixed-v0``."""
 
 
+@cache
 def layout_set(name: str) -> NDArray[np.int64]:
     """All layouts of a set.
 
@@ -31,7 +33,7 @@ def layout_set(name: str) -> NDArray[np.int64]:
         name: One of :data:`LAYOUT_SETS`.
 
     Returns:
-        ``(L, 2)``: wall and door of each layout, in pixels.
+        ``(L, 2)``: wall and door of each layout, in pixels. The array is shared and cannot be written to.
 
     Raises:
         ValueError: If the name is unknown.
@@ -42,10 +44,8 @@ def layout_set(name: str) -> NDArray[np.int64]:
     """
     if name not in LAYOUT_SETS:
         raise ValueError(f"layout set must be one of {', '.join(map(repr, LAYOUT_SETS))}, got {name!r}")
-    wall, door = np.meshgrid(
-        np.arange(WALL_RANGE[0], WALL_RANGE[1] + 1), np.arange(DOOR_RANGE[0], DOOR_RANGE[1] + 1), indexing="ij"
-    )
-    wall, door = wall.ravel(), door.ravel()
+    walls, doors = (np.arange(first, last + 1) for first, last in (WALL_RANGE, DOOR_RANGE))
+    wall, door = (grid.ravel() for grid in np.meshgrid(walls, doors, indexing="ij"))
     held_out = (wall >= 30) & (wall <= 34) & (door >= 28) & (door <= 36)
     validation = ~held_out & ((7 * wall + door) % 11 == 0)
     members = {
@@ -54,7 +54,9 @@ def layout_set(name: str) -> NDArray[np.int64]:
         "held-out": held_out,
         "all": np.ones_like(held_out),
     }[name]
-    return np.stack([wall[members], door[members]], -1)
+    layouts = np.stack([wall[members], door[members]], -1)
+    layouts.setflags(write=False)
+    return layouts
 
 
 def sample_layouts(rng: np.random.Generator, n: int, name: str = "train", *, horizontal: bool = False) -> Layout:
@@ -88,17 +90,18 @@ def sample_endpoints(rng: np.random.Generator, layout: Layout) -> tuple[NDArray[
 
 
 def check_layout(layout: Any, *, horizontal: bool = False) -> Layout:
-    """Turns ``(wall, door)`` or a :class:`Layout` of one scene into a valid layout of plain integers.
+    """Turns ``(wall, door)``, ``(wall, door, horizontal)`` or a :class:`Layout` into a valid layout of plain integers.
 
     Raises:
         ValueError: If it is not a pair of integers within :data:`WALL_RANGE` and :data:`DOOR_RANGE`, or its
             orientation is not that of the environment.
     """
     try:
-        given = layout if isinstance(layout, Layout) else Layout(*layout, horizontal)
+        fields = tuple(layout) if len(layout) == 3 else (*layout, horizontal)
+        given = Layout(*fields)
         wall, door = int(given.wall), int(given.door)
         exact = wall == given.wall and door == given.door
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"layout must be a pair of integers (wall, door), got {layout!r}") from error
     if not exact:
         raise ValueError(f"layout must be a pair of integers (wall, door), got {layout!r}")

@@ -86,17 +86,16 @@ def clip_actions(actions: Array, max_norm: float = MAX_STEP) -> Array:
         ValueError: If an action is not finite.
     """
     actions = np.asarray(actions, dtype=np.float32)
-    squared = actions[:, 0] ** 2 + actions[:, 1] ** 2
-    if not np.isfinite(squared).all():
-        bad = actions[~np.isfinite(actions).all(axis=1)]
-        if len(bad) or not np.isfinite(actions).all():
-            raise ValueError(f"actions must be finite, got {bad[0].tolist()}")
-        norm = np.hypot(actions[:, 0].astype(np.float64), actions[:, 1].astype(np.float64))
-    else:
-        if squared.max(initial=0.0) <= max_norm * max_norm:
-            return actions
-        norm = np.sqrt(squared.astype(np.float64))
-    scale = np.minimum(1.0, max_norm / np.maximum(norm, 1e-12))
+    exact = actions.astype(np.float64)  # squares of float32 numbers cannot overflow here
+    exact *= exact
+    squared = exact[:, 0] + exact[:, 1]
+    largest = squared.max(initial=0.0)
+    # What was scaled once passes unchanged, so executed actions can be replayed; the slack is float32's rounding.
+    if largest <= max_norm * max_norm * (1.0 + 1e-6):
+        return actions
+    if not np.isfinite(largest):
+        raise ValueError(f"actions must be finite, got {actions[~np.isfinite(squared)][0].tolist()}")
+    scale = np.where(squared > max_norm * max_norm * (1.0 + 1e-6), max_norm / np.sqrt(np.maximum(squared, 1e-12)), 1.0)
     return (actions * scale[:, None]).astype(np.float32)
 
 
@@ -249,14 +248,14 @@ def _in_arena(across: Array, along: Array) -> Array:
 
 def _wall_crossing(
     across0: Array, along0: Array, across1: Array, along1: Array, layout: Layout
-) -> tuple[Array, Array, Array]:
+) -> tuple[Any, Any, Array]:
     """The part ``[enter, leave]`` of each segment (as fractions) within the wall's thickness; does it miss the door?"""
     wall, door = layout.wall, layout.door
     near = (np.minimum(across0, across1) <= wall + WALL_HALF_THICKNESS) & (
         np.maximum(across0, across1) >= wall - WALL_HALF_THICKNESS
     )
     if not near.any():
-        return np.ones_like(across0), np.zeros_like(across0), near
+        return 1.0, 0.0, near
     delta = across1 - across0
     moving = delta != 0
     safe = np.where(moving, delta, 1.0)
@@ -310,7 +309,9 @@ def _first_contact(
     enter, leave, misses = _wall_crossing(across0, along0, across1, along1, layout)
     face_first = misses & (np.abs(along0 + enter * d_along - layout.door) > DOOR_HALF_WIDTH)
     face = np.where(face_first, enter, np.inf)
-    jamb_at = reach(along0, d_along, np.where(d_along > 0, layout.door + DOOR_HALF_WIDTH, layout.door - DOOR_HALF_WIDTH))
+    jamb_at = reach(
+        along0, d_along, np.where(d_along > 0, layout.door + DOOR_HALF_WIDTH, layout.door - DOOR_HALF_WIDTH)
+    )
     jamb = np.where(misses & ~face_first & (jamb_at <= leave), jamb_at, np.inf)
     contacts = np.stack([arena_across, face, arena_along, jamb])
     first = contacts.argmin(0)
@@ -325,10 +326,8 @@ def _from_across_along(across: Array, along: Array, layout: Layout) -> Array:
 
 
 def _paths_clear(paths: Array, wall: Array, door: Array) -> Array:
-    """Whether candidate paths ``(N, C, 4, 2)``, which may touch corners of the door, keep out of the wall, ``(N, C)``."""
+    """Whether paths ``(N, C, 4, 2)``, which may touch corners of the door, keep out of the wall, bool ``(N, C)``."""
     a, b = paths[:, :, :-1], paths[:, :, 1:]
-    n = paths.shape[0] * paths.shape[1] * 3
-    shape = paths.shape[:2] + (3,)
     slack = 1e-9  # touching a corner or sliding along a face is allowed
     low, high = (wall[:, None, None] + sign * (WALL_HALF_THICKNESS - slack) for sign in (-1, 1))
     delta = b[..., 0] - a[..., 0]
@@ -342,5 +341,4 @@ def _paths_clear(paths: Array, wall: Array, door: Array) -> Array:
     worst = np.maximum(
         np.abs(a[..., 1] + t0 * slope - door[:, None, None]), np.abs(a[..., 1] + t1 * slope - door[:, None, None])
     )
-    assert worst.size == n
-    return ~(inside & (worst > DOOR_HALF_WIDTH + 1e-6)).reshape(shape).any(-1)
+    return ~(inside & (worst > DOOR_HALF_WIDTH + 1e-6)).any(-1)

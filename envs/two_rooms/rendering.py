@@ -4,6 +4,7 @@ An image has two channels of 65 × 65 bytes: channel 0 shows the agent as a Gaus
 The functions take and return whichever kind of array they are given; nothing here imports torch.
 """
 
+from functools import cache
 from typing import Any
 
 import array_api_compat
@@ -25,26 +26,43 @@ def render_agents(positions: Any) -> Any:
     """
     xp = array_api_compat.array_namespace(positions)
     image = xp.zeros((*positions.shape[:-1], SIZE, SIZE), dtype=xp.uint8, device=array_api_compat.device(positions))
-    _draw_agents(positions, image[..., None, :, :])
+    draw_agents(positions, image[..., None, :, :])
     return image
 
 
-def _draw_agents(positions: Any, images: Any) -> None:
-    """Draws agents into channel 0 of black images ``(..., C, 65, 65)``, in place.
+def draw_agents(positions: Any, images: Any) -> tuple[Any, Any]:
+    """Draws agents into channel 0 of black images, in place.
 
     Only the 10 × 10 pixels around an agent are computed: beyond 4.34 px the blob is darker than one level.
+
+    Args:
+        positions: float32 ``(..., 2)``, pixels, inside the arena.
+        images: uint8 ``(..., C, 65, 65)``, contiguous, with channel 0 black; changed in place.
+
+    Returns:
+        What was drawn, with the leading dimensions flattened to ``N``: the first column and row of each window, int64
+        ``(N, 2)``, and its pixels, uint8 ``(N, 10, 10)``.
     """
     xp = array_api_compat.array_namespace(positions)
-    device = array_api_compat.device(positions)
-    flat = xp.reshape(positions, (-1, 2))
-    window = xp.arange(-4, 6, dtype=xp.int64, device=device)
-    pixels = xp.astype(xp.floor(flat), xp.int64)[..., None] + window  # (N, 2, 10)
-    offsets = flat[..., None] - xp.astype(pixels, xp.float32)
+    window, grid = _window(xp, array_api_compat.device(positions))
+    flat = positions.reshape((-1, 2))
+    lowest = xp.floor(flat) - 4.0
+    offsets = (flat - lowest)[..., None] - window  # (N, 2, 10), exact
     factors = xp.exp(offsets * offsets * (-0.5 / BLOB_STD**2))  # the Gaussian is a product over the two axes
     blobs = xp.astype(factors[:, 1, :, None] * (factors[:, 0, None, :] * 255.0), xp.uint8)
-    first = xp.arange(flat.shape[0], dtype=xp.int64, device=device)[:, None, None] * images.shape[-3] * SIZE**2
-    index = first + pixels[:, 1, :, None] * SIZE + pixels[:, 0, None, :]
-    xp.reshape(images, (-1,))[index] = blobs
+    corners = xp.astype(lowest, xp.int64)
+    first = corners[:, 1] * SIZE + corners[:, 0]
+    if len(flat) > 1:
+        first += xp.arange(len(flat), dtype=xp.int64, device=first.device) * (images.shape[-3] * SIZE**2)
+    images.reshape((-1,))[first[:, None, None] + grid] = blobs
+    return corners, blobs
+
+
+@cache
+def _window(xp: Any, device: Any) -> tuple[Any, Any]:
+    """Offsets within a window along one axis, float32 ``(10,)``, and within a flat image, int64 ``(10, 10)``."""
+    pixels = xp.arange(10, dtype=xp.int64, device=device)
+    return xp.astype(pixels, xp.float32), pixels[:, None] * SIZE + pixels
 
 
 def render_walls(layout: Layout) -> Any:
@@ -83,5 +101,5 @@ def render(positions: Any, layout: Layout) -> Any:
     shape = (*positions.shape[:-1], 2, SIZE, SIZE)
     images = xp.zeros(shape, dtype=xp.uint8, device=array_api_compat.device(positions))
     images[..., 1, :, :] = render_walls(layout)
-    _draw_agents(positions, images)
+    draw_agents(positions, images)
     return images

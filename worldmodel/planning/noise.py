@@ -1,5 +1,6 @@
 """Coloured noise for action sequences: power-law spectra, unit variance."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -30,19 +31,9 @@ def coloured_noise(
     device = generator.device
     if beta == 0 or horizon == 1:
         return torch.randn(num_samples, horizon, action_dim, generator=generator, device=device)
-    num_frequencies = horizon // 2 + 1
-    weights = torch.arange(num_frequencies, dtype=torch.float64)
-    weights[0] = 1.0
-    weights = weights ** (-beta / 2)
-    # The zero and, for even horizons, the highest frequency are real, with the power of both halves in the real part.
-    is_real = torch.zeros(num_frequencies, dtype=torch.bool)
-    is_real[0] = True
-    is_real[-1] |= horizon % 2 == 0
-    power = torch.where(is_real, 2.0, 4.0) * weights**2
-    weights = weights * horizon / power.sum().sqrt()
-    scale = torch.stack([torch.where(is_real, 2**0.5, 1.0) * weights, torch.where(is_real, 0.0, weights)], -1)
-    parts = torch.randn(num_samples, action_dim, num_frequencies, 2, generator=generator, device=device)
-    spectrum = torch.view_as_complex(parts * scale.to(device, torch.float32))
+    scale = _spectrum_scale(horizon, float(beta), device)
+    parts = torch.randn(num_samples, action_dim, *scale.shape, generator=generator, device=device)
+    spectrum = torch.view_as_complex(parts.mul_(scale))
     return torch.fft.irfft(spectrum, n=horizon, dim=-1).transpose(1, 2)
 
 
@@ -66,3 +57,20 @@ def draw_noise(
     """
     drawn = [coloured_noise(num_samples, horizon, action_dim, beta, generator) for generator in generators]
     return torch.stack(drawn)
+
+
+@functools.lru_cache(maxsize=64)  # plans come one after another with the same few
+def _spectrum_scale(horizon: int, beta: float, device: torch.device) -> Float[Tensor, "f 2"]:
+    """Standard deviations of the real and imaginary part of each frequency; treat as constant."""
+    num_frequencies = horizon // 2 + 1
+    weights = torch.arange(num_frequencies, dtype=torch.float64)
+    weights[0] = 1.0
+    weights = weights ** (-beta / 2)
+    # The zero and, for even horizons, the highest frequency are real, with the power of both halves in the real part.
+    is_real = torch.zeros(num_frequencies, dtype=torch.bool)
+    is_real[0] = True
+    is_real[-1] |= horizon % 2 == 0
+    power = torch.where(is_real, 2.0, 4.0) * weights**2
+    weights = weights * horizon / power.sum().sqrt()
+    scale = torch.stack([torch.where(is_real, 2**0.5, 1.0) * weights, torch.where(is_real, 0.0, weights)], -1)
+    return scale.to(device, torch.float32)

@@ -1,0 +1,1 @@
+"""Policies with Stable-Baselines3's ``predict`` protocol, and their evaluation."""

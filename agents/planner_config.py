@@ -1,0 +1,136 @@
+"""How the planning agent plans, as one flat set of options, and the planners built from it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, Planner, SearchOptions
+
+PLANNERS = ("mppi", "cem", "icem")
+"""Planners that :func:`build_planner` knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerConfig:
+    """Options of planning. One planner step is one predictor step, which spans ``frame_skip`` environment steps."""
+
+    planner: Literal["mppi", "cem", "icem"] = "mppi"
+    """How the next distribution of plans is made from the elites."""
+    cost: Literal["summed", "last", "closest", "reach"] = "reach"
+    """Distance to the goal over the horizon: its sum, at the end, at the closest approach, or closest and stay."""
+    reach_weight: float = 1.0
+    """Cost 'reach': weight of the term that rewards arriving early and staying."""
+    reach_scale: float = 0.5
+    """Cost 'reach': squared latent distance (mean over features) at which that term saturates."""
+    horizon: int = 20
+    """Planner steps to look ahead."""
+    num_samples: int = 128
+    """Candidate plans of an iteration."""
+    num_iterations: int = 3
+    """Iterations of a replan."""
+    num_elites: int = 16
+    """Best candidates from which the next distribution is made."""
+    init_std: float | None = None
+    """Standard deviation of the first candidates, in units of the actions; None: the bounds' radius."""
+    min_std: float | None = None
+    """Lower bound of the standard deviation, in units of the actions; None: 5% of init_std."""
+    noise_beta: float = 1.0
+    """Colour of the noise: 0 white, 1 pink, 2 red; the higher, the slower the actions change."""
+    temperature: float = 1.0
+    """MPPI: cost difference that lowers an elite's weight by a factor e."""
+    momentum: float = 0.1
+    """CEM and iCEM: weight of the old mean and standard deviation in the new ones."""
+    keep_elites: float = 0.3
+    """Fraction of the elites that compete again in the next iteration and, shifted, in the next replan."""
+    sample_decay: float = 1.0
+    """Factor by which each iteration has fewer samples than the one before (iCEM's authors use 1.25)."""
+    execute: Literal["best", "mean"] = "best"
+    """Whether to execute the best candidate or the final mean."""
+    zero_candidate: bool = True
+    """Whether doing nothing is always a candidate."""
+    tolerance: float | None = None
+    """Stop a search whose best cost improves by less than this fraction; None: search on."""
+    patience: int = 1
+    """Iterations on end without such an improvement before a search stops."""
+    budget_ms: float | None = None
+    """Begin no iteration after this many milliseconds of a replan; None: no limit. Plans then depend on the machine."""
+    replan_every: int = 1
+    """Planner steps to execute before planning again."""
+    constant_blocks: bool = True
+    """Whether the environment actions of one planner step are all the same; otherwise each is planned for itself."""
+    fill: Literal["last", "zeros"] = "last"
+    """What ends the previous plan, shifted, when the next search starts from it: its last action, or none."""
+    chunk_size: int | None = None
+    """Most trajectories to roll out at once, to bound the memory; None: all."""
+
+    @property
+    def cost_options(self) -> dict[str, Any]:
+        """Options of the cost besides its kind, for :func:`worldmodel.planning.make_cost`."""
+        options: dict[str, Any] = {"chunk_size": self.chunk_size}
+        if self.cost == "reach":
+            options |= {"weight": self.reach_weight, "scale": self.reach_scale}
+        return options
+
+
+def bounds_from_space(space: spaces.Space[Any], max_norm: float | None = None, *, block: int = 1) -> ActionBounds:
+    """The bounds of an action space, flattened.
+
+    Args:
+        space: A ``Box``.
+        max_norm: Largest Euclidean norm of an action, or None.
+        block: Environment actions in one action of the planner.
+
+    Returns:
+        The bounds.
+
+    Raises:
+        ValueError: If the space is not a ``Box``.
+    """
+    if not isinstance(space, spaces.Box):
+        raise ValueError(f"action_space must be a Box, got {space}")
+    low, high = space.low.reshape(-1), space.high.reshape(-1)
+    return ActionBounds(np.asarray(low, np.float32), np.asarray(high, np.float32), max_norm, block=block)
+
+
+def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
+    """Makes the planner that a configuration describes.
+
+    Args:
+        config: How to plan.
+        bounds: What the planner's actions are allowed to be.
+
+    Returns:
+        The planner.
+
+    Raises:
+        ValueError: If an option is out of its range, or ``init_std`` is None and the actions are unbounded.
+    """
+    if config.planner not in PLANNERS:
+        raise ValueError(f"planner must be one of {', '.join(map(repr, PLANNERS))}, got {config.planner!r}")
+    init_std = bounds.radius if config.init_std is None else config.init_std
+    if math.isinf(init_std):
+        raise ValueError(f"init_std must be given where actions are unbounded, got None with {bounds}")
+    options = SearchOptions(
+        horizon=config.horizon,
+        num_samples=config.num_samples,
+        num_iterations=config.num_iterations,
+        num_elites=config.num_elites,
+        init_std=init_std,
+        min_std=0.05 * init_std if config.min_std is None else config.min_std,
+        noise_beta=config.noise_beta,
+        keep_elites=config.keep_elites,
+        sample_decay=config.sample_decay,
+        execute=config.execute,
+        zero_candidate=config.zero_candidate,
+        tolerance=config.tolerance,
+        patience=config.patience,
+        budget_ms=config.budget_ms,
+    )
+    if config.planner == "mppi":
+        return MPPI(bounds=bounds, options=options, temperature=config.temperature)
+    if config.planner == "cem":
+        return CEM(bounds=bounds, options=options, momentum=config.momentum)
+    return ICEM(bounds=bounds, options=options, momentum=config.momentum)

@@ -1,0 +1,358 @@
+"""The planning agent: encode what is seen and what is wanted, search for actions that bring them together, act, repeat.
+
+::
+
+    observation ──► encoder ──► start ─┐
+                                       ├─► planner ──► actions of one block ──► environment ──► replan
+    desired_goal ─► encoder ──► goal ──┘   (imagines with the world model)
+
+It follows Stable-Baselines3's ``predict`` protocol, so every loop written for that runs it unchanged.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
+from agents.planning_state import EnvState, PlanningState, PlanRecord
+from worldmodel.checkpoint import load_pretrained
+from worldmodel.planning import ActionBounds, Plan, Planner, make_cost, shift, warm_start
+
+KEYS = ("observation", "desired_goal")
+"""All that the agent looks at."""
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """What the agent needs of a model; :class:`worldmodel.jepa.JEPA` is one."""
+
+    frame_skip: int
+    action_dim: int
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents ``(b, d)`` of uint8 images ``(b, c, h, w)`` or ``(b, h, w, c)``."""
+        ...
+
+    def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Latents ``(b, t, d)`` after blocks of actions ``(b, t, frame_skip * action_dim)``."""
+        ...
+
+
+class PlanningAgent:
+    """Acts by planning with a world model; sees the current image and the goal image, nothing else.
+
+    Observations are dicts with uint8 images ``observation`` and ``desired_goal``, of one environment (3 dimensions) or
+    of a vector (4), CHW or HWC. All memory travels in ``state``; the same call with the same state gives the same
+    action. Environments of a vector may be out of phase: only those whose planned actions have run out are planned for.
+
+    *Randomness.* The noise of a plan is drawn from a generator seeded with ``(seed, index of the environment, episode,
+    number of the plan in the episode)``, so environments, episodes and plans differ, and a whole run repeats exactly.
+    With ``deterministic=True`` it is seeded with ``(seed, number of the plan in the episode)``: the same episode is
+    then played the same way wherever and whenever it is played.
+
+    Args:
+        model: The world model. A module is put in evaluation mode.
+        planner: The planner; the bounds it holds are those of a constant action, or of a whole block.
+        cost: Kind of cost, one of :data:`worldmodel.planning.COST_KINDS`.
+        cost_options: More keywords of :func:`worldmodel.planning.make_cost`.
+        constant_blocks: Whether the planner plans one action for each predictor step, repeated ``frame_skip`` times;
+            otherwise it plans blocks of ``frame_skip`` actions.
+        replan_every: Predictor steps to execute before planning again.
+        fill: How the previous plan is continued when the next search starts from it (see ``planning.shift``).
+        action_space: If given, actions get its shape and dtype.
+        seed: Seed of the planner's noise.
+        device: Where to plan; a module is moved there. None: where the model's parameters are.
+        dtype: ``torch.bfloat16`` runs the model under autocast; None does not.
+        record: Keep each plan with its candidates and imagined latents in ``state`` (slow; for pictures).
+
+    Attributes:
+        timings: Seconds of each replan, encoding included, for all environments planned for at once.
+        steps_per_plan: Environment steps that a plan serves.
+
+    Raises:
+        ValueError: If the planner's actions do not fit the model's, or an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        planner: Planner,
+        *,
+        cost: str = "reach",
+        cost_options: Mapping[str, Any] | None = None,
+        constant_blocks: bool = True,
+        replan_every: int = 1,
+        fill: str = "last",
+        action_space: spaces.Box | None = None,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        record: bool = False,
+    ) -> None:
+        block = 1 if constant_blocks else model.frame_skip
+        if planner.bounds.action_dim != block * model.action_dim or planner.bounds.block != block:
+            raise ValueError(
+                f"planner must plan blocks of {block} actions of {model.action_dim} dimensions for this model with "
+                f"constant_blocks={constant_blocks}, got {planner.bounds}"
+            )
+        if not 1 <= replan_every <= planner.horizon:
+            raise ValueError(f"replan_every must be in [1, horizon = {planner.horizon}], got {replan_every}")
+        if action_space is not None and int(np.prod(action_space.shape)) != model.action_dim:
+            raise ValueError(f"action_space must have {model.action_dim} dimensions as the model, got {action_space}")
+        self.model = model
+        self.planner = planner
+        self.cost = cost
+        self.cost_options = dict(cost_options or {})
+        self.constant_blocks = constant_blocks
+        self.replan_every = replan_every
+        self.fill = fill
+        self.action_space = action_space
+        self.seed = seed
+        self.device = _place(model, device)
+        self.dtype = dtype
+        self.record = record
+        self.timings: list[float] = []
+        self.steps_per_plan = replan_every * model.frame_skip
+        # Wrong options fail here, not in the first episode.
+        self._make_cost(torch.zeros(1, 1), torch.zeros(1, 1))
+        shift(torch.zeros(1, 1), 0, fill=fill)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_name: str | Path,
+        config: PlannerConfig | None = None,
+        *,
+        action_space: spaces.Box | None = None,
+        max_norm: float | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        record: bool = False,
+    ) -> "PlanningAgent":
+        """Makes an agent from a checkpoint.
+
+        Args:
+            path_or_name: Directory of a checkpoint, or name of one shipped with the package.
+            config: How to plan; by default ``PlannerConfig()``.
+            action_space: Bounds of the actions; by default those stored in the checkpoint.
+            max_norm: Norm bound of the actions; by default the one stored in the checkpoint.
+            seed: Seed of the planner's noise.
+            device: Where to plan.
+            dtype: See the class.
+            record: See the class.
+
+        Returns:
+            The agent.
+
+        Raises:
+            worldmodel.checkpoint.CheckpointError: If the checkpoint is missing or not valid.
+            ValueError: If the configuration or the action space does not fit the model.
+        """
+        config = config or PlannerConfig()
+        pretrained = load_pretrained(path_or_name, device)
+        model = pretrained.model
+        block = 1 if config.constant_blocks else model.frame_skip
+        max_norm = pretrained.action_max_norm if max_norm is None else max_norm
+        if action_space is None:
+            bounds = ActionBounds(pretrained.action_low, pretrained.action_high, max_norm, block=block)
+        else:
+            bounds = bounds_from_space(action_space, max_norm, block=block)
+        return cls(
+            model,
+            build_planner(config, bounds),
+            cost=config.cost,
+            cost_options=config.cost_options,
+            constant_blocks=config.constant_blocks,
+            replan_every=config.replan_every,
+            fill=config.fill,
+            action_space=action_space,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            record=record,
+        )
+
+    def set_random_seed(self, seed: int) -> None:
+        """Sets the seed of the planner's noise."""
+        self.seed = seed
+
+    def predict(
+        self,
+        observation: Any,
+        state: PlanningState | None = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], PlanningState]:
+        """The next actions, planned if none are pending.
+
+        Args:
+            observation: Dict with uint8 images ``observation`` and ``desired_goal``, of one shape.
+            state: What the last call returned; None begins an episode in every environment.
+            episode_start: Flags ``(n,)`` of environments whose episode has just begun: what is carried for them is
+                dropped, what is carried for others stays.
+            deterministic: Whether the noise is the same in every environment and every episode.
+
+        Returns:
+            An action in the environment's units, or a batch of them, and the state for the next call.
+
+        Raises:
+            ValueError: If the observation, the state or the flags do not fit.
+            FloatingPointError: If the model imagines nothing but non-finite latents.
+        """
+        images, goals, batched = _images(observation)
+        envs = self._continue(state, episode_start, len(images))
+        due = [i for i, env in enumerate(envs) if len(env.pending) == 0]
+        if due:
+            self._replan(envs, due, images, goals, deterministic)
+        actions = np.stack([env.pending[0] for env in envs])
+        envs = [replace(env, pending=env.pending[1:]) for env in envs]
+        if self.action_space is not None:
+            actions = actions.reshape(-1, *self.action_space.shape).astype(self.action_space.dtype)
+        return (actions if batched else actions[0]), PlanningState(tuple(envs))
+
+    def _continue(self, state: PlanningState | None, episode_start: Any, num_envs: int) -> list[EnvState]:
+        """What is carried for each environment, begun anew where an episode starts."""
+        blank = EnvState(pending=np.zeros((0, self.model.action_dim), np.float32))
+        if episode_start is not None and np.size(episode_start) != num_envs:
+            raise ValueError(
+                f"episode_start must have shape ({num_envs},) for as many observations, got {np.shape(episode_start)}"
+            )
+        if state is None:
+            return [blank] * num_envs
+        if len(state.envs) != num_envs:
+            raise ValueError(f"state must be of {num_envs} environments as the observation, got {len(state.envs)}")
+        starts = np.zeros(num_envs, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(-1)
+        return [
+            # The goal's latent stays: it belongs to the image, and is made anew if that changes.
+            replace(blank, episode=env.episode + 1, goal_image=env.goal_image, goal=env.goal) if begins else env
+            for env, begins in zip(state.envs, starts, strict=True)
+        ]
+
+    @torch.no_grad()
+    def _replan(
+        self,
+        envs: list[EnvState],
+        due: list[int],
+        images: NDArray[np.uint8],
+        goals: NDArray[np.uint8],
+        deterministic: bool,
+    ) -> None:
+        """Plans for the environments ``due`` and puts what follows into ``envs``."""
+        started = time.perf_counter()
+        starts = self._encode(envs, due, images, goals)
+        plans: list[tuple[list[int], Plan]] = []
+        # Apart, so that an environment's plan does not depend on whether others have a plan to start from.
+        for group in ([i for i in due if envs[i].init is None], [i for i in due if envs[i].init is not None]):
+            if not group:
+                continue
+            inits = [init for i in group if (init := envs[i].init) is not None]
+            plan = self.planner.plan(
+                self._make_cost(torch.stack([starts[i] for i in group]), _stack_goals(envs, group)),
+                init=torch.stack(inits) if inits else None,
+                generators=[self._generator(i, envs[i], deterministic) for i in group],
+                record=self.record,
+            )
+            plans.append((group, plan))
+            actions = self._env_actions(plan.actions)
+            carried = warm_start(plan, self.replan_every, fill=self.fill)
+            for j, i in enumerate(group):
+                envs[i] = replace(envs[i], pending=actions[j], init=carried[j], num_plans=envs[i].num_plans + 1)
+        self.timings.append(time.perf_counter() - started)
+        if self.record:
+            for group, plan in plans:
+                for j, i in enumerate(group):
+                    envs[i] = replace(envs[i], record=self._imagine(plan.select(j), starts[i], envs[i].goal))
+
+    def _encode(
+        self, envs: list[EnvState], due: list[int], images: NDArray[np.uint8], goals: NDArray[np.uint8]
+    ) -> dict[int, Tensor]:
+        """Latents of the images of environments ``due``; latents of new goals are put into ``envs``."""
+        new = [i for i in due if not np.array_equal(envs[i].goal_image, goals[i])]  # type: ignore[arg-type]
+        pixels = torch.from_numpy(np.concatenate([images[due], goals[new]])).to(self.device)
+        with self._autocast():
+            latents = self.model.encode(pixels).float()
+        for latent, i in zip(latents[len(due) :], new, strict=True):
+            envs[i] = replace(envs[i], goal_image=goals[i].copy(), goal=latent)
+        return dict(zip(due, latents, strict=False))
+
+    def _make_cost(self, start: Tensor, goal: Tensor) -> Any:
+        return make_cost(self._rollout, start, goal, kind=self.cost, **self.cost_options)
+
+    def _rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Imagined latents ``(b, t, d)`` after the planner's actions ``(b, t, a)``."""
+        blocks = actions.repeat(1, 1, self.model.frame_skip) if self.constant_blocks else actions
+        with self._autocast():
+            return self.model.rollout(latents, blocks).float()
+
+    def _env_actions(self, plans: Tensor) -> NDArray[np.float32]:
+        """Environment actions ``(b, steps_per_plan, action_dim)`` of the first planner steps of plans."""
+        steps = plans[:, : self.replan_every]
+        if self.constant_blocks:
+            steps = steps.repeat_interleave(self.model.frame_skip, 1)
+        return steps.reshape(len(plans), self.steps_per_plan, self.model.action_dim).cpu().numpy()
+
+    def _generator(self, index: int, env: EnvState, deterministic: bool) -> torch.Generator:
+        key = [self.seed, env.num_plans] if deterministic else [self.seed, index, env.episode, env.num_plans]
+        # SeedSequence mixes the key well, and 63 bits are what torch takes on every device.
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def _imagine(self, plan: Plan, start: Tensor, goal: Tensor | None) -> PlanRecord:
+        def latents(actions: Tensor) -> Tensor:
+            return self._rollout(start.expand(len(actions), -1), actions)
+
+        assert goal is not None
+        return PlanRecord(
+            plan=plan,
+            start=start,
+            goal=goal,
+            latents=latents(plan.actions)[0],
+            candidate_latents=tuple(latents(candidates[0]) for candidates in plan.trace.candidates or ()),
+        )
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+
+
+def _place(model: WorldModel, device: torch.device | str | None) -> torch.device:
+    """Where to plan; a module is moved there and put in evaluation mode."""
+    if not isinstance(model, nn.Module):
+        return torch.device(device or "cpu")
+    model.eval()
+    if device is not None:
+        model.to(device)
+    tensor = next(model.parameters(), next(model.buffers(), None))
+    return torch.device(device or "cpu") if tensor is None else tensor.device
+
+
+def _stack_goals(envs: list[EnvState], group: list[int]) -> Tensor:
+    return torch.stack([goal for i in group if (goal := envs[i].goal) is not None])
+
+
+def _images(observation: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
+    """Present and goal images as batches of four dimensions, and whether they came as batches."""
+    wanted = "observation must be a dict with uint8 images " + " and ".join(map(repr, KEYS))
+    if not isinstance(observation, Mapping):
+        raise ValueError(f"{wanted}, got {type(observation).__name__}")
+    for key in KEYS:
+        if key not in observation:
+            raise ValueError(f"{wanted}, got keys {', '.join(map(repr, observation)) or 'none'}")
+    images, goals = (np.asarray(observation[key]) for key in KEYS)
+    for key, image in zip(KEYS, (images, goals), strict=True):
+        if image.dtype != np.uint8:
+            raise ValueError(f"{key} must have dtype uint8, got {image.dtype}")
+        if image.ndim not in (3, 4) or image.size == 0:
+            raise ValueError(f"{key} must be an image of 3 dimensions or a batch of 4, got shape {image.shape}")
+    if images.shape != goals.shape:
+        raise ValueError(f"observation and desired_goal must have one shape, got {images.shape} and {goals.shape}")
+    return (images, goals, True) if images.ndim == 4 else (images[None], goals[None], False)

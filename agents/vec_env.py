@@ -1,0 +1,206 @@
+"""Stable-Baselines3 on Gymnasium vector environments.
+
+Stable-Baselines3 has its own vector interface and makes a Python object of each environment; a native Gymnasium vector
+environment steps all of them in single array operations. :class:`SB3VecEnv` lets the one train on the other::
+
+    model = SAC("MultiInputPolicy", SB3VecEnv(gym.make_vec(id, num_envs=16, autoreset_mode="SameStep")))
+"""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from gymnasium import Wrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+Indices = int | Iterable[int] | None
+
+
+class SB3VecEnv(VecEnv):
+    """A Gymnasium vector environment as a Stable-Baselines3 ``VecEnv``.
+
+    The vector environment must reset in the step in which an episode ends (``AutoresetMode.SAME_STEP``), as
+    Stable-Baselines3 expects. Its infos become one dictionary an environment, with ``terminal_observation`` and
+    ``TimeLimit.truncated`` where an episode ended; what the new episode reported is in ``reset_infos``.
+
+    Methods and attributes are looked up on the vector environment first, which answers for all of its environments
+    (such as a batched ``compute_reward``), then on the environments it holds.
+
+    Args:
+        vector_env: The vector environment.
+
+    Raises:
+        TypeError: If it is no vector environment.
+        ValueError: If it does not reset in the step in which an episode ends.
+    """
+
+    def __init__(self, vector_env: VectorEnv) -> None:
+        if not isinstance(vector_env, VectorEnv):
+            raise TypeError(f"vector_env must be a gymnasium.vector.VectorEnv, got {type(vector_env).__name__}")
+        mode = vector_env.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                "vector_env must have autoreset mode AutoresetMode.SAME_STEP (gym.make_vec(id, ..., "
+                "autoreset_mode='SameStep') for native vector environments, vector_kwargs={'autoreset_mode': ...} for "
+                f"others), got {mode}"
+            )
+        self.vector_env = vector_env
+        self._actions: NDArray[Any] | None = None
+        self._shared_options: dict[str, Any] | None = None
+        super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
+
+    def reset(self) -> Any:
+        """Starts new episodes, with the seeds and options set for them.
+
+        Returns:
+            Observations.
+        """
+        seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
+        observation, infos = self.vector_env.reset(seed=seeds, options=self._pop_options())  # type: ignore[arg-type]
+        self._reset_seeds()
+        self.reset_infos = _split(infos, self.num_envs)
+        return observation
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Sets the actions of the next step."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Steps with the actions that were set.
+
+        Returns:
+            Observations, rewards float32 ``(num_envs,)``, dones, and one info an environment.
+
+        Raises:
+            RuntimeError: If no actions were set.
+        """
+        if self._actions is None:
+            raise RuntimeError("step_async must be called before step_wait")
+        actions, self._actions = self._actions, None
+        observation, rewards, terminated, truncated, infos = self.vector_env.step(actions)
+        dones = terminated | truncated
+        final_infos, final_observations = infos.pop("final_info", {}), infos.pop("final_obs", None)
+        rows = _split(infos, self.num_envs)
+        if dones.any():
+            last = _split(final_infos, self.num_envs)
+            for i in np.flatnonzero(dones).tolist():
+                self.reset_infos[i] = rows[i]
+                rows[i] = last[i] | {"terminal_observation": final_observations[i]}
+        for row, out_of_time in zip(rows, (truncated & ~terminated).tolist(), strict=True):
+            row["TimeLimit.truncated"] = out_of_time
+        return observation, np.asarray(rewards, dtype=np.float32), dones, rows
+
+    def close(self) -> None:
+        """Closes the vector environment."""
+        self.vector_env.close()
+
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        """Sets options of the next reset.
+
+        Args:
+            options: One dictionary, passed to the vector environment as it is, or one an environment, with the same
+                keys: then each option is stacked along the first axis.
+
+        Raises:
+            ValueError: If there is not one dictionary an environment, or their keys differ.
+        """
+        if options is None or isinstance(options, dict):
+            self._shared_options = deepcopy(options) or None
+            return
+        if len(options) != self.num_envs or len({frozenset(one) for one in options}) != 1:
+            raise ValueError(
+                f"options must be a dictionary or {self.num_envs} of them with the same keys, got {options!r}"
+            )
+        self._shared_options = {key: np.stack([np.asarray(one[key]) for one in options]) for key in options[0]} or None
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """An attribute of each environment.
+
+        Raises:
+            AttributeError: If there is none of this name.
+        """
+        chosen = list(self._get_indices(indices))
+        owner = self._owner(attr_name)
+        if owner is not None:
+            return [getattr(owner, attr_name)] * len(chosen)
+        values = self._inner("get_attr", attr_name)(attr_name)
+        return [values[i] for i in chosen]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Sets an attribute of all environments.
+
+        Raises:
+            ValueError: If only some of them are meant: they share it.
+        """
+        if len(set(self._get_indices(indices))) != self.num_envs:
+            raise ValueError(
+                f"indices must be None: attribute {attr_name!r} is shared by all environments, got {indices}"
+            )
+        setattr(self.vector_env.unwrapped, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method and returns what it gives for each of the environments asked for.
+
+        A method of the vector environment itself is called once and answers for each of them.
+
+        Raises:
+            AttributeError: If there is none of this name.
+        """
+        chosen = list(self._get_indices(indices))
+        owner = self._owner(method_name)
+        if owner is not None:
+            return [getattr(owner, method_name)(*method_args, **method_kwargs)] * len(chosen)
+        values = self._inner("call", method_name)(method_name, *method_args, **method_kwargs)
+        return [values[i] for i in chosen]
+
+    def env_is_wrapped(self, wrapper_class: type[Wrapper], indices: Indices = None) -> list[bool]:
+        """Whether each environment has this wrapper: vector environments have no wrappers of single environments."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """A rendered frame of each environment."""
+        frames = self.vector_env.render()
+        return [None] * self.num_envs if frames is None else list(frames)  # type: ignore[arg-type]
+
+    def _owner(self, name: str) -> Any | None:
+        """The vector environment or the wrapper of it that has the attribute."""
+        for owner in (self.vector_env, self.vector_env.unwrapped):
+            if hasattr(owner, name):
+                return owner
+        return None
+
+    def _inner(self, accessor: str, name: str) -> Any:
+        """The vector environment's way to the environments it holds."""
+        method = getattr(self.vector_env.unwrapped, accessor, None)
+        if method is None:
+            raise AttributeError(f"{type(self.vector_env.unwrapped).__name__} has no attribute {name!r}")
+        return method
+
+    def _pop_options(self) -> dict[str, Any] | None:
+        options, self._shared_options = self._shared_options, None
+        return options
+
+
+def _split(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """One dictionary an environment from a vector environment's infos; what ``_key`` masks out is left out."""
+    rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for key, values in infos.items():
+        if key.startswith("_") and key[1:] in infos:
+            continue
+        if isinstance(values, dict):
+            values = _split(values, num_envs)
+        elif values.ndim == 1:
+            values = values.tolist()
+        mask = infos.get(f"_{key}")
+        if mask is None or mask.all():
+            for row, value in zip(rows, values, strict=True):
+                row[key] = value
+        else:
+            for i in np.flatnonzero(mask).tolist():
+                rows[i][key] = values[i]
+    return rows

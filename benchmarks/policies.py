@@ -1,0 +1,155 @@
+"""What a command line asks for, made into a policy and an environment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+
+import envs as _envs  # noqa: F401 - registers Two Rooms
+from agents.evaluate import Policy
+from agents.planner_config import PlannerConfig
+from agents.planning_agent import PlanningAgent
+from agents.scripted import RandomPolicy
+from envs.two_rooms.expert import ExpertPolicy
+from pretrain.datasets import is_two_rooms
+from worldmodel.checkpoint import Pretrained, load_pretrained, shipped_checkpoints
+
+SCRIPTED = ("random", "expert")
+"""Policies that are no checkpoint; the expert is for Two Rooms."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment to act in.
+
+    Attributes:
+        env_id: Its Gymnasium id.
+        env_kwargs: Keywords that it is made with.
+        two_rooms: Whether it is Two Rooms.
+        max_steps: Steps after which it truncates an episode; None: never.
+        action_space: Its action space.
+        observation_space: Its observation space.
+    """
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    two_rooms: bool
+    max_steps: int | None
+    action_space: gym.Space[Any]
+    observation_space: gym.Space[Any]
+
+    def vector(self, observation: str = "pixels") -> Callable[[int], VectorEnv]:
+        """A function that makes a vector of so many environments.
+
+        Args:
+            observation: Kind of observation of Two Rooms, "pixels" or "state"; other environments have but one.
+        """
+        kwargs = dict(self.env_kwargs)
+        if self.two_rooms:
+            kwargs |= {"observation": observation, "autoreset_mode": "Disabled"}
+
+        def make_env(num_envs: int) -> VectorEnv:
+            return gym.make_vec(self.env_id, num_envs=num_envs, **kwargs)
+
+        return make_env
+
+
+def make_task(env_id: str, env_kwargs: dict[str, Any] | None = None) -> Task:
+    """Looks an environment up.
+
+    Raises:
+        ValueError: If there is no such environment, or it cannot be made so.
+    """
+    kwargs = dict(env_kwargs or {})
+    try:
+        env = gym.make(env_id, **kwargs)
+    except (gym.error.Error, ImportError, TypeError) as error:
+        raise ValueError(f"env_id must be a registered Gymnasium environment, got {env_id!r}: {error}") from error
+    spec = env.spec
+    env.close()
+    return Task(
+        env_id=env_id,
+        env_kwargs=kwargs,
+        two_rooms=is_two_rooms(spec),
+        max_steps=spec.max_episode_steps if spec else None,
+        action_space=env.action_space,
+        observation_space=env.observation_space,
+    )
+
+
+def open_checkpoint(policy: str, device: str = "cpu") -> Pretrained | None:
+    """The checkpoint that a policy's name stands for; None for "random" and "expert".
+
+    Raises:
+        ValueError: If there is no such policy, or its checkpoint is not valid.
+    """
+    if policy in SCRIPTED:
+        return None
+    known = [*SCRIPTED, *shipped_checkpoints()]
+    if policy not in known and not Path(policy).is_dir():
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"policy must be one of {names} or the directory of a checkpoint, got {policy!r}")
+    return load_pretrained(policy, device)
+
+
+def make_policy(
+    policy: str,
+    task: Task,
+    *,
+    planner: PlannerConfig | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    record: bool = False,
+) -> tuple[Policy, str]:
+    """Makes a policy, and says what it looks at.
+
+    Args:
+        policy: "random", "expert", the directory of a checkpoint or the name of one that ships with the package.
+        task: The environment it acts in.
+        planner: How an agent with a checkpoint plans.
+        seed: Seed of the policy.
+        device: Where the agent plans.
+        record: Whether the agent records its plans, for pictures.
+
+    Returns:
+        The policy, and the kind of observation that it is given in Two Rooms.
+
+    Raises:
+        ValueError: If there is no such policy, or it does not fit the environment.
+    """
+    pretrained = open_checkpoint(policy, device)
+    if policy == "random":
+        return RandomPolicy(task.action_space, seed), "state"
+    if policy == "expert":
+        if not task.two_rooms:
+            raise ValueError(f"policy 'expert' is for Two Rooms only, got environment {task.env_id!r}")
+        return ExpertPolicy(task.env_kwargs.get("wall_orientation", "vertical")), "state"
+    assert pretrained is not None
+    _check_images(task, pretrained)
+    if not isinstance(task.action_space, gym.spaces.Box):
+        raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
+    agent = PlanningAgent.from_pretrained(
+        pretrained.path, planner, action_space=task.action_space, seed=seed, device=device, record=record
+    )
+    return agent, "pixels"
+
+
+def _check_images(task: Task, pretrained: Pretrained) -> None:
+    space = task.observation_space
+    keys = ("observation", "desired_goal")
+    if not isinstance(space, gym.spaces.Dict) or not set(keys) <= set(space.spaces):
+        raise ValueError(
+            f"the observations of {task.env_id!r} must be a Dict with images 'observation' and 'desired_goal' "
+            f"(Gymnasium-Robotics' names), got {space}"
+        )
+    c, h, w = pretrained.data.pixel_shape
+    for key in keys:
+        shape = space[key].shape
+        if shape not in ((c, h, w), (h, w, c)):
+            raise ValueError(
+                f"{key!r} of {task.env_id!r} must have the shape the checkpoint was trained on, "
+                f"{(c, h, w)} or {(h, w, c)}, got {shape}"
+            )

@@ -1,0 +1,122 @@
+"""Results of evaluations on disk and on screen: JSON files, the log of evaluations, tables."""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.provenance import ROOT
+from worldmodel.checkpoint import replacing
+
+logger = logging.getLogger(__name__)
+
+LOG = ROOT / "benchmarks" / "results" / "evaluations.jsonl"
+"""Log of all evaluations on manifests that are not for tuning: repeated looks show."""
+
+
+def write_result(path: Path, content: dict[str, Any]) -> None:
+    """Writes an evaluation as JSON, one row of it a line; the file appears whole or not at all."""
+    head = {key: value for key, value in content.items() if key != "result"}
+    result = dict(content["result"])
+    rows = ",\n".join("   " + json.dumps(row) for row in result.pop("rows"))
+    text = json.dumps(head, indent=1).removesuffix("\n}")
+    text += ',\n "result": ' + json.dumps(result).removesuffix("}") + ', "rows": [\n' + rows + "\n ]}\n}\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Reads an evaluation.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no evaluation.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not {"policy", "fingerprint", "summary", "result"} <= set(content):
+            raise KeyError("summary")
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be the JSON of an evaluation, got something else") from error
+    return content
+
+
+def append_to_log(content: dict[str, Any]) -> None:
+    """Appends an evaluation to :data:`LOG`, if this is a checkout that can be written to; never fails."""
+    if not (ROOT / ".git").exists():
+        return
+    provenance = content["provenance"]
+    entry = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": provenance["commit"],
+        "command": provenance["command"],
+        **{key: content[key] for key in ("policy", "manifest", "manifest_hash", "seed", "config", "summary")},
+        "checkpoint_hash": provenance["checkpoint_hash"],
+    }
+    try:
+        LOG.parent.mkdir(parents=True, exist_ok=True)
+        with LOG.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        logger.warning("the evaluation was not added to %s: %s", os.path.relpath(LOG, ROOT), error)
+
+
+def rich_table(content: dict[str, Any]) -> Table:
+    """One evaluation as a table for the terminal."""
+    table = Table(title=f"{content['policy']} on {content['manifest']} ({content['summary']['num_episodes']} episodes)")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for name, value in _cells(content).items():
+        table.add_row(name, value)
+    return table
+
+
+def markdown_table(paths: Sequence[Path]) -> str:
+    """A Markdown table with one row for each result file.
+
+    Raises:
+        ValueError: If no file is given, or one is no evaluation.
+    """
+    contents = [read_result(Path(path)) for path in paths]
+    if not contents:
+        raise ValueError("a table must be made of at least one result file, got none")
+    cells = [_cells(content) for content in contents]
+    names = list(cells[0])
+    lines = [
+        "| policy | manifest | episodes | " + " | ".join(names) + " |",
+        "|---|---|--:|" + "--:|" * len(names),
+    ]
+    for content, row in zip(contents, cells, strict=True):
+        first = [content["policy"], content["manifest"], str(content["summary"]["num_episodes"])]
+        lines.append("| " + " | ".join(first + [row[name] for name in names]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(content: dict[str, Any]) -> dict[str, str]:
+    summary, latency = content["summary"], content.get("latency") or {}
+
+    def rate(kind: str) -> str:
+        value, interval = summary[f"{kind}_success"], summary[f"{kind}_success_interval"]
+        return "–" if value is None else f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+
+    def number(value: float | None, digits: int) -> str:
+        return "–" if value is None else f"{value:.{digits}f}"
+
+    def pair(kind: str) -> str:
+        return " / ".join(number(latency.get(f"{kind}_p{quantile}_ms"), 1) for quantile in (50, 95))
+
+    return {
+        "final success": rate("final"),
+        "ever success": rate("ever"),
+        "SPL": number(summary["spl"], 3),
+        "steps to goal": number(summary["mean_steps_to_goal"], 1),
+        "final distance": number(summary["mean_final_distance"], 2),
+        "ms a plan, p50 / p95": pair("plan"),
+        "ms a step, p50 / p95": pair("step"),
+    }

@@ -1,0 +1,262 @@
+"""The task of Two Rooms: settings, spaces, how episodes start, and the reward.
+
+One source for the scalar and the vector environment; both drive :class:`envs.two_rooms.rooms.Rooms` with it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.two_rooms.layouts import (
+    DOOR_RANGE,
+    LAYOUT_SETS,
+    WALL_RANGE,
+    check_layout,
+    check_position,
+    sample_endpoints,
+    sample_layouts,
+)
+from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, COLLISIONS, GOAL_RADIUS, MAX_STEP, SIZE, Layout
+
+OBSERVATIONS = ("pixels", "state")
+"""What an observation can be."""
+REWARDS = ("sparse", "dense")
+"""What a reward can be."""
+ORIENTATIONS = ("vertical", "horizontal")
+"""How the wall can run."""
+EPISODE_OPTIONS = ("layout", "start", "goal")
+"""What ``reset(options=...)`` can fix."""
+MAX_EPISODE_STEPS = 200
+"""Steps after which a registered environment truncates an episode."""
+
+_ROWS, _COLUMNS = np.divmod(np.arange(SIZE * SIZE), SIZE)
+_MOMENTS = np.stack([np.ones(SIZE * SIZE), _COLUMNS, _ROWS], -1)  # (65², 3): mass, x, y
+_WINDOW_ROWS, _WINDOW_COLUMNS = np.divmod(np.arange(100), 10)
+_WINDOW_MOMENTS = np.stack([np.ones(100), _WINDOW_COLUMNS, _WINDOW_ROWS], -1)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Checks that a setting is one of its choices.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Settings of Two Rooms, checked; the keywords of the environments.
+
+    Attributes:
+        observation: "pixels" or "state".
+        reward: "sparse" or "dense".
+        collision: "stay" or "bounce".
+        wall_orientation: "vertical" or "horizontal".
+        layout_set: The set that random layouts are drawn from, one of :data:`envs.two_rooms.layouts.LAYOUT_SETS`.
+        layout: A fixed layout ``(wall, door)``; by default each episode draws one.
+        terminate_on_success: Whether an episode ends when the goal is reached.
+
+    Raises:
+        ValueError: If a setting is not one of its choices, or the layout is impossible.
+    """
+
+    observation: str = "pixels"
+    reward: str = "sparse"
+    collision: str = "stay"
+    wall_orientation: str = "vertical"
+    layout_set: str = "train"
+    layout: Any = None
+    terminate_on_success: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("observation", self.observation, OBSERVATIONS)
+        check_choice("reward", self.reward, REWARDS)
+        check_choice("collision", self.collision, COLLISIONS)
+        check_choice("wall_orientation", self.wall_orientation, ORIENTATIONS)
+        check_choice("layout_set", self.layout_set, LAYOUT_SETS)
+        if self.layout is not None:
+            object.__setattr__(self, "layout", check_layout(self.layout, horizontal=self.horizontal))
+
+    @property
+    def horizontal(self) -> bool:
+        """Whether the wall runs from left to right."""
+        return self.wall_orientation == "horizontal"
+
+    def observation_space(self) -> spaces.Space[Any]:
+        """The space of one observation: ``observation``, ``achieved_goal`` and ``desired_goal``."""
+        if self.observation == "pixels":
+            return spaces.Dict({key: spaces.Box(0, 255, (2, SIZE, SIZE), np.uint8) for key in _KEYS})
+        low = np.array([ARENA_MIN, ARENA_MIN, WALL_RANGE[0], DOOR_RANGE[0]], dtype=np.float32)
+        high = np.array([ARENA_MAX, ARENA_MAX, WALL_RANGE[1], DOOR_RANGE[1]], dtype=np.float32)
+        goals = {key: spaces.Box(ARENA_MIN, ARENA_MAX, (2,), np.float32) for key in _KEYS[1:]}
+        return spaces.Dict({"observation": spaces.Box(low, high, dtype=np.float32), **goals})
+
+    def reward_at(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rewards at distances from the goal, in pixels."""
+        if self.reward == "sparse":
+            return np.subtract(distance < GOAL_RADIUS, 1.0, dtype=np.float64)
+        return np.subtract(0.0, distance / SIZE)  # a plain minus would make −0 of 0
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any) -> Any:
+        """Rewards of achieved goals ``(..., *goal shape)`` for desired ones: a float, or float64 ``(...)``.
+
+        Raises:
+            ValueError: If the goals have the wrong shape, their batches do not match, or an image shows no agent.
+        """
+        shape = (2, SIZE, SIZE) if self.observation == "pixels" else (2,)
+        positions = []
+        for name, goal in (("achieved_goal", achieved_goal), ("desired_goal", desired_goal)):
+            goal = np.asarray(goal)
+            if goal.shape[-len(shape) :] != shape:
+                numbers = ", ".join(map(str, shape))
+                raise ValueError(
+                    f"{name} must have shape (..., {numbers}) with observation {self.observation!r}, got {goal.shape}"
+                )
+            positions.append(image_positions(goal) if self.observation == "pixels" else goal)
+        achieved, desired = positions
+        try:
+            rewards = self.reward_at(distances(achieved, desired))
+        except ValueError as error:
+            raise ValueError(
+                "achieved_goal and desired_goal must have batch dimensions that match, "
+                f"got {achieved.shape[:-1]} and {desired.shape[:-1]}"
+            ) from error
+        return rewards if rewards.ndim else float(rewards)
+
+
+_KEYS = ("observation", "achieved_goal", "desired_goal")
+
+
+def action_space() -> spaces.Box:
+    """The space of one action: a displacement in pixels."""
+    return spaces.Box(-MAX_STEP, MAX_STEP, (2,), np.float32)
+
+
+def distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Euclidean distances between points ``(..., 2)``, in pixels."""
+    difference = np.subtract(a, b, dtype=np.float64)
+    distance: NDArray[np.float64] = np.hypot(difference[..., 0], difference[..., 1])
+    return distance
+
+
+def image_positions(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Where agents are in images: the centroid of channel 0, within 0.01 px of the agent.
+
+    Args:
+        images: uint8 ``(..., 2, 65, 65)``.
+
+    Returns:
+        float64 ``(..., 2)``, pixels.
+
+    Raises:
+        ValueError: If channel 0 of an image is black.
+    """
+    # Sums of whole numbers, exact in any order: a batch gives bit for bit what its members give.
+    moments = images[..., 0, :, :].reshape(*images.shape[:-3], SIZE * SIZE).astype(np.float64) @ _MOMENTS
+    mass = moments[..., :1]
+    if not mass.all():
+        raise ValueError("each image must show the agent in channel 0, got a black channel")
+    return moments[..., 1:] / mass
+
+
+def window_positions(corners: NDArray[np.int64], blobs: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What :func:`image_positions` gives for images in which just these blobs were drawn, without reading the images.
+
+    Args:
+        corners: First column and row of each window, ``(N, 2)``.
+        blobs: Pixels of each window, uint8 ``(N, 10, 10)``.
+
+    Returns:
+        float64 ``(N, 2)``, pixels.
+    """
+    moments = blobs.reshape(-1, 100).astype(np.float64) @ _WINDOW_MOMENTS
+    mass = moments[:, :1]
+    return (moments[:, 1:] + corners * mass) / mass
+
+
+def check_actions(name: str, actions: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Actions as float32; whether they are finite is for the physics to say.
+
+    Raises:
+        ValueError: If they are not real numbers of the right shape.
+    """
+    try:
+        array = np.asarray(actions)
+    except ValueError as error:
+        raise ValueError(f"{name} must have shape {shape}, got {actions!r}") from error
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported as such
+            array = array.astype(np.float32)
+    return array
+
+
+class Episode(NamedTuple):
+    """How an episode starts.
+
+    Attributes:
+        layout: Wall and door.
+        start: Where the agent starts, float32 ``(2,)``.
+        goal: Where it shall go, float32 ``(2,)``.
+    """
+
+    layout: Layout
+    start: NDArray[np.float32]
+    goal: NDArray[np.float32]
+
+
+def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Reset options without those that are None.
+
+    Raises:
+        ValueError: If there are unknown ones.
+    """
+    valid = EPISODE_OPTIONS + extra
+    for key in options or {}:
+        if key not in valid:
+            raise ValueError(f"reset option must be one of {', '.join(map(repr, valid))}, got {key!r}")
+    return {key: value for key, value in (options or {}).items() if value is not None}
+
+
+def sample_episode(task: Task, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Episode:
+    """Draws how an episode starts: a layout, then a start and a goal in different rooms, except where options fix them.
+
+    Args:
+        task: Settings.
+        rng: Source of randomness. Drawn from in this order: the layout unless it is fixed, the two points unless both
+            are fixed.
+        options: Any of ``layout`` ``(wall, door)``, ``start`` ``(x, y)`` and ``goal`` ``(x, y)``.
+
+    Returns:
+        The episode. If just one point is given, the other is drawn in the room across the wall.
+
+    Raises:
+        ValueError: If an option is unknown, the layout is impossible or a point is not in free space.
+    """
+    given = check_options(options)
+    layout = task.layout
+    if "layout" in given:
+        layout = check_layout(given["layout"], horizontal=task.horizontal)
+    if layout is None:
+        wall, door, _ = sample_layouts(rng, 1, task.layout_set)
+        layout = Layout(int(wall[0]), int(door[0]), task.horizontal)
+    points = {name: check_position(name, given[name], layout) for name in ("start", "goal") if name in given}
+    if len(points) == 2:
+        return Episode(layout, points["start"], points["goal"])
+    drawn = sample_endpoints(rng, layout.broadcast((1,)))
+    start, goal = drawn[0][0], drawn[1][0]
+    axis = int(task.horizontal)
+    for name, point in points.items():
+        low_room = point[axis] < layout.wall
+        other = start if (start[axis] < layout.wall) != low_room else goal
+        start, goal = (point, other) if name == "start" else (other, point)
+    return Episode(layout, start, goal)

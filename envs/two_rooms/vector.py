@@ -1,0 +1,331 @@
+"""Two Rooms as a native Gymnasium vector environment: the physics and the drawing of all episodes in single calls."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs.two_rooms.env import RENDER_FPS, RENDER_SIZE
+from envs.two_rooms.physics import Layout
+from envs.two_rooms.rooms import Rooms
+from envs.two_rooms.task import (
+    MAX_EPISODE_STEPS,
+    Task,
+    action_space,
+    check_actions,
+    check_choice,
+    check_options,
+    sample_episode,
+)
+
+Observation = dict[str, NDArray[Any]]
+
+
+class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
+    """``num_envs`` episodes of :class:`~envs.two_rooms.env.TwoRoomsEnv` at once.
+
+    Reached by ``gym.make_vec("envs:TwoRooms-v0", num_envs=64)``. With the same seeds and actions it gives exactly what
+    ``num_envs`` scalar environments in a ``SyncVectorEnv`` give: each place has its own random numbers.
+
+    Args:
+        num_envs: Number of episodes at once.
+        max_episode_steps: Steps after which an episode is truncated; None or −1: never.
+        autoreset_mode: What happens when an episode ends, an ``AutoresetMode`` or its value:
+            "NextStep": the next step starts a new one and ignores the action; "SameStep": the same step starts a new
+            one, the last observation and info are in ``infos["final_obs"]`` and ``infos["final_info"]``; "Disabled":
+            nothing, call ``reset(options={"reset_mask": mask})``.
+        observation: "pixels" or "state".
+        reward: "sparse" or "dense".
+        collision: "stay" or "bounce".
+        wall_orientation: "vertical" or "horizontal".
+        layout_set: The set that random layouts are drawn from.
+        layout: A fixed layout ``(wall, door)`` for all episodes.
+        terminate_on_success: Whether an episode ends when the goal is reached.
+        render_mode: None or "rgb_array".
+
+    Raises:
+        ValueError: If a setting is not one of its choices.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (declared by the base class as an instance attribute)
+        "render_modes": ["rgb_array"],
+        "render_fps": RENDER_FPS,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+    _RESET_MASK: ClassVar[str] = "reset_mask"
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = MAX_EPISODE_STEPS,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        observation: str = "pixels",
+        reward: str = "sparse",
+        collision: str = "stay",
+        wall_orientation: str = "vertical",
+        layout_set: str = "train",
+        layout: Any = None,
+        terminate_on_success: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_count("num_envs", num_envs)
+        if max_episode_steps not in (None, -1):
+            _check_count("max_episode_steps", max_episode_steps)
+        self.task = Task(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, ("rgb_array",))
+        if not isinstance(autoreset_mode, AutoresetMode):
+            check_choice("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
+            autoreset_mode = AutoresetMode(autoreset_mode)
+        self.num_envs = num_envs
+        self.max_episode_steps = None if max_episode_steps == -1 else max_episode_steps
+        self.autoreset_mode = autoreset_mode
+        self.metadata = type(self).metadata | {"autoreset_mode": autoreset_mode}
+        self.render_mode = render_mode
+        self.single_observation_space = self.task.observation_space()
+        self.single_action_space = action_space()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rooms = Rooms(self.task, num_envs)
+        self._generators: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
+        self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._ended = np.zeros(num_envs, dtype=bool)  # episodes that ended and were not yet reset
+        self._started = np.zeros(num_envs, dtype=bool)
+        self._trails: list[list[NDArray[np.float32]]] = [[] for _ in range(num_envs)]
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The random number generator of each place."""
+        return tuple(self._seeded(i)[0] for i in range(self.num_envs))
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each place."""
+        return tuple(self._seeded(i)[1] for i in range(self.num_envs))
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts episodes.
+
+        Args:
+            seed: Seeds of the places; an integer stands for ``seed, seed + 1, …``.
+            options: Any of ``layout`` ``(wall, door)`` or ``(num_envs, 2)``, ``start`` and ``goal`` ``(x, y)`` or
+                ``(num_envs, 2)``, and ``reset_mask``: bool ``(num_envs,)``, the places to reset; by default all.
+
+        Returns:
+            Observations of all places, and infos of those that were reset.
+
+        Raises:
+            ValueError: If an option is unknown or impossible, or there is not one seed or option a place.
+            TypeError: If ``reset_mask`` is not an array of bool.
+        """
+        given = check_options(options, extra=(self._RESET_MASK,))
+        mask = self._check_mask(given.pop(self._RESET_MASK, None))
+        seeds = self._spread_seeds(seed)
+        rows = self._spread_options(given)
+        if not (self._started | mask).all():
+            raise ResetNeeded("the first reset must reset all environments, got a reset_mask that leaves some out")
+        places = np.flatnonzero(mask).tolist()
+        for i in places:
+            if seeds[i] is not None:
+                self._generators[i] = seeding.np_random(seeds[i])
+        self._begin(places, rows)
+        self._started |= mask
+        view = self._rooms.view()
+        return view.observation, _with_masks(self._rooms.info(view), mask)
+
+    def step(
+        self, actions: Any
+    ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Moves the agents.
+
+        Args:
+            actions: Displacements in pixels, ``(num_envs, 2)``.
+
+        Returns:
+            Observations, rewards, terminations, truncations, infos.
+
+        Raises:
+            ValueError: If the actions are not finite real numbers ``(num_envs, 2)``.
+            gymnasium.error.ResetNeeded: Before the first reset, or with autoreset "Disabled" when an episode ended.
+        """
+        if not self._started.all():
+            raise ResetNeeded("reset must be called before step")
+        actions = check_actions("actions", actions, (self.num_envs, 2))
+        resetting = self._ended.copy()  # with "SameStep" none
+        any_resetting = bool(resetting.any())
+        if any_resetting:
+            if self.autoreset_mode == AutoresetMode.DISABLED:
+                raise ResetNeeded(
+                    f"episodes {np.flatnonzero(resetting).tolist()} ended and must be reset before the next step: "
+                    "reset(options={'reset_mask': mask})"
+                )
+            actions = np.where(resetting[:, None], np.float32(0), actions)
+        moved = self._rooms.step(actions, self._noise(resetting))
+        self._elapsed += 1
+        if any_resetting:
+            self._begin(np.flatnonzero(resetting).tolist())
+        view = self._rooms.view()
+        terminations = view.successes & ~resetting if self.task.terminate_on_success else np.zeros_like(resetting)
+        truncations = self._elapsed >= (self.max_episode_steps or np.inf)
+        rewards = view.rewards
+        if any_resetting:
+            rewards[resetting] = 0.0
+        self._ended = terminations | truncations
+        if self.render_mode is not None:
+            self._extend_trails(~resetting)
+        infos = _step_infos(self._rooms.info(view, moved), ~resetting)
+        observation = view.observation
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
+            observation, infos = self._reset_ended(observation, infos)
+        return observation, rewards, terminations, truncations, infos
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
+        """Rewards of achieved goals for desired ones; see :meth:`envs.two_rooms.env.TwoRoomsEnv.compute_reward`."""
+        return self.task.compute_reward(achieved_goal, desired_goal)
+
+    def optimal_path_length(self) -> NDArray[np.float64]:
+        """Lengths of the shortest paths from the agents to the discs around their goals, in pixels, ``(num_envs,)``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset.
+        """
+        if not self._started.all():
+            raise ResetNeeded("reset must be called before optimal_path_length")
+        return self._rooms.shortest_paths()
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Draws each scene with the agent's trail: RGB arrays ``(520, 520, 3)``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset.
+        """
+        if self.render_mode is None:
+            gym.logger.warn("render() does nothing without a render_mode: gym.make_vec(id, render_mode='rgb_array')")
+            return None
+        if not self._started.all():
+            raise ResetNeeded("reset must be called before render")
+        from envs.two_rooms.viewer import draw_scene  # pygame is slow to import and needed for pictures only
+
+        rooms = self._rooms
+        return tuple(
+            draw_scene(RENDER_SIZE, rooms.layout.select(i), rooms.positions[i], rooms.goals[i], np.stack(trail))
+            for i, trail in enumerate(self._trails)
+        )
+
+    def _seeded(self, i: int) -> tuple[np.random.Generator, int]:
+        """The generator of a place and its seed, which is random if none was given."""
+        made = self._generators[i]
+        if made is None:
+            made = self._generators[i] = seeding.np_random()
+        return made
+
+    def _noise(self, resetting: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """Landing noise, from each place's own generator; places that start a new episode draw none."""
+        if self.task.collision != "bounce":
+            return None
+        noise = [
+            (0.0, 0.0) if skip else self._seeded(i)[0].standard_normal(2) for i, skip in enumerate(resetting.tolist())
+        ]
+        return np.array(noise)
+
+    def _begin(self, places: list[int], rows: list[dict[str, Any]] | None = None) -> None:
+        """Starts new episodes in some places."""
+        episodes = []
+        for i in places:
+            try:
+                episodes.append(sample_episode(self.task, self._seeded(i)[0], rows[i] if rows else None))
+            except ValueError as error:
+                raise ValueError(f"environment {i}: {error}") from error
+        self._rooms.begin(places, episodes)
+        self._elapsed[places] = 0
+        self._ended[places] = False
+        for i in places:
+            self._trails[i] = [self._rooms.positions[i]]
+
+    def _reset_ended(self, observation: Observation, infos: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """With "SameStep": starts new episodes, and puts aside how the old ones ended."""
+        ended = self._ended.copy()
+        places = np.flatnonzero(ended).tolist()
+        final_observation = np.full(self.num_envs, None, dtype=object)
+        for i in places:
+            final_observation[i] = {key: value[i].copy() for key, value in observation.items()}
+        final_info = _with_masks({key: value for key, value in infos.items() if not key.startswith("_")}, ended)
+        self._begin(places)
+        view = self._rooms.view()
+        stepped = {key: infos[key] for key in ("action", "blocked")}
+        infos = _step_infos(self._rooms.info(view) | stepped, ~ended)
+        infos |= _with_masks({"final_obs": final_observation}, ended)
+        infos |= {"final_info": final_info, "_final_info": ended.copy()}
+        return view.observation, infos
+
+    def _extend_trails(self, moving: NDArray[np.bool_]) -> None:
+        for i in np.flatnonzero(moving).tolist():
+            self._trails[i].append(self._rooms.positions[i])
+
+    def _check_mask(self, mask: Any) -> NDArray[np.bool_]:
+        if mask is None:
+            return np.ones(self.num_envs, dtype=bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"reset_mask must be an array of bool, got {mask!r}")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"reset_mask must have shape ({self.num_envs},) with at least one True, got {mask!r}")
+        return mask.copy()
+
+    def _spread_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"seed must be an integer or a list of {self.num_envs}, got {len(seed)} of them")
+        return [None if value is None else int(value) for value in seed]
+
+    def _spread_options(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        """Options of each place, from options with or without a batch dimension."""
+        rows: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for key, value in options.items():
+            if isinstance(value, Layout):
+                batched = np.ndim(value.wall) > 0
+                values = np.stack(value.broadcast((len(value.wall),)), -1) if batched else [value] * self.num_envs
+            else:
+                batched = len(value) > 0 and np.ndim(value[0]) > 0 if hasattr(value, "__len__") else False
+                values = value if batched else [value] * self.num_envs
+            if len(values) != self.num_envs:
+                raise ValueError(f"option {key!r} must be given once or {self.num_envs} times, got {len(values)}")
+            for row, item in zip(rows, values, strict=True):
+                row[key] = item
+        return rows
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _with_masks(info: dict[str, Any], mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Gymnasium's vector info: each entry with zeros where the mask is False, and the mask as ``_entry``."""
+    everything = bool(mask.all())
+    infos: dict[str, Any] = {}
+    for key, value in info.items():
+        if not everything and value.dtype != object:
+            value = np.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, value.dtype.type(0))
+        infos[key] = value
+        infos[f"_{key}"] = mask.copy()
+    return infos
+
+
+def _step_infos(info: dict[str, Any], moved: NDArray[np.bool_]) -> dict[str, Any]:
+    """Infos of a step: what was done is known for the places that moved, everything else for all places."""
+    done = {key: info.pop(key) for key in ("action", "blocked")}
+    infos = _with_masks(info, np.ones_like(moved))
+    return infos | _with_masks(done, moved) if moved.any() else infos

@@ -1,0 +1,363 @@
+"""Windows of experience to train on: the interface of all sources, and the source that reads Minari datasets.
+
+A window is T frames and the actions between them; ``k`` environment steps (the frame skip) lie between two frames:
+
+    frames     o_s ──────────── o_(s+k) ──────────── o_(s+2k) ... o_(s+(T−1)k)
+    actions     [a_s … a_(s+k−1)]  [a_(s+k) … a_(s+2k−1)]  ...
+
+so ``actions[:, t]`` takes ``pixels[:, t]`` to ``pixels[:, t + 1]``. A window never reaches over the end of an episode.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import gymnasium as gym
+import minari
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, MAX_STEP, SIZE, Layout
+from envs.two_rooms.rendering import render
+
+SPLITS = ("train", "validation")
+"""Names of the parts into which the episodes of a dataset are split."""
+
+Array = NDArray[Any]
+log = logging.getLogger(__name__)
+
+
+class WindowBatch(NamedTuple):
+    """A batch of B windows of T frames, ``k`` environment steps apart, in an environment with A action components.
+
+    Attributes:
+        pixels: Frames, uint8 ``(B, T, C, H, W)``.
+        actions: Blocks of ``k`` actions in the environment's units, flattened, float32 ``(B, T − 1, k · A)``.
+        positions: Where the agent is, float32 ``(B, T, 2)``, or ``None`` where unknown. For probes and metrics only:
+            nothing computed from it may send gradients into the model.
+        layout: What else the scene holds, float32 ``(B, 2)`` (Two Rooms: wall and door), or ``None``. As ``positions``.
+    """
+
+    pixels: UInt8[Tensor, "b t c h w"]
+    actions: Float32[Tensor, "b t_minus_1 k_a"]
+    positions: Float32[Tensor, "b t 2"] | None = None
+    layout: Float32[Tensor, "b 2"] | None = None
+
+
+@runtime_checkable
+class WindowSource(Protocol):
+    """Where training windows come from.
+
+    Attributes:
+        num_frames: Frames T of a window.
+        frame_skip: Environment steps ``k`` between two frames.
+        pixel_shape: ``(C, H, W)`` of a frame.
+        action_dim: Number of components A of one environment action.
+        action_low: Smallest value of each component, of length A, in the environment's units.
+        action_high: Largest value of each component, of length A.
+        action_max_norm: Largest Euclidean norm of one action, or ``None`` where only the box bounds it.
+        position_low: Smallest coordinates a position can have, of length 2, or ``None`` where positions are unknown.
+        position_high: Largest coordinates a position can have, or ``None``.
+    """
+
+    num_frames: int
+    frame_skip: int
+    pixel_shape: tuple[int, int, int]
+    action_dim: int
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    action_max_norm: float | None
+    position_low: tuple[float, float] | None
+    position_high: tuple[float, float] | None
+
+    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
+        """Draws a batch of windows; all randomness comes from ``generator``."""
+
+
+class MinariWindows:
+    """Windows of the episodes of a Minari dataset, held in memory.
+
+    Two Rooms states are kept as they are (6 numbers a step) and rendered on ``device`` when sampled; images are kept as
+    uint8 and turned to CHW once, on loading. Of goal-conditioned observations, ``"observation"`` is used.
+
+    Args:
+        dataset: Id of a local Minari dataset, or the path of one.
+        num_frames: Frames T of a window.
+        frame_skip: Environment steps between two frames.
+        split: One of :data:`SPLITS`. Episodes are split, not windows: no episode is in both.
+        validation_fraction: Share of the episodes in the validation split; at least one episode if above 0.
+        split_seed: Seed of the split.
+        device: Where windows are put, and Two Rooms states rendered.
+        root: Folder of the Minari datasets; by default Minari's own (``MINARI_DATASETS_PATH``).
+        pixel_shape: ``(C, H, W)`` that the frames must have, such as that of a checkpoint to be trained on.
+        action_dim: Number of action components that the dataset must have.
+
+    Raises:
+        FileNotFoundError: If there is no such dataset.
+        ValueError: If the dataset holds no images, images or actions of another shape than expected, no episode in the
+            split, or no episode as long as a window.
+    """
+
+    def __init__(
+        self,
+        dataset: str | Path,
+        num_frames: int,
+        frame_skip: int,
+        *,
+        split: str = "train",
+        validation_fraction: float = 0.1,
+        split_seed: int = 0,
+        device: torch.device | str = "cpu",
+        root: str | Path | None = None,
+        pixel_shape: Sequence[int] | None = None,
+        action_dim: int | None = None,
+    ) -> None:
+        if num_frames < 2 or frame_skip < 1:
+            raise ValueError(
+                f"num_frames must be at least 2 and frame_skip at least 1, got {num_frames} and {frame_skip}"
+            )
+        opened = open_dataset(dataset, root=root)
+        self.name = opened.id
+        self.num_frames = num_frames
+        self.frame_skip = frame_skip
+        self.device = torch.device(device)
+        space, is_state, self._channels_last = _frame_space(opened)
+        self.pixel_shape = _pixel_shape(space, is_state, self._channels_last)
+        action_space = opened.action_space
+        if not isinstance(action_space, gym.spaces.Box):
+            raise ValueError(f"dataset {self.name!r} must have Box actions, got {action_space}")
+        self.action_dim = int(np.prod(action_space.shape))
+        self._check_expected(pixel_shape, action_dim)
+        self.action_low = tuple(map(float, action_space.low.ravel()))
+        self.action_high = tuple(map(float, action_space.high.ravel()))
+        self.action_max_norm = MAX_STEP if is_two_rooms(opened.env_spec) else None
+        self.position_low = (ARENA_MIN, ARENA_MIN) if is_state else None
+        self.position_high = (ARENA_MAX, ARENA_MAX) if is_state else None
+        self._horizontal = is_state and has_horizontal_walls(opened.env_spec)
+        self.episodes = split_episodes(
+            opened.total_episodes, split, validation_fraction=validation_fraction, seed=split_seed, name=self.name
+        )
+        """Indices of the episodes of the split, ascending; those shorter than a window are left out."""
+        self._load(opened, space, is_state)
+
+    @property
+    def num_windows(self) -> int:
+        """Number of different windows that can be sampled."""
+        return int(self._last_window[-1])
+
+    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
+        """Draws windows uniformly from all windows of the split, with replacement.
+
+        Args:
+            batch_size: Number of windows B.
+            generator: Source of all randomness.
+
+        Returns:
+            The windows, on the source's device.
+        """
+        chosen = generator.integers(self.num_windows, size=batch_size)
+        episode = np.searchsorted(self._last_window, chosen, side="right")
+        first = chosen - (self._last_window[episode] - self._num_starts[episode])
+        return self._windows(episode, first)
+
+    def batches(self, batch_size: int) -> Iterator[WindowBatch]:
+        """Goes once through windows that share no frame, in the order of the episodes; always the same.
+
+        Args:
+            batch_size: Number of windows of a batch; the last one may be smaller.
+
+        Yields:
+            Batches on the source's device.
+        """
+        stride = self.num_frames * self.frame_skip
+        firsts = [np.arange(0, starts, stride) for starts in self._num_starts]
+        episode = np.repeat(np.arange(len(firsts)), [len(f) for f in firsts])
+        first = np.concatenate(firsts)
+        for i in range(0, len(first), batch_size):
+            yield self._windows(episode[i : i + batch_size], first[i : i + batch_size])
+
+    def _check_expected(self, pixel_shape: Sequence[int] | None, action_dim: int | None) -> None:
+        if pixel_shape is not None and tuple(pixel_shape) != self.pixel_shape:
+            raise ValueError(
+                f"dataset {self.name!r} must have frames of shape {tuple(pixel_shape)} (C, H, W) as the model has, "
+                f"got {self.pixel_shape}: it is of another environment"
+            )
+        if action_dim is not None and action_dim != self.action_dim:
+            raise ValueError(
+                f"dataset {self.name!r} must have actions of {action_dim} components as the model has, "
+                f"got {self.action_dim}: it is of another environment"
+            )
+
+    def _load(self, dataset: minari.MinariDataset, space: gym.spaces.Box, is_state: bool) -> None:
+        """Reads the split into memory: frames and actions of all episodes one after the other."""
+        try:
+            metadata = list(dataset.storage.get_episode_metadata(self.episodes))
+        except (OSError, KeyError) as error:
+            raise ValueError(f"dataset {self.name!r} cannot be read: {error}") from error
+        lengths = np.array([m["total_steps"] for m in metadata])
+        needed = (self.num_frames - 1) * self.frame_skip
+        if not (lengths >= needed).any():
+            raise ValueError(
+                f"dataset {self.name!r} must have episodes of at least {needed} steps for windows of {self.num_frames} "
+                f"frames {self.frame_skip} steps apart, the longest of its {len(lengths)} episodes has {lengths.max()}"
+            )
+        if short := int((lengths < needed).sum()):
+            log.warning(
+                "%d of %d episodes of dataset %r are shorter than a window (%d steps) and are left out",
+                short,
+                len(lengths),
+                self.name,
+                needed,
+            )
+            self.episodes, lengths = self.episodes[lengths >= needed], lengths[lengths >= needed]
+        self._num_starts = lengths - needed + 1
+        self._last_window = np.cumsum(self._num_starts)
+        self._first_frame = np.cumsum(lengths + 1) - (lengths + 1)
+        self._first_action = np.cumsum(lengths) - lengths
+        frame_shape = (4,) if is_state else self.pixel_shape
+        self._frames = np.empty((int((lengths + 1).sum()), *frame_shape), np.float32 if is_state else np.uint8)
+        self._is_state = is_state
+        self._actions = np.empty((int(lengths.sum()), self.action_dim), np.float32)
+        for i, episode in enumerate(dataset.iterate_episodes(self.episodes)):
+            frames = _frames(episode.observations)
+            if frames.shape != (lengths[i] + 1, *space.shape) or frames.dtype != space.dtype:
+                raise ValueError(
+                    f"episode {episode.id} of dataset {self.name!r} must have {lengths[i] + 1} frames of shape "
+                    f"{space.shape} and type {space.dtype}, got {frames.shape} and {frames.dtype}"
+                )
+            if self._channels_last:
+                frames = np.moveaxis(frames, -1, 1)
+            self._frames[self._first_frame[i] :][: len(frames)] = frames
+            self._actions[self._first_action[i] :][: lengths[i]] = episode.actions.reshape(lengths[i], -1)
+
+    def _windows(self, episode: Array, first: Array) -> WindowBatch:
+        """The windows that begin at step ``first`` of ``episode``, both ``(B,)``."""
+        steps = np.arange(self.num_frames) * self.frame_skip
+        frames = torch.from_numpy(self._frames[(self._first_frame[episode] + first)[:, None] + steps])
+        steps = np.arange((self.num_frames - 1) * self.frame_skip)
+        actions = torch.from_numpy(self._actions[(self._first_action[episode] + first)[:, None] + steps])
+        actions = actions.reshape(len(episode), self.num_frames - 1, -1).to(self.device)
+        frames = frames.to(self.device)
+        if not self._is_state:
+            return WindowBatch(frames, actions)
+        positions, layout = frames[..., :2].contiguous(), frames[:, 0, 2:]
+        horizontal = torch.full((len(episode), 1), self._horizontal, device=self.device)
+        pixels = render(positions, Layout(layout[:, :1], layout[:, 1:], horizontal))
+        return WindowBatch(pixels, actions, positions, layout.contiguous())
+
+
+def open_dataset(dataset: str | Path, *, root: str | Path | None = None) -> minari.MinariDataset:
+    """Opens a local Minari dataset.
+
+    Args:
+        dataset: Its id, or its path.
+        root: Folder of the datasets; by default Minari's own (``MINARI_DATASETS_PATH``).
+
+    Raises:
+        FileNotFoundError: If there is none; the message lists those there are.
+        ValueError: If it cannot be read.
+    """
+    folder = datasets_root(root)
+    for path in (Path(dataset), folder / dataset):
+        data = path / "data" if (path / "data").is_dir() else path
+        if not (data / "metadata.json").is_file():
+            continue
+        try:
+            return minari.MinariDataset(data)
+        except Exception as error:  # whatever a damaged file makes h5py, json or gymnasium raise
+            raise ValueError(f"dataset {str(dataset)!r} cannot be read: {type(error).__name__}: {error}") from error
+    found = sorted(str(p.parent.parent.relative_to(folder)) for p in folder.glob("**/data/metadata.json"))
+    local = ", ".join(map(repr, [p for p in found if not any(part.startswith(".") for part in Path(p).parts)]))
+    raise FileNotFoundError(
+        f"dataset must be a path or one of {local or '(none yet)'} in {folder}, got {str(dataset)!r}; "
+        "`worldmodel collect` makes one"
+    )
+
+
+def datasets_root(root: str | Path | None = None) -> Path:
+    """The folder of Minari datasets: ``root``, else ``MINARI_DATASETS_PATH``, else Minari's default in the home."""
+    default = os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets"
+    return Path(root if root is not None else default).expanduser()
+
+
+def split_episodes(
+    num_episodes: int, split: str, *, validation_fraction: float = 0.1, seed: int = 0, name: str = ""
+) -> NDArray[np.int64]:
+    """Splits episodes into disjoint parts, reproducibly.
+
+    Args:
+        num_episodes: Number of episodes of the dataset.
+        split: One of :data:`SPLITS`.
+        validation_fraction: Share of the validation split, in [0, 1); at least one episode if above 0.
+        seed: Seed of the split.
+        name: Name of the dataset, for messages.
+
+    Returns:
+        Indices of the episodes of the split, ascending.
+
+    Raises:
+        ValueError: If the split is unknown, the fraction out of range, or the split empty.
+
+    Example:
+        >>> [len(split_episodes(25, split, validation_fraction=0.2)) for split in SPLITS]
+        [20, 5]
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction must be in [0, 1), got {validation_fraction}")
+    num_validation = max(1, round(validation_fraction * num_episodes)) if validation_fraction > 0 else 0
+    order = np.random.default_rng(seed).permutation(num_episodes)
+    chosen = order[:num_validation] if split == "validation" else order[num_validation:]
+    if not len(chosen):
+        raise ValueError(
+            f"dataset {name!r} has no episodes in split {split!r}: it holds {num_episodes}, of which "
+            f"validation_fraction={validation_fraction} puts {min(num_validation, num_episodes)} into 'validation'"
+        )
+    return np.sort(chosen)
+
+
+def _frames(observations: Any) -> Any:
+    """Frames of the observations of an episode, or the space of frames of an observation space."""
+    if isinstance(observations, gym.spaces.Dict):
+        return observations.spaces.get("observation")
+    return observations["observation"] if isinstance(observations, dict) else observations
+
+
+def is_two_rooms(spec: EnvSpec | None) -> bool:
+    """Whether a specification is of one of the Two Rooms environments."""
+    return spec is not None and spec.namespace is None and spec.name.startswith("TwoRooms")
+
+
+def has_horizontal_walls(spec: EnvSpec | None) -> bool:
+    """Whether the walls of a Two Rooms environment run from left to right."""
+    return spec is not None and spec.kwargs.get("wall_orientation") == "horizontal"
+
+
+def _frame_space(dataset: minari.MinariDataset) -> tuple[gym.spaces.Box, bool, bool]:
+    """The space of a dataset's frames, whether they are Two Rooms states, and whether their channels come last."""
+    space = _frames(dataset.observation_space)
+    if isinstance(space, gym.spaces.Box):
+        if space.shape == (4,) and space.dtype == np.float32 and is_two_rooms(dataset.env_spec):
+            return space, True, False
+        if space.dtype == np.uint8 and len(space.shape) == 3:
+            few = [size <= 4 for size in space.shape]
+            if few[0] or few[2]:
+                return space, False, not few[0]
+    raise ValueError(
+        f"dataset {dataset.id!r} must hold images: observations that are uint8 Boxes of shape (H, W, C) or (C, H, W) "
+        f"with up to 4 channels (or Two Rooms states), got {dataset.observation_space}"
+    )
+
+
+def _pixel_shape(space: gym.spaces.Box, is_state: bool, channels_last: bool) -> tuple[int, int, int]:
+    if is_state:
+        return 2, SIZE, SIZE
+    first, second, third = space.shape
+    return (third, first, second) if channels_last else (first, second, third)

@@ -1,0 +1,94 @@
+"""Agents from configurations and checkpoints."""
+
+import ast
+import dataclasses
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
+from agents.planning_agent import PlanningAgent
+from worldmodel.build import DataSpec, ModelConfig, build_model
+from worldmodel.checkpoint import CheckpointError, save_pretrained
+from worldmodel.planning import ActionBounds
+
+SPACE = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def test_a_configuration_reaches_the_planner():
+    config = PlannerConfig(planner="cem", horizon=7, momentum=0.25, noise_beta=0.5, tolerance=0.1, budget_ms=30.0)
+    planner = build_planner(config, bounds_from_space(SPACE, 0.5))
+    assert planner.momentum == 0.25
+    assert planner.options.init_std == 0.5  # as far as the bounds go
+    assert planner.options.min_std == pytest.approx(0.025)
+    for field in dataclasses.fields(planner.options):
+        if field.name not in ("init_std", "min_std", "mean_candidate"):
+            assert getattr(planner.options, field.name) == getattr(config, field.name)
+    assert PlannerConfig(cost="last").cost_options == {"chunk_size": None}
+    assert build_planner(PlannerConfig(init_std=0.3, min_std=0.2), bounds_from_space(SPACE)).options.min_std == 0.2
+
+
+def test_every_option_has_help():
+    body = ast.parse(inspect.getsource(PlannerConfig)).body[0].body
+    described = {
+        node.target.id
+        for node, after in itertools.pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+    }
+    assert described == {field.name for field in dataclasses.fields(PlannerConfig)}
+
+
+def test_wrong_configurations_are_explained():
+    with pytest.raises(ValueError, match="action_space must be a Box, got Discrete"):
+        bounds_from_space(spaces.Discrete(3))
+    with pytest.raises(ValueError, match="init_std must be given where actions are unbounded"):
+        build_planner(PlannerConfig(), ActionBounds([-np.inf], [np.inf]))
+    config = PlannerConfig()
+    object.__setattr__(config, "planner", "shooting")
+    with pytest.raises(ValueError, match="planner must be one of 'mppi', 'cem', 'icem', got 'shooting'"):
+        build_planner(config, bounds_from_space(SPACE))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained model for Dot, saved."""
+    path = tmp_path_factory.mktemp("checkpoints") / "dot"
+    data = DataSpec(
+        pixel_shape=(1, 32, 32), action_dim=2, action_low=(-1.0, -0.5), action_high=(1.0, 0.5), action_max_norm=0.75
+    )
+    config = ModelConfig(frame_skip=2)
+    save_pretrained(path, build_model(config, data), config, data)
+    return path
+
+
+QUICK = PlannerConfig(horizon=2, num_samples=8, num_elites=2, num_iterations=1)
+
+
+def test_from_pretrained_takes_the_bounds_of_the_training_data(checkpoint):
+    agent = PlanningAgent.from_pretrained(checkpoint, QUICK)
+    bounds = agent.planner.bounds
+    assert (bounds.low.tolist(), bounds.high.tolist(), bounds.max_norm) == ([-1.0, -0.5], [1.0, 0.5], 0.75)
+    observation = dict.fromkeys(("observation", "desired_goal"), np.zeros((1, 32, 32), np.uint8))
+    action, state = agent.predict(observation)
+    assert (action.shape, len(state.envs[0].pending)) == ((2,), 1)
+    hwc = {key: image.transpose(1, 2, 0) for key, image in observation.items()}
+    np.testing.assert_array_equal(agent.predict(hwc)[0], action)
+    with pytest.raises(ValueError, match=r"pixels must have shape .* got \(2, 16, 16, 3\)"):
+        agent.predict(dict.fromkeys(observation, np.zeros((16, 16, 3), np.uint8)))
+
+
+def test_from_pretrained_takes_an_action_space_and_options(checkpoint):
+    config = dataclasses.replace(QUICK, constant_blocks=False, cost="last", replan_every=2)
+    agent = PlanningAgent.from_pretrained(checkpoint, config, action_space=SPACE, max_norm=0.25, seed=4, record=True)
+    assert (agent.planner.bounds.high.tolist(), agent.planner.bounds.max_norm) == ([1.0, 1.0], 0.25)
+    assert (agent.planner.bounds.block, agent.cost, agent.steps_per_plan, agent.seed) == (2, "last", 4, 4)
+    with pytest.raises(ValueError, match="planner must plan blocks of 1 actions of 2 dimensions"):
+        PlanningAgent.from_pretrained(checkpoint, QUICK, action_space=spaces.Box(-1, 1, (3,)))
+
+
+def test_a_missing_checkpoint_is_explained():
+    with pytest.raises(CheckpointError):
+        PlanningAgent.from_pretrained("no-such-checkpoint")

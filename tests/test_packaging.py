@@ -1,0 +1,265 @@
+"""The project file, the lock, the Makefile and the README agree with one another and with what is on disk."""
+
+import ast
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = ["envs", "worldmodel", "agents", "pretrain", "benchmarks"]
+
+
+def constraints() -> dict[str, Version]:
+    """The pinned releases by canonical name."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): Version(release) for name, release in pins}
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """The requirements of the project and of extras, without the project itself."""
+    optional = PROJECT["project"]["optional-dependencies"]
+    texts = PROJECT["project"]["dependencies"] + [text for extra in extras for text in optional[extra]]
+    return [requirement for requirement in map(Requirement, texts) if requirement.name != "worldmodel"]
+
+
+def package_directories() -> list[str]:
+    """Dotted names of all folders with Python files in the packages."""
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return sorted({".".join(path.parent.relative_to(ROOT).parts) for path in files})
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+def readme_commands() -> list[list[str]]:
+    """The words of each line in a bash block of the README that starts with `make` or `worldmodel`."""
+    blocks = re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [line.strip().removeprefix("$ ").split("#")[0].split() for line in lines]
+    return [words for words in commands if words and words[0] in ("make", "worldmodel")]
+
+
+# --- one version -------------------------------------------------------------------------------------------------
+
+
+def test_version_stands_in_one_place():
+    import worldmodel
+
+    assert "version" not in PROJECT["project"]
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert version("worldmodel") == worldmodel.__version__
+    holders = [
+        path.name for path in (ROOT / "worldmodel").rglob("*.py") if "__version__ =" in path.read_text(encoding="utf-8")
+    ]
+    assert holders == ["version.py"]
+
+
+def test_changelog_describes_the_version():
+    import worldmodel
+
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert worldmodel.__version__ in headings
+
+
+# --- what is shipped ---------------------------------------------------------------------------------------------
+
+
+def test_packages_listed_are_packages_on_disk():
+    assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == package_directories()
+
+
+@pytest.mark.parametrize("package", sorted(PROJECT["tool"]["setuptools"]["packages"]))
+def test_every_package_has_an_init(package):
+    assert (ROOT / package.replace(".", "/") / "__init__.py").is_file()
+
+
+def test_tests_are_not_shipped():
+    listed = PROJECT["tool"]["setuptools"]["packages"]
+    assert {name.split(".")[0] for name in listed} == set(PACKAGES)
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_is_typed(package):
+    assert (ROOT / package / "py.typed").is_file()
+    assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"]["*"]
+
+
+def test_every_data_file_matches_a_package_data_pattern():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]
+    for package in PACKAGES:
+        allowed = patterns["*"] + patterns.get(package, [])
+        files = [path for path in (ROOT / package).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+        unshipped = [path for path in files if not any(path.match(f"{package}/{pattern}") for pattern in allowed)]
+        assert unshipped == []
+
+
+# --- dependencies ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("requirement", requirements("video", "dev"), ids=str)
+def test_constraints_pin_within_the_ranges(requirement):
+    pins = constraints()
+    assert canonicalize_name(requirement.name) in pins
+    assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_constraints_hold_public_releases_only():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line) for line in pinned)
+    assert "worldmodel" not in constraints()
+
+
+def test_third_party_imports_are_declared():
+    declared = {canonicalize_name(requirement.name) for requirement in requirements("video", "wandb")}
+    distributions = packages_distributions()
+    undeclared = {}
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module or ""]
+            else:
+                continue
+            for top in {module.split(".")[0] for module in modules} - set(PACKAGES) - set(sys.stdlib_module_names):
+                if not {canonicalize_name(name) for name in distributions.get(top, [top])} & declared:
+                    undeclared[path.relative_to(ROOT).as_posix()] = top
+    assert undeclared == {}
+
+
+def test_environments_do_not_load_torch():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted((ROOT / "envs").rglob("*.py"))
+    ]
+    code = f"import importlib, sys; [importlib.import_module(m) for m in {modules}]; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# --- the rules that tools check ----------------------------------------------------------------------------------
+
+
+def test_every_package_is_under_every_tool():
+    tools = PROJECT["tool"]
+    assert tools["importlinter"]["root_packages"] == PACKAGES
+    assert sorted(tools["mypy"]["files"]) == sorted(PACKAGES)
+    assert sorted(tools["pytest"]["ini_options"]["testpaths"]) == sorted([*PACKAGES, "tests"])
+    modules = [entry.split(":")[3] for entry in tools["pytest"]["ini_options"]["filterwarnings"]]
+    assert all(any(re.match(module, f"{package}.x") for module in modules) for package in PACKAGES)
+    layers = next(contract for contract in tools["importlinter"]["contracts"] if contract["type"] == "layers")
+    assert sorted(re.findall(r"\w+", " ".join(layers["layers"]))) == sorted(PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "contract"),
+    [
+        ("envs/two_rooms/intruder.py", "import torch", "Environments know no model, agent, training or torch"),
+        ("envs/intruder.py", "import worldmodel", "Environments know no model, agent, training or torch"),
+        ("worldmodel/intruder.py", "import envs", "Models and agents know no environment of this project"),
+        ("worldmodel/intruder.py", "import agents", "Packages build on one another in one direction"),
+        ("agents/intruder.py", "import envs.two_rooms", "Models and agents know no environment of this project"),
+        ("agents/intruder.py", "import pretrain", "Packages build on one another in one direction"),
+        ("pretrain/intruder.py", "import benchmarks", "Packages build on one another in one direction"),
+        ("benchmarks/intruder.py", "import worldmodel.__main__", "Nothing imports the command line"),
+        ("pretrain/intruder.py", "import conftest", "Packages know no tests"),
+    ],
+)
+def test_a_forbidden_import_is_caught(tmp_path, path, line, contract):
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "envs/two_rooms").mkdir()
+    (tmp_path / "envs/two_rooms/__init__.py").touch()
+    (tmp_path / "worldmodel/__main__.py").write_text("import agents, benchmarks, envs.two_rooms, pretrain\n")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
+    before = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert before.returncode == 0, before.stdout + before.stderr  # the command line's imports are no violation
+    (tmp_path / path).write_text(line + "\n")
+    after = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert after.returncode == 1
+    assert re.search(rf"^{contract}.* BROKEN", after.stdout, flags=re.MULTILINE)
+
+
+def test_types_and_shapes_are_checked_here():
+    from worldmodel.losses import prediction
+
+    torch = importlib.import_module("torch")
+    with pytest.raises(TypeError, match="Type-check error"):
+        prediction("latents", torch.zeros(2, 3))
+
+
+def test_type_checks_can_be_turned_off(without_type_checks):
+    from worldmodel.losses import prediction
+
+    with pytest.raises(AttributeError):
+        prediction("latents", "targets")
+
+
+def test_one_thread_a_process_and_repeatable_examples():
+    torch = importlib.import_module("torch")
+    assert torch.get_num_threads() == 1
+    assert settings.default is not None
+    assert settings.default.database is None
+
+
+# --- commands that people are told ---------------------------------------------------------------------------------
+
+
+def test_make_has_the_promised_targets():
+    assert make_targets() == {"help", "demo", "test", "check", "format", "build", "lock", "clean"}
+
+
+def test_make_help_lists_the_targets():
+    result = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make (\w+)", result.stdout, flags=re.MULTILINE)) == make_targets()
+
+
+def test_make_refuses_an_old_python(tmp_path):
+    old = tmp_path / "python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.10.4" && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    command = ["make", "-s", "check", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "Python must be at least 3.11, got Python 3.10.4" in result.stderr
+
+
+def test_continuous_integration_runs_the_readme_test_command():
+    script = ROOT / ".ci/run"
+    assert script.stat().st_mode & 0o111
+    assert ["make", "test"] in readme_commands()
+    assert re.findall(r"^make (\w+)", script.read_text(), flags=re.MULTILINE) == ["check", "test"]
+
+
+def test_readme_make_commands_exist():
+    targets = {word for words in readme_commands() if words[0] == "make" for word in words[1:] if "=" not in word}
+    assert targets >= {"demo", "test"}
+    assert targets <= make_targets()
+
+
+def test_readme_worldmodel_commands_exist():
+    subcommands = {words[1] for words in readme_commands() if words[0] == "worldmodel"}
+    assert subcommands
+    result = subprocess.run(
+        [sys.executable, "-m", "worldmodel", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    missing = {name for name in subcommands if not re.search(rf"\b{re.escape(name)}\b", result.stdout)}
+    assert missing == set()
