@@ -174,7 +174,8 @@ def _run_batch(
 ) -> tuple[tuple[Episode, ...], list[float]]:
     """Runs one batch of episodes; returns its rows and the seconds of each call of ``predict``."""
     n = len(indices)
-    observation, infos = env.reset(seed=[manifest.seeds[i] for i in indices], options=manifest.options(indices))
+    seeds: Any = [manifest.seeds[i] for i in indices]  # the base class declares an int; vector environments take lists
+    observation, infos = env.reset(seed=seeds, options=manifest.options(indices))
     record = _Record(n, infos)
     state: Any = None
     starts, running = np.ones(n, dtype=bool), np.ones(n, dtype=bool)

@@ -11,12 +11,14 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from gymnasium import Wrapper
+from gymnasium import Env, Wrapper
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 Indices = int | Iterable[int] | None
+
+_FINAL = ("final_info", "_final_info", "final_obs", "_final_obs")
 
 
 class SB3VecEnv(VecEnv):
@@ -37,7 +39,7 @@ class SB3VecEnv(VecEnv):
         ValueError: If it does not reset in the step in which an episode ends.
     """
 
-    def __init__(self, vector_env: VectorEnv) -> None:
+    def __init__(self, vector_env: VectorEnv | Env) -> None:
         if not isinstance(vector_env, VectorEnv):
             raise TypeError(f"vector_env must be a gymnasium.vector.VectorEnv, got {type(vector_env).__name__}")
         mode = vector_env.metadata.get("autoreset_mode")
@@ -82,11 +84,13 @@ class SB3VecEnv(VecEnv):
         actions, self._actions = self._actions, None
         observation, rewards, terminated, truncated, infos = self.vector_env.step(actions)
         dones = terminated | truncated
-        final_infos, final_observations = infos.pop("final_info", {}), infos.pop("final_obs", None)
-        rows = _split(infos, self.num_envs)
+        final_infos, final_observations = infos.get("final_info", {}), infos.get("final_obs", ())
+        rows = _split({key: value for key, value in infos.items() if key not in _FINAL}, self.num_envs)
         if dones.any():
             last = _split(final_infos, self.num_envs)
             for i in np.flatnonzero(dones).tolist():
+                if "episode" in rows[i]:  # RecordEpisodeStatistics reports the episode that ended beside the new one
+                    last[i]["episode"] = rows[i].pop("episode")
                 self.reset_infos[i] = rows[i]
                 rows[i] = last[i] | {"terminal_observation": final_observations[i]}
         for row, out_of_time in zip(rows, (truncated & ~terminated).tolist(), strict=True):

@@ -44,7 +44,10 @@ def command_line() -> str:
 
 
 def commit() -> str | None:
-    """The Git commit of the checkout that this package is imported from, or None; changed results do not make it dirty."""
+    """The Git commit of the checkout that this package is imported from, or None.
+
+    It ends in ``-dirty`` where tracked files differ from it, results aside.
+    """
     if not (ROOT / ".git").exists():
         return None
     try:

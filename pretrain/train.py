@@ -4,6 +4,7 @@ Every batch is a function of (seed, process, step), so a resumed run sees exactl
 sees, and nothing about the data has to be saved.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -139,7 +140,7 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     log = RunLog(output, first_step, wandb=config.log_wandb) if fabric.is_global_zero else None
     bar = tqdm(total=config.num_steps, initial=first_step, unit="step", disable=not fabric.is_global_zero, desc=name)
     interrupted = _Interruption()
-    with bar, interrupted:
+    with bar, interrupted, contextlib.closing(log) if log else contextlib.nullcontext():
         while step < config.num_steps and not _any_process(
             fabric, time.monotonic() >= deadline or interrupted.requested
         ):
@@ -171,8 +172,6 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
         if step > first_step:
             _check_finite(float(metrics["loss"] + gradient_norm), step)
     save(step, spent + time.monotonic() - began)
-    if log:
-        log.close()
     if step < config.num_steps:
         logger.warning(
             "stopped after step %d of %d; the same command resumes the run in %s", step, config.num_steps, output

@@ -50,9 +50,10 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
 
     Returns:
         ``prediction_k``: squared error of latents predicted k predictor steps ahead, for the first, the middle and the
-        last k. ``effective_rank`` of the latents and ``latent_std``, the mean standard deviation of their features. With a probe and known positions, in their units: ``probe_error``;
-        ``rollout_error_k`` (through the probe) of rollouts that met no wall, and ``rollout_error_blocked_k`` of those
-        that did (of windows whose actions are displacements).
+        last k. ``effective_rank`` of the latents, and ``latent_std``, the mean standard deviation of their features.
+        With a probe and known positions, in their units: ``probe_error``; ``rollout_error_k`` (through the probe) of
+        rollouts that met no wall, and ``rollout_error_blocked_k`` of those that did (of windows whose actions are
+        displacements).
     """
     was_training = model.training
     model.eval()

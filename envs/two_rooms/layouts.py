@@ -97,8 +97,7 @@ def check_layout(layout: Any, *, horizontal: bool = False) -> Layout:
             orientation is not that of the environment.
     """
     try:
-        fields = tuple(layout) if len(layout) == 3 else (*layout, horizontal)
-        given = Layout(*fields)
+        given = Layout(*((*layout, horizontal) if len(layout) == 2 else layout))
         wall, door = int(given.wall), int(given.door)
         exact = wall == given.wall and door == given.door
     except (TypeError, ValueError, OverflowError) as error:

@@ -119,15 +119,15 @@ class Task:
                     f"{name} must have shape (..., {numbers}) with observation {self.observation!r}, got {goal.shape}"
                 )
             positions.append(image_positions(goal) if self.observation == "pixels" else goal)
-        achieved, desired = positions
+        achieved, desired = (np.atleast_2d(points) for points in positions)
         try:
             rewards = self.reward_at(distances(achieved, desired))
         except ValueError as error:
             raise ValueError(
                 "achieved_goal and desired_goal must have batch dimensions that match, "
-                f"got {achieved.shape[:-1]} and {desired.shape[:-1]}"
+                f"got {positions[0].shape[:-1]} and {positions[1].shape[:-1]}"
             ) from error
-        return rewards if rewards.ndim else float(rewards)
+        return rewards if max(points.ndim for points in positions) > 1 else float(rewards[0])
 
 
 _KEYS = ("observation", "achieved_goal", "desired_goal")

@@ -108,7 +108,9 @@ def test_reads_layouts_off_images(horizontal):
 def test_optimal_path_length_is_that_of_the_physics():
     layout = Layout(32, 18)
     length = optimal_path_length([20.0, 40.0], [44.0, 40.0], layout)
-    assert length == pytest.approx(shortest_path_to_goal_disc([[20.0, 40.0]], [[44.0, 40.0]], layout))
+    assert length == pytest.approx(
+        shortest_path_to_goal_disc(np.array([[20.0, 40.0]]), np.array([[44.0, 40.0]]), layout)
+    )
     env = gym.make("TwoRooms-v0")
     env.reset(options={"layout": (32, 18), "start": (20, 40), "goal": (44, 40)})
     assert env.unwrapped.optimal_path_length() == pytest.approx(length[0])

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -189,7 +191,8 @@ def test_shortest_paths_are_free_and_no_shorter_than_straight(horizontal):
     assert clear.any()
     assert not clear.all()
     for i in range(len(length)):
-        points = np.concatenate([a + np.linspace(0, 1, 200)[:, None] * (b - a) for a, b in zip(waypoints[i][:-1], waypoints[i][1:], strict=True)])  # fmt: skip  # noqa: E501
+        between = np.linspace(0, 1, 100)[:, None]
+        points = np.concatenate([a + between * (b - a) for a, b in pairwise(waypoints[i])])
         assert free_by_definition(points, layout.select(i), slack=1e-6).all()
     to_disc = shortest_path_to_goal_disc(start, goal, layout)
     assert (to_disc <= length - 4.5 + 1e-6).all()
@@ -198,11 +201,15 @@ def test_shortest_paths_are_free_and_no_shorter_than_straight(horizontal):
 
 def test_shortest_path_in_known_scenes():
     layout = Layout(32, 18)
-    assert shortest_path([[10.0, 50.0]], [[20.0, 50.0]], layout)[1] == pytest.approx([10.0])
+
+    def path(start, goal, length=lambda *args: shortest_path(*args)[1]):
+        return length(np.array([start]), np.array([goal]), layout)
+
+    assert path((10.0, 50.0), (20.0, 50.0)) == pytest.approx([10.0])
     expected = 2 * np.hypot(11.0, 18.0) + 2.0  # round the two corners of the door
-    assert shortest_path([[20.0, 40.0]], [[44.0, 40.0]], layout)[1] == pytest.approx([expected])
-    assert shortest_path_to_goal_disc([[20.0, 40.0]], [[44.0, 40.0]], layout) == pytest.approx([expected - 4.5])
-    assert shortest_path_to_goal_disc([[20.0, 40.0]], [[22.0, 40.0]], layout) == pytest.approx([0.0])
+    assert path((20.0, 40.0), (44.0, 40.0)) == pytest.approx([expected])
+    assert path((20.0, 40.0), (44.0, 40.0), shortest_path_to_goal_disc) == pytest.approx([expected - 4.5])
+    assert path((20.0, 40.0), (22.0, 40.0), shortest_path_to_goal_disc) == pytest.approx([0.0])
 
 
 def test_the_arena_is_where_the_specification_says():

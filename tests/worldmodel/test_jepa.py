@@ -172,7 +172,7 @@ def test_configurations_survive_json_and_unknown_fields_raise():
     config = tiny_config(encoder_channels=(3, 5))
     assert from_json(ModelConfig, to_json(config)) == config
     assert from_json(DataSpec, to_json(DATA)) == DATA
-    with pytest.raises(ValueError, match="ModelConfig has the fields .*latent_dim.*, got unknown latent_dims"):
+    with pytest.raises(ValueError, match=r"ModelConfig has the fields .*latent_dim.*, got unknown latent_dims"):
         from_json(ModelConfig, {"latent_dims": 3})
 
 

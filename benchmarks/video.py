@@ -1,0 +1,413 @@
+"""``worldmodel render``: MP4 and GIF of an agent planning: the scene, what it imagines, cost and distance.
+
+::
+
+    record   one scene a step: positions or pictures, distance, the plan in force with its imagined candidates
+    draw     benchmarks.drawing.EpisodeFigure, several frames a step
+    encode   MP4 (H.264), and a GIF small enough to share
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import imageio_ffmpeg  # type: ignore[import-untyped]
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+from torch import Tensor
+from tqdm import tqdm
+
+from agents.evaluate import Manifest, Policy
+from agents.planner_config import PlannerConfig
+from benchmarks.drawing import (
+    AMBER,
+    BLUE,
+    GREEN,
+    HEIGHT,
+    INK,
+    PAPER,
+    RED,
+    VIOLET,
+    WIDTH,
+    EpisodeFigure,
+    PlanView,
+    Scene,
+)
+from benchmarks.manifests import load_manifest
+from benchmarks.policies import Task, make_policy, make_task, open_checkpoint
+from envs.two_rooms.physics import Layout
+from worldmodel.checkpoint import replacing
+from worldmodel.probes import Probe
+
+logger = logging.getLogger(__name__)
+
+FORMATS = ("mp4", "gif")
+"""What a video can be written as."""
+MAX_GIF_BYTES = 3_000_000
+"""GIFs are made smaller until they have no more bytes than this."""
+MAX_GIF_FRAMES = 160
+"""Most frames of a GIF; longer videos have fewer a second."""
+GIF_QUALITIES = ((1, 800, 128), (1, 640, 96), (2, 640, 64), (3, 560, 64), (4, 480, 64))
+"""Of every how many frames one is kept, width, number of colours; best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    """Makes a video of an agent planning."""
+
+    policy: tyro.conf.Positional[str] = "two-rooms"
+    """'random', 'expert', the directory of a checkpoint, or the name of one that ships with the package."""
+    manifest: str = "random-wall"
+    """Where the episodes come from."""
+    env_id: str | None = None
+    """Make the video in this Gymnasium environment instead."""
+    episodes: tuple[int, ...] = (0,)
+    """Which episodes of the manifest, one after the other; in an environment without one they are the seeds."""
+    collision: Literal["stay", "bounce"] | None = None
+    """Collision mode of Two Rooms; by default the manifest's."""
+    seed: int = 0
+    """Seed of the policy."""
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    """How a checkpoint plans."""
+    device: str = "cpu"
+    """Where a checkpoint plans."""
+    max_steps: int = 200
+    """Most environment steps of an episode."""
+    steps_after_success: int = 12
+    """Steps that an episode goes on after the goal was first reached."""
+    frames_per_step: int = 3
+    """Frames an environment step; more make the video slower and smoother."""
+    fps: int = 20
+    """Frames a second."""
+    hold_seconds: float = 1.2
+    """How long the last picture of each episode stays."""
+    num_candidates: int = 48
+    """Most candidates drawn of an iteration."""
+    output: Path | None = None
+    """Where to write, without the suffix; by default runs/render/POLICY-MANIFEST."""
+    formats: tuple[Literal["mp4", "gif"], ...] = ("mp4", "gif")
+    """Which files to write."""
+    progress: bool = True
+    """Whether to show a progress bar."""
+
+
+def run(config: RenderConfig) -> list[Path]:
+    """Makes the video.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: If the policy, the manifest, the environment or an episode is unknown, or they do not fit.
+    """
+    _check(config)
+    manifest, task = _episodes(config)
+    name = config.policy if config.env_id is None else f"{config.policy}-{config.env_id}"
+    episodes: list[tuple[list[Scene], str]] = []
+    pretrained = open_checkpoint(config.policy, config.device)
+    policy, observation = make_policy(
+        config.policy, task, planner=config.planner, seed=config.seed, device=config.device, record=True
+    )
+    title = {"random": "Random policy", "expert": "Scripted expert"}.get(config.policy, "Planning in imagination")
+    for index in config.episodes:
+        place = manifest.seeds.index(index) if config.env_id else index
+        scenes = record_episode(
+            policy,
+            task,
+            manifest,
+            place,
+            observation=observation,
+            probe=pretrained.probe if pretrained and task.two_rooms else None,
+            max_steps=config.max_steps,
+            steps_after_success=config.steps_after_success,
+            num_candidates=config.num_candidates,
+        )
+        subtitle = f"{Path(config.policy).name}  ·  {manifest.name}  ·  episode {index}"
+        episodes.append((scenes, subtitle))
+    frames = (frame for scenes, subtitle in episodes for frame in draw_episode(scenes, title, subtitle, config))
+    count = sum(num_frames(scenes, config) for scenes, _ in episodes)
+    output = config.output or Path("runs") / "render" / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    bar = tqdm(frames, total=count, desc="drawing", unit="frame", disable=not config.progress)
+    write_videos(paths, bar, count, config.fps)
+    for path in paths:
+        logger.info("written to %s (%.1f MB)", path, path.stat().st_size / 1e6)
+    return paths
+
+
+def record_episode(
+    policy: Policy,
+    task: Task,
+    manifest: Manifest,
+    index: int,
+    *,
+    observation: str = "pixels",
+    probe: Probe | None = None,
+    max_steps: int = 200,
+    steps_after_success: int = 12,
+    num_candidates: int = 48,
+) -> list[Scene]:
+    """Plays an episode in a single environment and keeps what is to be drawn.
+
+    Args:
+        policy: The policy; an agent made with ``record=True`` shows its plans.
+        task: The environment.
+        manifest: Where the episode comes from.
+        index: Which episode of it.
+        observation: What the policy looks at in Two Rooms: "pixels" or "state".
+        probe: Decodes imagined latents to positions.
+        max_steps: Most steps.
+        steps_after_success: Steps after the goal was first reached.
+        num_candidates: Most candidates kept of an iteration.
+
+    Returns:
+        One scene before each step, and one after the last.
+    """
+    env = _make_env(task, observation)
+    try:
+        options = None if manifest.episodes is None else dict(manifest.episodes[index])
+        seen, info = env.reset(seed=manifest.seeds[index], options=options)
+        scenes: list[Scene] = []
+        state, record, plan = None, None, None
+        since_success, ended = 0, False
+        for step in range(max_steps + 1):
+            success = bool(info.get("is_success", False))
+            since_success += success or since_success > 0
+            done = ended or step == max_steps or since_success > steps_after_success
+            if not done:
+                action, state = policy.predict(seen, state, np.array([step == 0]), True)
+                made = state.envs[0].record if hasattr(state, "envs") else None
+                if made is not record:
+                    record, plan = made, _plan_view(made, step, policy, probe, num_candidates)
+            scenes.append(_scene(env, task, step, seen, info, plan))
+            if done:
+                return scenes
+            seen, _, terminated, truncated, info = env.step(action)
+            ended = bool(terminated or truncated)
+    finally:
+        env.close()
+    return scenes
+
+
+def num_frames(scenes: list[Scene], config: RenderConfig) -> int:
+    """Number of frames of an episode: ``frames_per_step`` a step, and the last one for ``hold_seconds``."""
+    return (len(scenes) - 1) * config.frames_per_step + max(1, round(config.hold_seconds * config.fps))
+
+
+def draw_episode(scenes: list[Scene], title: str, subtitle: str, config: RenderConfig) -> Iterator[NDArray[np.uint8]]:
+    """Draws the frames of an episode, :func:`num_frames` of them, one by one."""
+    figure = EpisodeFigure(scenes, title, subtitle)
+    for index in range(len(scenes) - 1):
+        for part in range(config.frames_per_step):
+            yield figure.frame(index, part / config.frames_per_step)
+    last = figure.frame(len(scenes) - 1)
+    for _ in range((len(scenes) - 1) * config.frames_per_step, num_frames(scenes, config)):
+        yield last
+
+
+def write_videos(paths: Sequence[Path], frames: Iterable[NDArray[np.uint8]], count: int, fps: float) -> None:
+    """Writes the same frames, drawn once, to an MP4 file, a GIF or both.
+
+    Args:
+        paths: Files, at most one of each format.
+        frames: uint8 ``(HEIGHT, WIDTH, 3)`` each; only those kept for the GIF are held in memory.
+        count: How many there are.
+        fps: Frames a second.
+    """
+    files = {path.suffix.removeprefix("."): path for path in paths}
+    stride = max(2, -(-count // MAX_GIF_FRAMES))
+    kept: list[Image.Image] = []
+
+    def passing() -> Iterator[NDArray[np.uint8]]:
+        for i, frame in enumerate(frames):
+            if "gif" in files and i % stride == 0:
+                kept.append(_resized(Image.fromarray(frame), GIF_QUALITIES[0][1]))
+            yield frame
+
+    if "mp4" in files:
+        write_mp4(files["mp4"], passing(), fps)
+    else:
+        deque(passing(), maxlen=0)
+    if "gif" in files:
+        write_gif(files["gif"], kept, fps / stride)
+
+
+def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+    """Writes an H.264 video that browsers play; the file appears whole or not at all."""
+    with replacing(path) as temporary:
+        writer = imageio_ffmpeg.write_frames(
+            str(temporary),
+            (WIDTH, HEIGHT),
+            fps=fps,
+            codec="libx264",
+            quality=8,
+            macro_block_size=2,
+            output_params=["-f", "mp4", "-movflags", "+faststart"],
+        )
+        writer.send(None)  # starts ffmpeg
+        try:
+            for frame in frames:
+                writer.send(np.ascontiguousarray(frame))
+        finally:
+            writer.close()
+
+
+def write_gif(path: Path, frames: Sequence[Image.Image], fps: float, max_bytes: int = MAX_GIF_BYTES) -> None:
+    """Writes a GIF in the best of a few qualities that fits into ``max_bytes``; it appears whole or not at all.
+
+    If none fits, the last one is written and a warning logged.
+    """
+    with replacing(path) as temporary:
+        for stride, width, colors in GIF_QUALITIES:
+            small = [_resized(frame, width) for frame in frames[::stride]]
+            palette = _palette(small, colors)
+            images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in small]
+            images[0].save(
+                temporary,
+                format="GIF",
+                save_all=True,
+                append_images=images[1:],
+                duration=round(100 * stride / fps) * 10,  # GIFs count hundredths of a second
+                loop=0,
+                optimize=True,
+            )
+            if temporary.stat().st_size <= max_bytes:
+                return
+        logger.warning("%s has %.1f MB, more than %.1f", path, temporary.stat().st_size / 1e6, max_bytes / 1e6)
+
+
+def _resized(image: Image.Image, width: int) -> Image.Image:
+    size = (width, round(image.height * width / image.width))
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _palette(images: list[Image.Image], colors: int) -> Image.Image:
+    """One palette for all frames, so that nothing flickers and only what changes is stored.
+
+    The colours that mean something, and their tints, come first: they cover few pixels and would be lost otherwise.
+    """
+    paper = np.array(ImageColor.getrgb(PAPER))
+    marks = [np.array(ImageColor.getrgb(color)) for color in (INK, BLUE, GREEN, RED, VIOLET, AMBER)]
+    tints = [np.rint(paper + weight * (mark - paper)) for mark in marks for weight in (1.0, 0.75, 0.5, 0.25)]
+    sample = Image.fromarray(np.concatenate([np.asarray(image) for image in images[:: max(1, len(images) // 6)]]))
+    common = sample.quantize(colors - len(tints), method=Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([int(level) for tint in tints for level in tint] + common[: 3 * (colors - len(tints))])
+    return palette
+
+
+def _check(config: RenderConfig) -> None:
+    for name in ("max_steps", "frames_per_step", "fps"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    unknown = [suffix for suffix in config.formats if suffix not in FORMATS]
+    if unknown or not config.formats:
+        raise ValueError(f"formats must be among {', '.join(map(repr, FORMATS))}, got {config.formats}")
+    if not config.episodes or min(config.episodes) < 0:
+        raise ValueError(f"episodes must be at least one number from 0, got {config.episodes}")
+
+
+def _episodes(config: RenderConfig) -> tuple[Manifest, Task]:
+    kwargs = {} if config.collision is None else {"collision": config.collision}
+    if config.env_id is not None:
+        task = make_task(config.env_id, kwargs)
+        seeds = tuple(dict.fromkeys(config.episodes))
+        return Manifest(config.env_id, config.env_id, seeds, env_kwargs=kwargs, max_steps=task.max_steps), task
+    manifest = load_manifest(config.manifest)
+    if max(config.episodes) >= len(manifest):
+        raise ValueError(
+            f"episodes of {config.manifest!r} must be from 0 to {len(manifest) - 1}, got {max(config.episodes)}"
+        )
+    return manifest, make_task(manifest.env_id, manifest.env_kwargs | kwargs)
+
+
+def _make_env(task: Task, observation: str) -> gym.Env[Any, Any]:
+    if task.two_rooms:
+        return gym.make(task.env_id, observation=observation, **task.env_kwargs)
+    env = gym.make(task.env_id, **task.env_kwargs)
+    if "rgb_array" not in env.metadata.get("render_modes", []):
+        return env
+    env.close()
+    return gym.make(task.env_id, render_mode="rgb_array", **task.env_kwargs)
+
+
+def _scene(
+    env: gym.Env[Any, Any], task: Task, step: int, seen: Any, info: dict[str, Any], plan: PlanView | None
+) -> Scene:
+    distance = float(info["distance"]) if "distance" in info else None
+    success = bool(info.get("is_success", False))
+    if task.two_rooms:
+        return Scene(
+            step=step,
+            layout=Layout(*(int(value) for value in info["layout"])),
+            position=np.array(info["position"], dtype=np.float64),
+            goal=np.array(info["goal"], dtype=np.float64),
+            distance=distance,
+            success=success,
+            plan=plan,
+        )
+    picture = env.render() if env.render_mode == "rgb_array" else None
+    goal_picture = None
+    if isinstance(seen, dict):
+        picture = _rgb(seen.get("observation")) if picture is None else picture
+        goal_picture = _rgb(seen.get("desired_goal"))
+    return Scene(
+        step=step,
+        picture=np.asarray(picture, dtype=np.uint8) if picture is not None else None,
+        goal_picture=goal_picture,
+        distance=distance,
+        success=success,
+        plan=plan,
+    )
+
+
+def _rgb(image: Any) -> NDArray[np.uint8] | None:
+    """An observation as an RGB picture, if it is an image: CHW or HWC with at most 4 channels."""
+    array = np.asarray(image)
+    if array.ndim != 3 or array.dtype != np.uint8:
+        return None
+    if array.shape[-1] > 4:
+        array = np.moveaxis(array, 0, -1)
+    if array.shape[-1] == 1:
+        array = np.repeat(array, 3, -1)
+    missing = np.zeros((*array.shape[:2], max(0, 3 - array.shape[-1])), dtype=np.uint8)
+    return np.ascontiguousarray(np.concatenate([array[..., :3], missing], -1))
+
+
+@torch.no_grad()
+def _plan_view(record: Any, step: int, policy: Policy, probe: Probe | None, num_candidates: int) -> PlanView | None:
+    """A recorded plan (:class:`agents.planning_state.PlanRecord`), decoded to positions and thinned out."""
+    if record is None:
+        return None
+    trace = record.plan.trace
+
+    def positions(latents: Tensor) -> NDArray[Any]:
+        assert probe is not None
+        start = record.start.expand(*latents.shape[:-2], 1, -1)
+        return probe(torch.cat([start, latents], -2).float()).cpu().numpy()
+
+    candidates, num_elites = [], max(1, num_candidates // 8)
+    if probe is not None:
+        for latents, costs in zip(record.candidate_latents, trace.candidate_costs or (), strict=True):
+            order = costs[0].argsort()
+            rest = order[num_elites:]
+            spread = torch.linspace(0, len(rest) - 1, min(len(rest), num_candidates - num_elites)).long()
+            chosen = torch.cat([order[:num_elites], rest[spread.to(rest.device)]])
+            candidates.append(positions(latents[chosen]))
+    return PlanView(
+        step=step,
+        duration=int(getattr(policy, "steps_per_plan", 1)),
+        best=trace.best[0].cpu().numpy(),
+        elite=trace.elite[0].cpu().numpy(),
+        path=None if probe is None else positions(record.latents),
+        candidates=tuple(candidates),
+        num_elites=num_elites,
+    )

@@ -1,0 +1,351 @@
+"""The training loop: it learns, stops and goes on exactly, and says what is wrong."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+import pretrain.train
+from pretrain.presets import PRESETS, DataConfig, PretrainConfig, preset
+from pretrain.run_log import METRICS, RunLog, read_metrics
+from pretrain.train import _precision, build_sources, fit, learning_rate_factor
+from worldmodel.build import ModelConfig
+from worldmodel.checkpoint import TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
+from worldmodel.objective import LossWeights
+
+ROOT = Path(__file__).parents[2]
+MODEL = ModelConfig(
+    encoder="strided",
+    latent_dim=16,
+    encoder_channels=(8, 8),
+    encoder_hidden_dim=32,
+    predictor="mlp",
+    predictor_hidden_dim=32,
+    frame_skip=2,
+)
+TINY = PretrainConfig(
+    model=MODEL,
+    data=DataConfig(num_frames=4, batch_size=4),
+    weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=1.0, inverse_dynamics=1.0),
+    rollout_steps=2,
+    num_steps=12,
+    accelerator="cpu",
+    precision="32-true",
+    log_every=2,
+    validate_every=6,
+    checkpoint_every=3,
+)
+COMMAND_LINE = [
+    *("--accelerator", "cpu", "--precision", "32-true", "--num-steps", "3000", "--rollout-steps", "2"),
+    *("--log-every", "5", "--validate-every", "2000", "--checkpoint-every", "10"),
+    *("--data.num-frames", "4", "--data.batch-size", "4"),
+    *("--model.encoder", "strided", "--model.latent-dim", "16", "--model.frame-skip", "2"),
+    *("--model.encoder-channels", "8", "8", "--model.predictor", "mlp", "--model.predictor-hidden-dim", "32"),
+]
+
+
+@pytest.fixture(autouse=True)
+def small_samples(monkeypatch):
+    """Fewer windows to validate on and to fit normalisation on than real runs use."""
+    monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 16)
+    monkeypatch.setattr("pretrain.train.NORMALIZATION_WINDOWS", 16)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of an uninterrupted run of ``TINY``."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretrain.validation.NUM_WINDOWS", 16)
+        patch.setattr("pretrain.train.NORMALIZATION_WINDOWS", 16)
+        return fit(replace(TINY, output=str(folder)))
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """The same weights and optimizer state bit for bit, and the same log."""
+    assert (a / WEIGHTS).read_bytes() == (b / WEIGHTS).read_bytes()
+    assert read_metrics(a) == read_metrics(b)
+    states = [load_training_state(folder) for folder in (a, b)]
+    assert states[0]["step"] == states[1]["step"]
+    moments = [state["optimizer"]["state"] for state in states]
+    assert moments[0].keys() == moments[1].keys()
+    for key in moments[0]:
+        for name, value in moments[0][key].items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(moments[1][key][name])), (key, name)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    config = replace(
+        TINY,
+        num_steps=80,
+        learning_rate=3e-3,
+        log_every=1,
+        validate_every=80,
+        data=DataConfig(num_frames=4, batch_size=8),
+    )
+    rows = [row for row in read_metrics(fit(replace(config, output=str(tmp_path)))) if "train/loss" in row]
+    assert len(rows) == 80
+    losses = [row["train/loss"] for row in rows]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_a_run_is_a_checkpoint_and_a_log(finished):
+    loaded = load_pretrained(finished)
+    assert loaded.model.latent_dim == 16
+    assert loaded.probe is not None
+    assert loaded.data.action_max_norm == 2.45
+    assert loaded.config["training"]["step"] == 12
+    assert loaded.config["training"]["config"]["num_steps"] == 12
+    rows = read_metrics(finished)
+    assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "validation/effective_rank" in row] == [6, 12]
+    assert {"train/prediction", "train/probe_error", "train/gradient_norm", "train/learning_rate"} <= rows[0].keys()
+    assert list((finished / "tensorboard").iterdir())
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp_path):
+    fit(replace(TINY, output=str(tmp_path / "again")))
+    assert_same_run(finished, tmp_path / "again")
+    fit(replace(TINY, seed=1, output=str(tmp_path / "other")))
+    assert (finished / WEIGHTS).read_bytes() != (tmp_path / "other" / WEIGHTS).read_bytes()
+
+
+def test_a_run_stopped_by_its_time_limit_goes_on_exactly(finished, tmp_path, monkeypatch, caplog):
+    config = replace(TINY, output=str(tmp_path))
+    with caplog.at_level(logging.WARNING, logger="pretrain.train"):
+        fit(replace(config, max_minutes=0.0))
+    assert "stopped after step 0 of 12; the same command resumes the run" in caplog.text
+    # The clock passes the limit after some steps.
+    clock = iter(range(1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain.train.time, "monotonic", lambda: float(next(clock)))
+        fit(replace(config, max_minutes=8 / 60))
+    stopped = load_training_state(tmp_path)["step"]
+    assert 0 < stopped < 12
+    assert read_metrics(tmp_path) == [row for row in read_metrics(finished) if row["step"] <= stopped]
+    fit(config)
+    assert_same_run(finished, tmp_path)
+
+
+@pytest.mark.parametrize("crash_at", [5, 7, 12])
+def test_a_run_that_crashed_goes_on_from_its_last_checkpoint_exactly(finished, tmp_path, monkeypatch, crash_at):
+    config = replace(TINY, output=str(tmp_path))
+    original = pretrain.train._set_learning_rates
+
+    def crash(optimizer, config, step) -> None:
+        if step == crash_at - 1:
+            raise RuntimeError("crash")
+        original(optimizer, config, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pretrain.train._set_learning_rates", crash)
+        with pytest.raises(RuntimeError, match="crash"):
+            fit(config)
+    assert load_training_state(tmp_path)["step"] == (crash_at - 1) // 3 * 3
+    fit(config)
+    assert_same_run(finished, tmp_path)
+
+
+def test_a_finished_run_stays_as_it_is(finished, tmp_path):
+    config = replace(TINY, output=str(tmp_path))
+    fit(config)
+    fit(config)
+    assert_same_run(finished, tmp_path)
+
+
+def test_overwrite_starts_anew(finished, tmp_path):
+    config = replace(TINY, output=str(tmp_path))
+    fit(replace(config, seed=3))
+    fit(replace(config, overwrite=True))
+    assert_same_run(finished, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"learning_rate": 5e-4}, r"learning_rate \(was 0.001, now 0.0005\)"),
+        ({"num_steps": 13}, r"num_steps \(was 12, now 13\)"),
+        ({"model": replace(MODEL, latent_dim=8)}, r"model.latent_dim \(was 16, now 8\)"),
+        ({"weights": replace(TINY.weights, sigreg=1.0)}, r"weights.sigreg \(was 0.0, now 1.0\)"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused_by_the_name_of_the_field(finished, changes, field):
+    before = (finished / TRAINING_STATE).read_bytes()
+    with pytest.raises(ValueError, match=f"another configuration; it differs in {field}. Choose another --output"):
+        fit(replace(TINY, output=str(finished), **changes))
+    assert (finished / TRAINING_STATE).read_bytes() == before
+
+
+def test_the_probe_changes_nothing_in_the_model(finished, tmp_path):
+    """Not even through the norm that gradients are clipped to."""
+    fit(replace(TINY, output=str(tmp_path), probe_learning_rate=1e-1))
+    models = [load_pretrained(folder) for folder in (finished, tmp_path)]
+    weights = [loaded.model.state_dict() for loaded in models]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(models[0].probe.net[0].weight, models[1].probe.net[0].weight)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(tmp_path, monkeypatch):
+    config = replace(TINY, output=str(tmp_path), log_every=5, validate_every=100)
+    original = pretrain.train.Objective.forward
+
+    def poisoned(self, pixels, actions, step=0):
+        loss, terms, latents = original(self, pixels, actions, step)
+        return loss * (float("nan") if step == 7 else 1.0), terms, latents
+
+    monkeypatch.setattr(pretrain.train.Objective, "forward", poisoned)
+    with pytest.raises(FloatingPointError, match="must be finite, got nan at step 9; try a lower learning rate"):
+        fit(config)
+    assert load_training_state(tmp_path)["step"] == 6
+    assert all(torch.isfinite(tensor).all() for tensor in load_pretrained(tmp_path).model.state_dict().values())
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(finished):
+    rates = [row["train/learning_rate"] for row in read_metrics(finished) if "train/loss" in row]
+    expected = [
+        TINY.learning_rate * learning_rate_factor(step - 1, 12, TINY.warmup_fraction) for step in range(2, 13, 2)
+    ]
+    assert rates == pytest.approx(expected)
+    factors = [learning_rate_factor(step, 1000, 0.1) for step in range(1001)]
+    assert factors[0] == pytest.approx(0.01)
+    assert max(factors) == factors[99] == factors[100] == 1.0
+    assert factors[550] == pytest.approx(0.5)
+    assert factors[1000] == pytest.approx(0.0)
+    assert all(a < b for a, b in pairwise(factors[:100]))
+    assert all(a > b for a, b in pairwise(factors[100:]))
+    assert learning_rate_factor(0, 1, 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("cuda", "cuda_bf16", "cpu", "accelerator", "expected"),
+    [
+        (False, False, {}, "auto", "32-true"),
+        (False, False, {"avx512_bf16": True}, "cpu", "bf16-mixed"),
+        (False, False, {"amx_bf16": True}, "auto", "bf16-mixed"),
+        (True, True, {}, "auto", "bf16-mixed"),
+        (True, False, {"amx_bf16": True}, "cuda", "32-true"),
+        (True, True, {}, "cpu", "32-true"),
+    ],
+)
+def test_precision_is_bf16_only_where_the_hardware_has_it(monkeypatch, cuda, cuda_bf16, cpu, accelerator, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: cuda_bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
+    assert _precision(PretrainConfig(accelerator=accelerator)) == expected
+    assert _precision(PretrainConfig(accelerator=accelerator, precision="32-true")) == "32-true"
+
+
+def test_a_run_without_dataset_is_refused():
+    with pytest.raises(
+        ValueError, match="dataset must be 'two-rooms' or the id or folder of a Minari dataset, got none"
+    ):
+        build_sources(DataConfig(dataset="?"), 1, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_is_a_runnable_configuration(name):
+    config = preset(name)
+    assert config.num_steps > 0
+    assert config.rollout_steps <= config.data.num_frames - 1
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"preset must be one of 'two-rooms'.*, got 'three-rooms'"):
+        preset("three-rooms")
+
+
+def test_a_log_forgets_rows_after_the_step_it_resumes_from(tmp_path):
+    log = RunLog(tmp_path)
+    for step in (1, 2, 3):
+        log.write("train", step, {"loss": 1.0 / step, "bad": float("inf")})
+    log.close()
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 4, "train/lo')  # cut short by a kill
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2, 3]
+    assert read_metrics(tmp_path)[0] == {"step": 1, "train/loss": 1.0, "train/bad": None}
+    resumed = RunLog(tmp_path, first_step=2)
+    resumed.write("train", 3, {"loss": 9.0})
+    resumed.close()
+    assert [row.get("train/loss") for row in read_metrics(tmp_path)] == [1.0, 0.5, 9.0]
+    RunLog(tmp_path).close()
+    assert read_metrics(tmp_path) == []
+
+
+def test_wandb_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match=r"pip install 'worldmodel\[wandb\]'"):
+        RunLog(tmp_path, wandb=True)
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """A long run in a process of its own, once it has saved a checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worldmodel", "pretrain", "two-rooms", "--output", str(folder), *COMMAND_LINE],
+        cwd=folder.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 90
+    while not (folder / TRAINING_STATE).exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no checkpoint in time"
+        time.sleep(0.02)
+    return process
+
+
+def test_kill_and_ctrl_c_leave_a_run_that_goes_on(tmp_path):
+    folder = tmp_path / "run"
+    killed = start(folder)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate(timeout=30)
+    first = load_training_state(folder)
+    assert first["step"] >= 10
+    assert first["step"] % 10 == 0
+
+    interrupted = start(folder)
+    rows_before = len(read_metrics(folder))
+    deadline = time.monotonic() + 90
+    while load_training_state(folder)["step"] <= first["step"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130, errors
+    assert "goes on from what was saved" in errors
+    assert "Traceback" not in errors
+    second = load_training_state(folder)
+    assert first["step"] < second["step"] < 3000
+    assert load_pretrained(folder).config["training"]["step"] == second["step"]
+    steps = [row["step"] for row in read_metrics(folder)]
+    assert steps == list(range(5, second["step"] + 1, 5))
+    assert rows_before <= len(steps)
+
+
+def test_a_full_disk_is_reported_in_words(tmp_path, monkeypatch, capsys):
+    from worldmodel.__main__ import main
+
+    def full(*arguments, **keywords) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pretrain.train.save_training_state", full)
+    arguments = [*COMMAND_LINE, "--num-steps", "2", "--validate-every", "10", "--output", str(tmp_path / "run")]
+    assert main(["pretrain", "two-rooms", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert "the disk is full" in message
+    assert "run the same command again" in message
+    assert "Traceback" not in message
+
+
+def test_metrics_are_plain_json(finished):
+    for line in (finished / METRICS).read_text().splitlines():
+        assert all(isinstance(value, (int, float, type(None))) for value in json.loads(line).values())

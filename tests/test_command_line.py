@@ -1,0 +1,150 @@
+"""The command line: help, errors, exit codes, and how little it imports."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretrain.presets import PRESETS
+from worldmodel.__main__ import COMMANDS, main
+from worldmodel.version import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def exit_code(arguments: list[str]) -> int:
+    """What a shell would see."""
+    try:
+        return main(arguments)
+    except SystemExit as error:  # how tyro ends after --help and after arguments that it does not understand
+        return int(error.code or 0)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_every_command(capsys, arguments):
+    assert exit_code(arguments) == 0
+    shown = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert name in shown
+        assert command.help in shown
+
+
+def test_version(capsys):
+    assert exit_code(["--version"]) == 0
+    assert capsys.readouterr().out == f"worldmodel {__version__}\n"
+
+
+def test_an_unknown_command_lists_the_known_ones(capsys):
+    assert exit_code(["train"]) == 2
+    captured = capsys.readouterr()
+    assert "command must be one of 'collect', 'pretrain'" in captured.err
+    assert "got 'train'" in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["pretrain"], ["pretrain", "--help"], ["pretrain", "-h"]])
+def test_pretrain_lists_every_preset(capsys, arguments):
+    assert exit_code(arguments) == 0
+    shown = capsys.readouterr().out
+    for name, (text, _) in PRESETS.items():
+        assert name in shown
+        assert text in shown
+
+
+def test_an_unknown_preset_lists_the_known_ones(capsys):
+    assert exit_code(["pretrain", "three-rooms"]) == 1
+    message = capsys.readouterr().err
+    assert "preset must be one of 'two-rooms'" in message
+    assert "got 'three-rooms'" in message
+
+
+def test_a_presets_help_explains_its_fields(capsys):
+    assert exit_code(["pretrain", "two-rooms", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for text in (
+        "--learning-rate",
+        "Peak learning rate of AdamW",
+        "--model.latent-dim",
+        "Number of latent features D",
+        "--weights.covariance",
+        "decorrelates latent features",
+        "--data.batch-size",
+        "Windows in a batch, over all processes",
+        "--max-minutes",
+        "the same command resumes the run",
+    ):
+        assert text in shown, text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--learning-rates", "1"], "--learning-rate"),
+        (["--model.latent-dims", "8"], "--model.latent-dim"),
+        (["--learning-rate", "fast"], "fast"),
+        (["--model.encoder", "vit"], "strided"),
+    ],
+)
+def test_arguments_that_are_not_understood_exit_with_2_and_a_hint(capsys, arguments, hint):
+    assert exit_code(["pretrain", "two-rooms", *arguments]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_errors_in_what_was_asked_for_exit_with_1_and_one_line(capsys):
+    assert exit_code(["pretrain", "dataset"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("worldmodel pretrain: dataset must be 'two-rooms' or the id or folder")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "the disk is full"),
+        (FloatingPointError("the loss must be finite"), 1, "the loss must be finite"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "there"), 1, "there"),
+        (ValueError(), 1, "ValueError"),
+    ],
+)
+def test_failures_become_exit_codes_and_words(capsys, monkeypatch, error, code, words):
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("worldmodel.__main__._dispatch", fail)
+    assert exit_code(["pretrain", "two-rooms"]) == code
+    message = capsys.readouterr().err
+    assert "worldmodel pretrain: " in message
+    assert words in message
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys; from worldmodel.__main__ import main; code = main(['--help']); "
+        "heavy = {'torch', 'numpy', 'gymnasium', 'tyro', 'minari', 'pygame'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: worldmodel COMMAND")
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "worldmodel", "fly"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "got 'fly'" in done.stderr

@@ -1,0 +1,294 @@
+"""Checkpoints: what is saved is what is loaded, damage is named, nothing in a checkpoint is executed."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldmodel.build import DataSpec, ModelConfig, build_model, build_probe
+from worldmodel.checkpoint import (
+    CONFIG,
+    FORMAT,
+    TRAINING_STATE,
+    WEIGHTS,
+    CheckpointError,
+    load_pretrained,
+    load_training_state,
+    replacing,
+    save_pretrained,
+    save_training_state,
+    shipped_checkpoints,
+)
+
+CONFIGURATION = ModelConfig(
+    encoder="strided",
+    latent_dim=16,
+    encoder_channels=(8, 8),
+    predictor="mlp",
+    predictor_hidden_dim=32,
+    frame_skip=2,
+)
+DATA = DataSpec(
+    pixel_shape=(2, 20, 20),
+    action_dim=2,
+    action_low=(-2.45, -2.45),
+    action_high=(2.45, 2.45),
+    action_max_norm=2.45,
+    position_low=(4.0, 4.0),
+    position_high=(60.0, 60.0),
+)
+
+
+def save(folder: Path, seed: int = 0) -> tuple[torch.nn.Module, torch.nn.Module]:
+    torch.manual_seed(seed)
+    model, probe = build_model(CONFIGURATION, DATA), build_probe(CONFIGURATION, DATA)
+    pixels = torch.randint(256, (8, 2, 20, 20), dtype=torch.uint8)
+    model.fit_normalization(pixels, torch.randn(8, 4))
+    save_pretrained(folder, model, CONFIGURATION, DATA, probe, {"preset": "test", "step": 7})
+    return model.eval(), probe
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    save(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def edit(folder: Path, **changes) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | changes))
+
+
+def test_what_is_loaded_gives_the_same_outputs_bit_for_bit(tmp_path):
+    model, probe = save(tmp_path)
+    loaded = load_pretrained(tmp_path)
+    pixels = torch.randint(256, (3, 2, 20, 20), dtype=torch.uint8)
+    actions = torch.randn(3, 5, 4)
+    with torch.no_grad():
+        latents = model.encode(pixels)
+        assert torch.equal(loaded.model.encode(pixels), latents)
+        assert torch.equal(loaded.model.rollout(latents, actions), model.rollout(latents, actions))
+        assert torch.equal(loaded.probe(latents), probe(latents))
+    assert not loaded.model.training
+    assert loaded.model.frame_skip == 2
+
+
+def test_a_checkpoint_says_what_it_is(folder):
+    loaded = load_pretrained(str(folder))
+    assert loaded.data == DATA
+    assert (loaded.action_low, loaded.action_high, loaded.action_max_norm) == ((-2.45, -2.45), (2.45, 2.45), 2.45)
+    assert loaded.path == folder
+    assert loaded.sha256 == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    assert loaded.config["format"] == FORMAT
+    assert loaded.config["training"] == {"preset": "test", "step": 7}
+
+
+def test_the_hash_tells_weights_apart(tmp_path):
+    hashes = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        save(tmp_path / name, seed)
+        hashes.append(load_pretrained(tmp_path / name).sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_model_without_probe_has_none_after_loading(tmp_path):
+    data = DataSpec(pixel_shape=(2, 20, 20), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
+    save_pretrained(tmp_path, build_model(CONFIGURATION, data), CONFIGURATION, data)
+    assert load_pretrained(tmp_path).probe is None
+
+
+def test_every_shipped_checkpoint_loads_by_its_name():
+    names = shipped_checkpoints()
+    assert all(load_pretrained(name).path.name == name for name in names)
+
+
+def test_a_missing_checkpoint_lists_the_shipped_ones(monkeypatch, tmp_path):
+    monkeypatch.setattr("worldmodel.checkpoint.SHIPPED", tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"must be a directory or one of \(none shipped\), got 'nowhere/to-be-found'"
+    ):
+        load_pretrained("nowhere/to-be-found")
+    save(tmp_path / "two-rooms")
+    save(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="must be a directory or one of 'other', 'two-rooms', got 'two-room'"):
+        load_pretrained("two-room")
+    assert load_pretrained("two-rooms").path == tmp_path / "two-rooms"
+
+
+def test_an_empty_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match=r"must contain config.json, got an empty directory"):
+        load_pretrained(tmp_path)
+
+
+def test_missing_weights_are_named(folder):
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=r"must contain model.safetensors, got config.json"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:5],
+        lambda content: b"",
+        lambda content: bytes(range(256)) * 8,
+        lambda content: b"\xff" * 64,
+        lambda content: pickle.dumps({"model": 1}),
+    ],
+    ids=["half", "five bytes", "nothing", "other bytes", "huge header", "pickle"],
+)
+def test_damaged_weights_are_named(folder, damage):
+    (folder / WEIGHTS).write_bytes(damage((folder / WEIGHTS).read_bytes()))
+    with pytest.raises(CheckpointError, match=r"model.safetensors must be a safetensors file"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00", b"not json"])
+def test_a_configuration_that_is_not_json_is_named(folder, content):
+    (folder / CONFIG).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config.json must be JSON"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"architectures": ["ViTModel"]}, "None"),
+        ([1, 2], "None"),
+        (3, "None"),
+        ({"format": "worldmodel.jepa/99"}, "'worldmodel.jepa/99'"),
+    ],
+)
+def test_other_json_is_not_taken_for_a_checkpoint(folder, content, found):
+    (folder / CONFIG).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=f"must have format {FORMAT!r}, got {found}"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"heads": 8}}, "got unknown heads"),
+        ({"data": {"colour": 8}}, "got unknown colour"),
+        ({"data": {}}, "pixel_shape"),
+        ({"model": {"encoder": "vit"}}, "encoder must be one of"),
+        ({"model": {"latent_dim": "many"}}, "does not describe"),
+        ({"model": {"latent_dim": -3}}, "does not describe"),
+        ({"model": []}, "does not describe"),
+        ({"model": None}, "does not describe"),
+    ],
+)
+def test_a_configuration_of_something_else_is_named(folder, without_type_checks, changes, message):
+    edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=f"does not describe a model of this version.*{message}|{message}"):
+        load_pretrained(folder)
+
+
+def test_a_configuration_without_model_is_named(folder):
+    (folder / CONFIG).write_text(json.dumps({"format": FORMAT}))
+    with pytest.raises(CheckpointError, match=r"does not describe a model of this version: 'model'"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("changes", [{"latent_dim": 8}, {"predictor": "gru"}, {"predictor_layers": 3}])
+def test_weights_that_do_not_fit_are_named(folder, changes):
+    config = json.loads((folder / CONFIG).read_text())
+    edit(folder, model=config["model"] | changes)
+    with pytest.raises(CheckpointError, match=r"do not fit the architecture in config.json"):
+        load_pretrained(folder)
+
+
+def test_a_training_state_comes_back_as_it_was(tmp_path):
+    state = {"step": 3, "config": "{}", "module": {"weight": torch.randn(3)}, "optimizer": {"state": {0: {"step": 1}}}}
+    save_training_state(tmp_path / "new", state)
+    loaded = load_training_state(tmp_path / "new")
+    assert torch.equal(loaded["module"].pop("weight"), state["module"].pop("weight"))
+    assert loaded == state
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle"])
+def test_a_malicious_training_state_is_refused_and_not_executed(tmp_path, form):
+    path, proof = tmp_path / TRAINING_STATE, tmp_path / "executed"
+    state = {"step": Malicious(proof)}
+    if form == "torch":
+        torch.save(state, path)
+    else:
+        path.write_bytes(pickle.dumps(state, protocol=2))
+    with pytest.raises(CheckpointError, match=r"training_state.pt is not a training state of this package"):
+        load_training_state(tmp_path)
+    assert not proof.exists()
+    with contextlib.suppress(RuntimeError):
+        torch.load(path, weights_only=False)  # it would have been executed otherwise
+    assert proof.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 and no zip"])
+def test_a_damaged_training_state_is_named(tmp_path, content):
+    (tmp_path / TRAINING_STATE).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"training_state.pt is not a training state"):
+        load_training_state(tmp_path)
+
+
+def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            assert path.read_text() == "old"
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_is_an_oserror(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(bytes(content)[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for attempt in (lambda: save(folder, seed=1), lambda: save_training_state(folder, {"step": 1})):
+        with pytest.raises(OSError, match="No space left") as caught:
+            attempt()
+        assert caught.value.errno == errno.ENOSPC
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("kind", ["weights", "training state"])
+def test_a_disk_that_is_really_full_is_an_oserror(tmp_path, monkeypatch, kind):
+    """What the libraries raise themselves is no OSError, so they must not be the ones who write."""
+    name = WEIGHTS if kind == "weights" else TRAINING_STATE
+    (tmp_path / f".{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError) as caught:
+        save(tmp_path) if kind == "weights" else save_training_state(tmp_path, {"step": 1})
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,147 @@
+"""Two processes train like one: statistics and gradients of the joint batch, and whole runs.
+
+The processes are started as users start them: a script launched through lightning-fabric. Each compares its own numbers
+with those of one process on the joint batch, computed beside it, and rank 0 writes what it saw.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretrain.run_log import read_metrics
+from worldmodel.checkpoint import load_pretrained
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import json, sys
+import torch
+from lightning_fabric import Fabric
+from pretrain.train import _any_process
+from worldmodel.build import DataSpec, ModelConfig, build_model
+from worldmodel.distributed import gather_batch
+from worldmodel.objective import LossWeights, Objective
+
+NO_TERM = dict(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0)
+WEIGHTS = {
+    "vicreg": LossWeights(**NO_TERM | dict(covariance=8.0, variance=16.0, centred=1.0)),
+    "sigreg": LossWeights(**NO_TERM | dict(sigreg=1.0)),
+    "all": LossWeights(covariance=8.0, variance=16.0, temporal_similarity=2.0, inverse_dynamics=1.0, sigreg=1.0),
+}
+DATA = DataSpec(pixel_shape=(2, 20, 20), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
+CONFIG = ModelConfig(encoder="strided", latent_dim=16, encoder_channels=(8, 8), predictor="mlp",
+                     predictor_hidden_dim=32, frame_skip=1)
+
+def objective(weights):
+    torch.manual_seed(0)
+    return Objective(build_model(CONFIG, DATA), weights, rollout_steps=3)
+
+torch.set_num_threads(1)
+generator = torch.Generator().manual_seed(1)
+pixels = torch.randint(256, (8, 4, 2, 20, 20), dtype=torch.uint8, generator=generator)
+pixels[4:] //= 4  # the halves must differ in distribution, or statistics of one half would do
+actions = torch.randn(8, 3, 2, generator=generator)
+alone = {}
+for name, weights in WEIGHTS.items():
+    module = objective(weights)
+    loss, terms, _ = module(pixels, actions, 5)
+    loss.backward()
+    gradients = {key: parameter.grad for key, parameter in module.named_parameters()}
+    alone[name] = {key: float(term) for key, term in terms.items()}, gradients
+assert gather_batch(actions) is actions  # one process: nothing to gather
+
+fabric = Fabric(accelerator="cpu", devices=2)
+fabric.launch()
+half = slice(4 * fabric.global_rank, 4 * fabric.global_rank + 4)
+report = {"stop": [_any_process(fabric, fabric.global_rank == rank) for rank in (0, 1, 2)]}
+for name, weights in WEIGHTS.items():
+    module = objective(weights)
+    wrapped = fabric.setup(module)
+    loss, terms, _ = wrapped(pixels[half], actions[half], 5)
+    fabric.backward(loss)
+    terms_alone, gradients_alone = alone[name]
+    scale = max(float(gradient.abs().max()) for gradient in gradients_alone.values())
+    differences = [
+        float((parameter.grad - gradients_alone[key]).abs().max()) / scale
+        for key, parameter in module.named_parameters()
+    ]
+    report[name] = {
+        "gradient": max(differences),
+        "terms": {key: [float(fabric.all_reduce(term)), terms_alone[key]] for key, term in terms.items()},
+        "own_terms": {key: float(term) for key, term in terms.items()},
+    }
+if fabric.global_rank == 0:
+    open(sys.argv[1], "w").write(json.dumps(report))
+"""
+
+
+def environment() -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MASTER_", "LOCAL_", "NODE_"))}
+    return inherited | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> dict:
+    """What two processes saw."""
+    folder = tmp_path_factory.mktemp("distributed")
+    (folder / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "program.py", "report.json"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "report.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["vicreg", "sigreg", "all"])
+def test_gradients_equal_those_of_one_process_on_the_joint_batch(report, name):
+    assert report[name]["gradient"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [("vicreg", ["variance", "covariance", "centred_variance", "centred_covariance"]), ("sigreg", ["sigreg"])],
+)
+def test_each_process_sees_the_statistics_of_the_joint_batch(report, name, terms):
+    for term in terms:
+        _, alone = report[name]["terms"][term]
+        assert report[name]["own_terms"][term] == pytest.approx(alone, rel=1e-4), term
+
+
+def test_every_term_averages_to_that_of_one_process(report):
+    for term, (averaged, alone) in report["all"]["terms"].items():
+        assert averaged == pytest.approx(alone, rel=1e-4), term
+
+
+def test_both_processes_stop_when_one_wants_to(report):
+    assert report["stop"] == [True, True, False]
+
+
+def test_a_run_on_two_processes_trains(tmp_path):
+    # Without inverse dynamics, too: a part of the module without gradients would stop data parallelism.
+    arguments = [
+        *("--accelerator", "cpu", "--devices", "2", "--num-steps", "4", "--rollout-steps", "2"),
+        *("--log-every", "2", "--validate-every", "4", "--checkpoint-every", "2"),
+        *("--data.num-frames", "4", "--data.batch-size", "4", "--weights.inverse-dynamics", "0"),
+        *("--model.encoder", "strided", "--model.latent-dim", "16", "--model.encoder-channels", "8", "8"),
+        *("--model.predictor", "mlp", "--model.predictor-hidden-dim", "32"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "worldmodel", "pretrain", "two-rooms", "--output", str(tmp_path / "run"), *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 4, 4]
+    assert load_pretrained(tmp_path / "run").config["training"]["step"] == 4
