@@ -83,7 +83,26 @@ class PretrainConfig:
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms": (
         "Two Rooms in minutes on two CPU cores.",
-        PretrainConfig(),
+        PretrainConfig(
+            model=ModelConfig(
+                encoder="axial",
+                latent_dim=32,
+                encoder_hidden_dim=512,
+                predictor="mlp",
+                predictor_hidden_dim=384,
+                predictor_layers=2,
+                frame_skip=4,
+            ),
+            data=DataConfig(recipe="wall-rich", num_frames=9, batch_size=32),
+            weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
+            rollout_steps=8,
+            idm_layers=0,
+            num_steps=24_000,
+            learning_rate=3e-3,
+            warmup_fraction=0.05,
+            checkpoint_every=1_000,
+            validate_every=2_000,
+        ),
     ),
     "two-rooms-paper": (
         "Two Rooms as in EB-JEPA: Impala encoder, GRU predictor, 100,000 trajectories × 12 epochs; made for a GPU.",
