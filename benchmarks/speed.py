@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -156,7 +157,7 @@ def time_planning(checkpoint: str) -> dict[str, Any]:
     manifest = load_manifest(VALIDATION)
     task = make_task(manifest.env_id, manifest.env_kwargs)
     policy, observation = make_policy(checkpoint, task, planner=PlannerConfig())
-    return measure_latency(policy, task.vector(observation), manifest, num_episodes=2)
+    return measure_latency(policy, task.vector(observation), manifest, num_episodes=1)
 
 
 def _model_measures(checkpoint: str) -> dict[str, tuple[str, Measure]]:
@@ -191,7 +192,7 @@ def _model_measures(checkpoint: str) -> dict[str, tuple[str, Measure]]:
     }
 
 
-def _actions(steps: int, num_envs: int) -> np.ndarray[Any, Any]:
+def _actions(steps: int, num_envs: int) -> NDArray[np.float32]:
     drawn = np.random.default_rng(0).uniform(-MAX_STEP, MAX_STEP, size=(steps, num_envs, 2))
     return drawn.astype(np.float32)
 

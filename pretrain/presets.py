@@ -124,13 +124,16 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "dataset": (
         "A world model of your own Minari dataset; name it with --data.dataset.",
         PretrainConfig(
-            data=DataConfig(dataset="?", num_frames=9, batch_size=64),
-            weights=LossWeights(
-                covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=5.0, centred=1.0
-            ),
-            rollout_steps=7,
+            model=ModelConfig(encoder="strided", latent_dim=32, predictor_hidden_dim=384, frame_skip=4),
+            data=DataConfig(dataset="?", num_frames=9, batch_size=32),
+            weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
+            rollout_steps=8,
+            idm_layers=0,
+            num_steps=10_000,
             learning_rate=2e-3,
             warmup_fraction=0.05,
+            checkpoint_every=1_000,
+            validate_every=2_000,
         ),
     ),
 }

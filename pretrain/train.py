@@ -93,11 +93,93 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     fabric.launch()
     fabric.seed_everything(config.seed, verbose=False)
     source, validation_source = build_sources(config.data, config.model.frame_skip, fabric.device)
+    module = build_training_module(config, source)
+    optimizer = _optimizer(config, module)
+    progress = Progress()
+    if state := _resume(output, config):
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        progress = Progress(state["step"], state["seconds"])
+    wrapped, optimizer = fabric.setup(module, optimizer)
+    forward = torch.compile(wrapped) if config.compile else wrapped
+    batches = _batches(source, config, fabric, progress.step)
+    deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes is not None else math.inf
+    rank_zero = fabric.is_global_zero
+    log = RunLog(output, progress.step, wandb=config.log_wandb) if rank_zero else None
+    bar = tqdm(total=config.num_steps, initial=progress.step, unit="step", disable=not rank_zero, desc=name)
+
+    metrics: dict[str, Tensor] = {}
+
+    def save() -> None:
+        if metrics:
+            _check_finite(metrics, progress.step)
+        if rank_zero:
+            _save(output, name, config, module, optimizer, data_spec(source), progress)
+        fabric.barrier()
+
+    interruption = _Interruption()
+    with bar, interruption, contextlib.closing(log) if log else contextlib.nullcontext():
+        while progress.step < config.num_steps and not _any_process(
+            fabric, time.monotonic() >= deadline or interruption.requested
+        ):
+            _set_learning_rates(optimizer, config, progress.step)
+            batch = next(batches)
+            loss, metrics = forward(batch.pixels, batch.actions, batch.positions, progress.step)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            # Not Fabric's clipping, which counts all the optimizer has: the probe must not shrink the model's gradient.
+            metrics["gradient_norm"] = nn.utils.clip_grad_norm_(module.objective.parameters(), config.clip_norm)
+            optimizer.step()
+            progress.step += 1
+            bar.update()
+            step, last = progress.step, progress.step == config.num_steps
+            if log and (step % config.log_every == 0 or last):
+                row = {key: value.item() for key, value in metrics.items()}
+                _check_finite(metrics, step)
+                log.write("train", step, row | {"learning_rate": optimizer.param_groups[0]["lr"]})
+                bar.set_postfix({key: f"{row[key]:.3f}" for key in ("loss", "prediction")})
+            if step % config.validate_every == 0 or last:
+                row = validate(module.objective.model, module.probe, validation_source)
+                if log:
+                    log.write("validation", step, row)
+                    bar.write(f"step {step}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.items()))
+            if step % config.checkpoint_every == 0 or last:
+                save()
+    if progress.step < config.num_steps:
+        save()
+        logger.warning(
+            "stopped after step %d of %d; the same command resumes the run in %s",
+            progress.step, config.num_steps, output,
+        )  # fmt: skip
+    if interruption.requested:
+        raise KeyboardInterrupt
+    return output
+
+
+class Progress:
+    """How far a run has come, counted over all its resumptions.
+
+    Args:
+        step: Training steps made so far.
+        seconds: Seconds spent so far.
+    """
+
+    def __init__(self, step: int = 0, seconds: float = 0.0) -> None:
+        self.step = step
+        self._began = time.monotonic() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent, those before resuming included."""
+        return time.monotonic() - self._began
+
+
+def build_training_module(config: PretrainConfig, source: WindowSource) -> TrainingModule:
+    """The untrained model with its normalisation fitted, in its objective, with the probe beside it."""
     data = data_spec(source)
     model = build_model(config.model, data)
     sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
     model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
-    probe = build_probe(config.model, data)
     objective = Objective(
         model,
         config.weights,
@@ -105,80 +187,24 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
         idm_layers=config.idm_layers,
         seed=config.seed,
     )
-    module = TrainingModule(objective, probe)
-    state = _resume(output, config)
-    if state:
-        module.load_state_dict(state["module"])
-    optimizer = _optimizer(config, module)
-    if state:
-        optimizer.load_state_dict(state["optimizer"])
-    wrapped, optimizer = fabric.setup(module, optimizer)
-    forward = torch.compile(wrapped) if config.compile else wrapped
-    first_step = state["step"] if state else 0
-    batches = _batches(source, config, fabric, first_step)
-    deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes is not None else math.inf
+    return TrainingModule(objective, build_probe(config.model, data))
 
-    def save(step: int, seconds: float) -> None:
-        if fabric.is_global_zero:
-            training = {"preset": name, "config": asdict(config), "step": step, "seconds": seconds}
-            save_training_state(
-                output,
-                {
-                    "step": step,
-                    "seconds": seconds,
-                    "config": json.dumps(_saved(config)),
-                    "module": module.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                },
-            )
-            save_pretrained(output, model, config.model, data, probe, training)
-        fabric.barrier()
 
-    spent = state["seconds"] if state else 0.0
-    began = time.monotonic()
-    step = first_step
-    log = RunLog(output, first_step, wandb=config.log_wandb) if fabric.is_global_zero else None
-    bar = tqdm(total=config.num_steps, initial=first_step, unit="step", disable=not fabric.is_global_zero, desc=name)
-    interrupted = _Interruption()
-    with bar, interrupted, contextlib.closing(log) if log else contextlib.nullcontext():
-        while step < config.num_steps and not _any_process(
-            fabric, time.monotonic() >= deadline or interrupted.requested
-        ):
-            _set_learning_rates(optimizer, config, step)
-            batch = next(batches)
-            loss, metrics = forward(batch.pixels, batch.actions, batch.positions, step)
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            # Not Fabric's clipping, which counts all the optimizer has: the probe must not shrink the model's gradient.
-            gradient_norm = nn.utils.clip_grad_norm_(objective.parameters(), config.clip_norm)
-            optimizer.step()
-            step += 1
-            bar.update()
-            last = step == config.num_steps
-            if log and (step % config.log_every == 0 or last):
-                row = {key: value.item() for key, value in metrics.items()}
-                row |= {"gradient_norm": float(gradient_norm), "learning_rate": optimizer.param_groups[0]["lr"]}
-                _check_finite(row["loss"], step)
-                log.write("train", step, row)
-                bar.set_postfix({key: f"{row[key]:.3f}" for key in ("loss", "prediction") if key in row})
-            if step % config.validate_every == 0 or last:
-                row = validate(model, probe, validation_source)
-                if log:
-                    log.write("validation", step, row)
-                    bar.write(f"step {step}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.items()))
-            if step % config.checkpoint_every == 0 and not last:
-                _check_finite(float(metrics["loss"] + gradient_norm), step)
-                save(step, spent + time.monotonic() - began)
-        if step > first_step:
-            _check_finite(float(metrics["loss"] + gradient_norm), step)
-    save(step, spent + time.monotonic() - began)
-    if step < config.num_steps:
-        logger.warning(
-            "stopped after step %d of %d; the same command resumes the run in %s", step, config.num_steps, output
-        )
-    if interrupted.requested:
-        raise KeyboardInterrupt
-    return output
+def _save(
+    output: Path,
+    name: str,
+    config: PretrainConfig,
+    module: TrainingModule,
+    optimizer: torch.optim.Optimizer,
+    data: DataSpec,
+    progress: Progress,
+) -> None:
+    """Writes what resuming needs, and the checkpoint that agents load."""
+    spent = {"step": progress.step, "seconds": progress.seconds}
+    state = {"config": json.dumps(_saved(config)), "module": module.state_dict(), "optimizer": optimizer.state_dict()}
+    save_training_state(output, spent | state)
+    training = {"preset": name, "config": asdict(config), **spent}
+    save_pretrained(output, module.objective.model, config.model, data, module.probe, training)
 
 
 def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> tuple[WindowSource, WindowSource]:
@@ -318,10 +344,12 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
             yield f"{prefix}{key} (was {a}, now {b})"
 
 
-def _check_finite(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
+def _check_finite(metrics: dict[str, Tensor], step: int) -> None:
+    """Raises FloatingPointError before weights that are not finite are logged or saved."""
+    value = float(metrics["loss"] + metrics["gradient_norm"])
+    if not math.isfinite(value):
         raise FloatingPointError(
-            f"the loss and its gradient must be finite, got {loss} at step {step}; try a lower learning rate"
+            f"the loss and its gradient must be finite, got {value} at step {step}; try a lower learning rate"
         )
 
 

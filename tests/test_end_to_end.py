@@ -1,0 +1,93 @@
+"""The whole way, as a user goes it: collect, pretrain, evaluate, render, by the command line."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from agents.planning_agent import PlanningAgent
+from worldmodel.__main__ import main
+
+README = Path(__file__).parent.parent / "README.md"
+TINY_SEARCH = (
+    *("--planner.horizon", "3", "--planner.num-samples", "8"),
+    *("--planner.num-elites", "2", "--planner.num-iterations", "1"),
+)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    return tmp_path
+
+
+def worldmodel(*arguments: str) -> None:
+    assert main(arguments) == 0, f"worldmodel {' '.join(arguments)} failed"
+
+
+def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: Path) -> None:
+    env_id = "rgb_reach:RGBReach-v0"
+    worldmodel(
+        "collect", "--env-id", env_id, "--policy", "random-walk", "--num-episodes", "60", "--dataset-id", "reach/w-v0"
+    )
+    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --validate-every 200"
+    worldmodel("pretrain", "dataset", *options.split(), "--output", "run")
+    search = ["--planner.horizon", "8", "--planner.num-samples", "32"]
+    common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
+    worldmodel("evaluate", "run", *common, *search, "--output", "agent.json")
+    worldmodel("evaluate", "random", *common, "--output", "random.json")
+    agent, random = (json.loads((workplace / name).read_text())["summary"] for name in ("agent.json", "random.json"))
+    assert agent["num_episodes"] == random["num_episodes"] == 10
+    assert agent["ever_success"] > random["ever_success"], "planning with what was learned must beat chance"
+
+
+def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
+    tiny = "--num-steps 4 --data.batch-size 4 --model.latent-dim 16 --model.predictor-hidden-dim 16 --validate-every 4"
+    worldmodel("pretrain", "two-rooms", *tiny.split(), "--output", "run")
+    worldmodel(
+        "evaluate", "run", "--manifest", "validation", "--num-episodes", "2", *TINY_SEARCH, "--output", "out.json"
+    )
+    content = json.loads((workplace / "out.json").read_text())
+    assert content["finished"]
+    assert len(content["result"]["rows"]) == 2
+    worldmodel("render", "run", "--manifest", "validation", "--max-steps", "8", *TINY_SEARCH, "--output", "video")
+    assert {path.suffix for path in workplace.glob("video.*")} == {".mp4", ".gif"}
+
+
+def test_demo_writes_everything(workplace: Path) -> None:
+    worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", "--output", "run")
+    worldmodel("demo", "run", "--num-episodes", "2", "--video-episodes", "0", *TINY_SEARCH, "--output", "out")
+    demo = json.loads((workplace / "out" / "demo.json").read_text())
+    assert set(demo) == {"random", "expert", "run"}
+    assert demo["expert"]["summary"]["final_success"] == 1.0
+    assert (workplace / "out" / "planning.mp4").stat().st_size > 0
+    assert (workplace / "out" / "planning.gif").stat().st_size > 0
+
+
+def test_readme_environment_works_as_printed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (source,) = [block for block in blocks if "gym.register" in block]
+    (workplace / "my_env.py").write_text(source)
+    monkeypatch.syspath_prepend(workplace)
+    commands = re.findall(r"^worldmodel (.*my_env.*|.*reach/walk.*)$", README.read_text(), re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate"]
+    small = {
+        "collect": "--num-episodes 12",
+        "pretrain": "--num-steps 3 --data.batch-size 4 --data.num-frames 4",
+        "evaluate": " ".join(["--num-episodes 2", *TINY_SEARCH]),
+    }
+    try:
+        for command in commands:
+            worldmodel(*command.split(), *small[command.split()[0]].split())
+    finally:
+        sys.modules.pop("my_env", None)
+        gym.registry.pop("Reach-v0", None)
+    agent = PlanningAgent.from_pretrained("runs/reach")
+    image = np.zeros((32, 32, 3), np.uint8)
+    action, _ = agent.predict({"observation": image, "desired_goal": image})
+    assert action.shape == (2,)
