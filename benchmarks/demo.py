@@ -55,6 +55,7 @@ def run(config: DemoConfig) -> dict[str, Any]:
                 seed=config.seed,
                 planner=config.planner,
                 output=config.output / f"{name}.json",
+                overwrite=True,
             )
         )
     content = {
