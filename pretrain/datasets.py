@@ -49,6 +49,12 @@ class WindowBatch(NamedTuple):
     positions: Float32[Tensor, "b t 2"] | None = None
     layout: Float32[Tensor, "b 2"] | None = None
 
+    def select(self, rows: slice) -> "WindowBatch":
+        """Some of the windows."""
+        positions = None if self.positions is None else self.positions[rows]
+        layout = None if self.layout is None else self.layout[rows]
+        return WindowBatch(self.pixels[rows], self.actions[rows], positions, layout)
+
 
 @runtime_checkable
 class WindowSource(Protocol):

@@ -97,7 +97,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
             rollout_steps=8,
             idm_layers=0,
-            num_steps=24_000,
+            num_steps=18_000,
             learning_rate=3e-3,
             warmup_fraction=0.05,
             checkpoint_every=1_000,

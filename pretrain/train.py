@@ -1,10 +1,11 @@
 """The one training loop: any preset, any source of windows, one device or many.
 
-Every batch is a function of (seed, process, step), so a resumed run sees exactly the batches that an uninterrupted one
-sees, and nothing about the data has to be saved.
+Every batch is a function of (seed, process, step) alone, so a resumed run sees exactly the batches that an
+uninterrupted one sees, and nothing about the data has to be saved.
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -45,6 +46,8 @@ UNSAVED_FIELDS = ("max_minutes", "output", "overwrite", "devices", "num_nodes", 
 
 NORMALIZATION_WINDOWS = 256
 """Windows on which normalisation is fitted."""
+WINDOWS_PER_DRAW = 256
+"""Windows drawn at once and cut into batches: drawing a few at a time is slower."""
 
 
 class TrainingModule(nn.Module):
@@ -251,7 +254,7 @@ def data_spec(source: WindowSource) -> DataSpec:
 
 
 def _batches(source: WindowSource, config: PretrainConfig, fabric: Fabric, first_step: int) -> Iterator[WindowBatch]:
-    """This process's share of the batches from ``first_step`` on; the next one is made while the last one is used."""
+    """This process's share of the batches from ``first_step`` on; the next are drawn while the last are used."""
     share, remainder = divmod(config.data.batch_size, fabric.world_size)
     if remainder:
         raise ValueError(
@@ -259,18 +262,21 @@ def _batches(source: WindowSource, config: PretrainConfig, fabric: Fabric, first
             f"got {config.data.batch_size}"
         )
 
-    def make(step: int) -> WindowBatch:
-        generator = np.random.default_rng([config.seed, 1, fabric.global_rank, step])
-        return fabric.to_device(source.sample(share, generator))
+    per_draw = max(1, WINDOWS_PER_DRAW // share)
+
+    def draw(number: int) -> WindowBatch:
+        generator = np.random.default_rng([config.seed, 1, fabric.global_rank, number])
+        return fabric.to_device(source.sample(per_draw * share, generator))
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming: Future[WindowBatch] = pool.submit(make, first_step)
-        step = first_step
-        while True:
-            batch = coming.result()
-            step += 1
-            coming = pool.submit(make, step)
-            yield batch
+        coming: Future[WindowBatch] = pool.submit(draw, first_step // per_draw)
+        for step in itertools.count(first_step):
+            place = step % per_draw
+            if step == first_step or place == 0:
+                drawn = coming.result()
+                coming = pool.submit(draw, step // per_draw + 1)
+            rows = slice(place * share, (place + 1) * share)
+            yield drawn.select(rows)
 
 
 def _optimizer(config: PretrainConfig, module: TrainingModule) -> torch.optim.Optimizer:
@@ -279,7 +285,7 @@ def _optimizer(config: PretrainConfig, module: TrainingModule) -> torch.optim.Op
     ]
     if module.probe is not None:
         groups.append({"params": list(module.probe.parameters()), "peak": config.probe_learning_rate})
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def learning_rate_factor(step: int, num_steps: int, warmup_fraction: float) -> float:

@@ -94,16 +94,24 @@ class TwoRoomsWindows:
         num_steps = (self.num_frames - 1) * self.frame_skip
         draw = _reference_walk if self.recipe == "reference" else _wall_rich_walk
         positions, actions = draw(generator, layout, num_steps, self.frame_skip)
-        frames = torch.from_numpy(positions[:, :: self.frame_skip].copy()).to(self.device)
-        fields = (torch.from_numpy(np.ascontiguousarray(field)).to(self.device) for field in layout)
-        on_device = Layout(*(field[:, None] for field in fields))
-        blocks = torch.from_numpy(actions.reshape(batch_size, self.num_frames - 1, -1)).to(self.device)
+        frames = positions[:, :: self.frame_skip].copy()
         return WindowBatch(
-            pixels=render(frames, on_device),
-            actions=blocks,
-            positions=frames,
-            layout=torch.stack([on_device.wall, on_device.door], -1)[:, 0].float(),
+            pixels=self._render(frames, layout),
+            actions=torch.from_numpy(actions.reshape(batch_size, self.num_frames - 1, -1)).to(self.device),
+            positions=torch.from_numpy(frames).to(self.device),
+            layout=torch.from_numpy(np.stack([layout.wall, layout.door], -1).astype(np.float32)).to(self.device),
         )
+
+    def _render(self, positions: Array, layout: Layout) -> torch.Tensor:
+        """Renders on the training device.
+
+        On a CPU numpy draws: it uses one thread, where torch's threads would compete with those of the training step.
+        """
+        per_window = Layout(*(np.ascontiguousarray(field)[:, None] for field in layout))
+        if self.device.type == "cpu":
+            return torch.from_numpy(render(positions, per_window))
+        fields = (torch.from_numpy(field).to(self.device) for field in per_window)
+        return render(torch.from_numpy(positions).to(self.device), Layout(*fields))
 
 
 def _simulate(start: Array, actions: Array, layout: Layout) -> Array:
