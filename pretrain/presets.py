@@ -79,6 +79,23 @@ class PretrainConfig:
     log_wandb: bool = False
     """Also logs to Weights & Biases (needs the wandb extra)."""
 
+    def __post_init__(self) -> None:
+        """Checks the numbers that nothing else would check before training has begun."""
+        positive = {
+            "rollout_steps": self.rollout_steps,
+            "num_steps": self.num_steps,
+            "log_every": self.log_every,
+            "validate_every": self.validate_every,
+            "checkpoint_every": self.checkpoint_every,
+            "data.batch_size": self.data.batch_size,
+            "model.frame_skip": self.model.frame_skip,
+        }
+        for name, value in positive.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.model.latent_dim < 2:
+            raise ValueError(f"model.latent_dim must be at least 2, got {self.model.latent_dim}")
+
 
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms": (

@@ -1,0 +1,40 @@
+"""Presets: complete, named, and checked before anything is trained."""
+
+from dataclasses import replace
+
+import pytest
+
+from pretrain.presets import PRESETS, preset
+from worldmodel.build import ModelConfig
+
+
+def test_presets_are_found_by_name() -> None:
+    assert {"two-rooms", "two-rooms-paper", "dataset"} <= set(PRESETS)
+    assert preset("two-rooms") is PRESETS["two-rooms"][1]
+    with pytest.raises(ValueError, match=r"preset must be one of 'two-rooms'.*got 'three-rooms'"):
+        preset("three-rooms")
+
+
+def test_the_paper_preset_is_the_papers() -> None:
+    config = preset("two-rooms-paper")
+    weights = config.weights
+    assert (config.model.encoder, config.model.predictor, config.model.latent_dim) == ("impala", "gru", 512)
+    assert (weights.covariance, weights.variance, weights.temporal_similarity, weights.inverse_dynamics) == (
+        8,
+        16,
+        12,
+        1,
+    )
+    assert (config.data.num_frames, config.data.batch_size, config.rollout_steps, config.clip_norm) == (17, 384, 8, 2.0)
+    assert config.num_steps * config.data.batch_size == pytest.approx(12 * 100_000, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["rollout_steps", "num_steps", "log_every", "validate_every", "checkpoint_every"])
+def test_numbers_that_must_be_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        replace(preset("two-rooms"), **{name: 0})
+
+
+def test_a_latent_needs_two_features() -> None:
+    with pytest.raises(ValueError, match=r"model\.latent_dim must be at least 2, got 1"):
+        replace(preset("two-rooms"), model=ModelConfig(latent_dim=1))
