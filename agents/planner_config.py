@@ -21,13 +21,13 @@ class PlannerConfig:
     """How the next distribution of plans is made from the elites."""
     cost: Literal["summed", "last", "closest", "reach"] = "reach"
     """Distance to the goal over the horizon: its sum, at the end, at the closest approach, or closest and stay."""
-    reach_weight: float = 1.0
+    reach_weight: float = 2.0
     """Cost 'reach': weight of the term that rewards arriving early and staying."""
-    reach_scale: float = 0.5
+    reach_scale: float = 0.03
     """Cost 'reach': squared latent distance (mean over features) at which that term saturates."""
     horizon: int = 20
     """Planner steps to look ahead."""
-    num_samples: int = 128
+    num_samples: int = 64
     """Candidate plans of an iteration."""
     num_iterations: int = 3
     """Iterations of a replan."""
