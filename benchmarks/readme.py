@@ -49,8 +49,8 @@ def figures() -> str:
         training = read_config(SHIPPED / "two-rooms")["training"]
         parts.append(
             f"The shipped checkpoint is `worldmodel pretrain two-rooms` with seed {training['config']['seed']}: "
-            f"{training['step']:,} steps in {training['seconds'] / 60:.1f} minutes of one CPU core (`OMP_NUM_THREADS=1`), data "
-            "generation included.\n"
+            f"{training['step']:,} steps in {training['seconds'] / 60:.1f} minutes of one CPU core "
+            "(`OMP_NUM_THREADS=1`), data generation included.\n"
         )
     if (RESULTS / "speed.json").exists():
         speed = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))

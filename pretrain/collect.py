@@ -21,7 +21,7 @@ import gymnasium as gym
 import minari
 import numpy as np
 import tyro
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from minari.dataset.minari_dataset import parse_dataset_id
 from tqdm import tqdm
 
@@ -292,13 +292,28 @@ def _find_spec(env_id: str) -> EnvSpec:
                 "(is its folder in PYTHONPATH?)"
             ) from error
     try:
-        return gym.spec(name)
+        return _serializable(gym.spec(name))
     except gym.error.Error as error:
         close = difflib.get_close_matches(name, list(gym.registry), n=5, cutoff=0.5)
         hint = f"; close matches are {', '.join(map(repr, close))}" if close else ""
         raise ValueError(
             f"env_id must be a registered Gymnasium environment (or 'module:Env-v0'), got {env_id!r}{hint}"
         ) from error
+
+
+def _serializable(spec: EnvSpec) -> EnvSpec:
+    """The specification with its entry point as a name, for a dataset cannot store the class itself."""
+    entry_point = spec.entry_point
+    if callable(entry_point):
+        name = f"{entry_point.__module__}:{getattr(entry_point, '__qualname__', '')}"
+        try:
+            found = load_env_creator(name)
+        except (AttributeError, ImportError):
+            found = None
+        if found is not entry_point:
+            raise ValueError(f"the entry point of {spec.id!r} must be importable by name, got {entry_point!r}")
+        spec.entry_point = name
+    return spec
 
 
 def _copy(observation: Any, space: gym.Space[Any]) -> Any:

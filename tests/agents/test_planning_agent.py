@@ -116,7 +116,8 @@ def observe(seed):
 @pytest.mark.parametrize("planner", PLANNERS)
 @pytest.mark.parametrize("constant_blocks", [True, False])
 def test_reaches_the_goal_and_stays(planner, constant_blocks):
-    config = PlannerConfig(planner=planner, horizon=6, reach_scale=4.0, constant_blocks=constant_blocks)
+    search = {"horizon": 6, "num_samples": 128, "reach_scale": 4.0, "reach_weight": 1.0}
+    config = PlannerConfig(planner=planner, constant_blocks=constant_blocks, **search)
     agent, env = make_agent(config), DotEnv()
     for seed in range(4):
         play(agent, env, seed)

@@ -351,3 +351,15 @@ def test_keywords_are_json_on_the_command_line():
 
     config = tyro.cli(CollectConfig, args=["--env-kwargs", json.dumps({"layout": [25, 40], "reward": "dense"})])
     assert config.env_kwargs == {"layout": [25, 40], "reward": "dense"}
+
+
+def test_an_entry_point_that_cannot_be_imported_is_named(tmp_path):
+    def entry_point(**_):
+        return None
+
+    gym.register("Unimportable-v0", entry_point, max_episode_steps=5)
+    try:
+        with pytest.raises(ValueError, match="entry point of 'Unimportable-v0' must be importable by name"):
+            collect(CollectConfig(env_id="Unimportable-v0", root=tmp_path))
+    finally:
+        gym.registry.pop("Unimportable-v0")
