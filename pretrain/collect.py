@@ -28,6 +28,7 @@ from tqdm import tqdm
 import envs  # noqa: F401  (registers the environments of this project)
 from pretrain.datasets import datasets_root, is_two_rooms
 from pretrain.explorers import Policy
+from pretrain.interruption import Interruption
 from pretrain.policies import POLICIES, agent_digest, make_policy, set_random_seed
 from pretrain.shards import Episode, ShardFolder, is_published, join, num_joined, publish
 
@@ -235,10 +236,11 @@ def _collect_missing(
     done = shards.finished(config.num_episodes)
     if done:
         log.info("continuing: %d of %d episodes are there already", len(done), config.num_episodes)
-    with tqdm(
-        total=config.num_episodes, initial=len(done), desc=label, unit="episode", disable=not config.progress
-    ) as bar:
+    bar = tqdm(total=config.num_episodes, initial=len(done), desc=label, unit="episode", disable=not config.progress)
+    with bar, Interruption() as interruption:
         for i in range(config.num_episodes):
+            if interruption.requested:
+                raise KeyboardInterrupt
             if i in done:
                 continue
             env_seed, policy_seed = map(int, np.random.SeedSequence((config.seed, i)).generate_state(2))

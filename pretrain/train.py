@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 import math
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from pretrain.datasets import MinariWindows, WindowBatch, WindowSource
+from pretrain.interruption import Interruption
 from pretrain.presets import DataConfig, PretrainConfig
 from pretrain.run_log import RunLog
 from pretrain.two_rooms import TwoRoomsWindows
@@ -120,7 +120,7 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
             _save(output, name, config, module, optimizer, data_spec(source), progress)
         fabric.barrier()
 
-    interruption = _Interruption()
+    interruption = Interruption()
     with bar, interruption, contextlib.closing(log) if log else contextlib.nullcontext():
         while progress.step < config.num_steps and not _any_process(
             fabric, time.monotonic() >= deadline or interruption.requested
@@ -364,26 +364,3 @@ def _any_process(fabric: Fabric, wish: bool) -> bool:
     if fabric.world_size == 1:
         return wish
     return bool(fabric.all_reduce(torch.tensor(float(wish), device=fabric.device), reduce_op="sum"))
-
-
-class _Interruption:
-    """Context manager that turns the first Ctrl-C or SIGTERM into a request to stop after the current step."""
-
-    requested = False
-
-    def __enter__(self) -> None:
-        def request(*_: object) -> None:
-            if self.requested:
-                raise KeyboardInterrupt
-            self.requested = True
-
-        self._previous: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, request)
-            except ValueError:  # not the main thread: the caller handles signals
-                return
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)

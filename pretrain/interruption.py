@@ -1,0 +1,35 @@
+"""Stopping long work at a good place when it is interrupted."""
+
+import signal
+from typing import Any
+
+
+class Interruption:
+    """Context manager that turns the first Ctrl-C or SIGTERM into a request to stop at a good place; the second stops.
+
+    An exception raised by a signal can surface anywhere, and where Python calls back from C code it is lost; a request
+    is not.
+
+    Attributes:
+        requested: Whether a stop was asked for.
+    """
+
+    requested = False
+
+    def __enter__(self) -> "Interruption":
+        def request(*_: object) -> None:
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        self._previous: dict[int, Any] = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._previous[number] = signal.signal(number, request)
+            except ValueError:  # not the main thread: the caller handles signals
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
