@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, Planner, SearchOptions
+from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, Planner, ProposalPlanner, SearchOptions
 
-PLANNERS = ("mppi", "cem", "icem")
+PLANNERS = ("mppi", "cem", "icem", "policy")
 """Planners that :func:`build_planner` knows."""
 
 
@@ -17,29 +17,33 @@ PLANNERS = ("mppi", "cem", "icem")
 class PlannerConfig:
     """Options of planning. One planner step is one predictor step, which spans ``frame_skip`` environment steps."""
 
-    planner: Literal["mppi", "cem", "icem"] = "mppi"
-    """How the next distribution of plans is made from the elites."""
-    cost: Literal["summed", "last", "closest", "reach"] = "reach"
-    """Distance to the goal over the horizon: its sum, at the end, at the closest approach, or closest and stay."""
+    planner: Literal["mppi", "cem", "icem", "policy"] = "mppi"
+    """How the next distribution of plans is made from the elites. policy: no search, the learned actor acts."""
+    cost: Literal["value", "summed", "last", "closest", "reach"] = "value"
+    """value: learned cost-to-go from the end of the plan, and the cost of each step until then. Others: distance to the
+    goal over the horizon: its sum, at the end, at the closest approach, or closest and stay. Without a learned
+    cost-to-go they need long horizons."""
+    propose: bool = True
+    """Whether the learned actor's plan is a candidate, and the first mean."""
     reach_weight: float = 2.0
     """Cost 'reach': weight of the term that rewards arriving early and staying."""
     reach_scale: float = 0.03
     """Cost 'reach': squared latent distance (mean over features) at which that term saturates."""
-    horizon: int = 20
+    horizon: int = 3
     """Planner steps to look ahead."""
-    num_samples: int = 64
+    num_samples: int = 32
     """Candidate plans of an iteration."""
-    num_iterations: int = 3
+    num_iterations: int = 2
     """Iterations of a replan."""
-    num_elites: int = 16
+    num_elites: int = 8
     """Best candidates from which the next distribution is made."""
     init_std: float | None = None
     """Standard deviation of the first candidates, in units of the actions; None: the bounds' radius."""
     min_std: float | None = None
     """Lower bound of the standard deviation, in units of the actions; None: 5% of init_std."""
-    noise_beta: float = 1.0
+    noise_beta: float = 0.0
     """Colour of the noise: 0 white, 1 pink, 2 red; the higher, the slower the actions change."""
-    temperature: float = 1.0
+    temperature: float = 0.1
     """MPPI: cost difference that lowers an elite's weight by a factor e."""
     momentum: float = 0.1
     """CEM and iCEM: weight of the old mean and standard deviation in the new ones."""
@@ -61,18 +65,22 @@ class PlannerConfig:
     """Planner steps to execute before planning again."""
     constant_blocks: bool = True
     """Whether the environment actions of one planner step are all the same; otherwise each is planned for itself."""
+    warm_start: bool = True
+    """Whether a search starts from the plan before, shifted."""
     fill: Literal["last", "zeros"] = "last"
     """What ends the previous plan, shifted, when the next search starts from it: its last action, or none."""
     chunk_size: int | None = None
     """Most trajectories to roll out at once, to bound the memory; None: all."""
 
     @property
-    def cost_options(self) -> dict[str, Any]:
-        """Options of the cost besides its kind, for :func:`worldmodel.planning.make_cost`."""
-        options: dict[str, Any] = {"chunk_size": self.chunk_size}
-        if self.cost == "reach":
-            options |= {"weight": self.reach_weight, "scale": self.reach_scale}
-        return options
+    def cost_options(self) -> dict[str, float]:
+        """Options of the cost, for :func:`worldmodel.planning.distance_measure`."""
+        return {"weight": self.reach_weight, "scale": self.reach_scale} if self.cost == "reach" else {}
+
+    @property
+    def needs_actor_critic(self) -> bool:
+        """Whether planning so takes a checkpoint with an actor and a critic."""
+        return self.planner == "policy" or self.cost == "value"
 
 
 def bounds_from_space(space: spaces.Space[Any], max_norm: float | None = None, *, block: int = 1) -> ActionBounds:
@@ -110,6 +118,8 @@ def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
     """
     if config.planner not in PLANNERS:
         raise ValueError(f"planner must be one of {', '.join(map(repr, PLANNERS))}, got {config.planner!r}")
+    if config.planner == "policy":
+        return ProposalPlanner(bounds=bounds, horizon=config.replan_every)
     init_std = bounds.radius if config.init_std is None else config.init_std
     if math.isinf(init_std):
         raise ValueError(f"init_std must be given where actions are unbounded, got None with {bounds}")

@@ -24,8 +24,21 @@ from torch import Tensor, nn
 
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_state import EnvState, PlanningState, PlanRecord
+from worldmodel.actor_critic import ActorCritic
 from worldmodel.checkpoint import load_pretrained
-from worldmodel.planning import ActionBounds, Plan, Planner, make_cost, shift, warm_start
+from worldmodel.planning import (
+    COST_KINDS,
+    ActionBounds,
+    CostFn,
+    Measure,
+    Plan,
+    Planner,
+    ProposalPlanner,
+    distance_measure,
+    make_cost,
+    shift,
+    warm_start,
+)
 
 KEYS = ("observation", "desired_goal")
 """All that the agent looks at."""
@@ -62,11 +75,13 @@ class PlanningAgent:
     Args:
         model: The world model. A module is put in evaluation mode.
         planner: The planner; the bounds it holds are those of a constant action, or of a whole block.
-        cost: Kind of cost, one of :data:`worldmodel.planning.COST_KINDS`.
-        cost_options: More keywords of :func:`worldmodel.planning.make_cost`.
+        measure: Cost of imagined trajectories.
+        actor: Proposes actions: its plan is a candidate and the first mean of each search. None proposes nothing.
+        chunk_size: Most trajectories to imagine at once, to bound the memory; None: all.
         constant_blocks: Whether the planner plans one action for each predictor step, repeated ``frame_skip`` times;
             otherwise it plans blocks of ``frame_skip`` actions.
         replan_every: Predictor steps to execute before planning again.
+        warm_start: Whether the next search starts from the previous plan and its elites, shifted.
         fill: How the previous plan is continued when the next search starts from it (see ``planning.shift``).
         action_space: If given, actions get its shape and dtype.
         seed: Seed of the planner's noise.
@@ -87,10 +102,12 @@ class PlanningAgent:
         model: WorldModel,
         planner: Planner,
         *,
-        cost: str = "reach",
-        cost_options: Mapping[str, Any] | None = None,
+        measure: Measure,
+        actor: ActorCritic | None = None,
+        chunk_size: int | None = None,
         constant_blocks: bool = True,
         replan_every: int = 1,
+        warm_start: bool = True,
         fill: str = "last",
         action_space: spaces.Box | None = None,
         seed: int = 0,
@@ -110,10 +127,12 @@ class PlanningAgent:
             raise ValueError(f"action_space must have {model.action_dim} dimensions as the model, got {action_space}")
         self.model = model
         self.planner = planner
-        self.cost = cost
-        self.cost_options = dict(cost_options or {})
+        self.measure = measure
+        self.actor = actor
+        self.chunk_size = chunk_size
         self.constant_blocks = constant_blocks
         self.replan_every = replan_every
+        self.warm_start = warm_start
         self.fill = fill
         self.action_space = action_space
         self.seed = seed
@@ -124,6 +143,10 @@ class PlanningAgent:
         self.steps_per_plan = replan_every * model.frame_skip
         # Wrong options fail here, not in the first episode.
         self._make_cost(torch.zeros(1, 1), torch.zeros(1, 1))
+        if actor is not None and not constant_blocks:
+            raise ValueError("constant_blocks must be True where an actor proposes: its actions are held, got False")
+        if actor is None and isinstance(planner, ProposalPlanner):
+            raise ValueError("actor must be given for a planner that executes what is proposed, got None")
         shift(torch.zeros(1, 1), 0, fill=fill)
 
     @classmethod
@@ -161,6 +184,14 @@ class PlanningAgent:
         config = config or PlannerConfig()
         pretrained = load_pretrained(path_or_name, device)
         model = pretrained.model
+        actor_critic = pretrained.actor_critic
+        if actor_critic is None and config.needs_actor_critic:
+            raise ValueError(
+                f"planner {config.planner!r} with cost {config.cost!r} needs a checkpoint with an actor and a critic; "
+                f"{pretrained.path} has none: give it another cost, one of {', '.join(map(repr, COST_KINDS))}, and a "
+                "horizon that reaches the goal"
+            )
+        measure = distance_measure(config.cost, **config.cost_options) if config.cost != "value" else None
         block = 1 if config.constant_blocks else model.frame_skip
         max_norm = pretrained.action_max_norm if max_norm is None else max_norm
         if action_space is None:
@@ -170,10 +201,12 @@ class PlanningAgent:
         return cls(
             model,
             build_planner(config, bounds),
-            cost=config.cost,
-            cost_options=config.cost_options,
+            measure=measure or actor_critic.trajectory_cost,  # type: ignore[union-attr]
+            actor=actor_critic if config.propose or config.planner == "policy" else None,
+            chunk_size=config.chunk_size,
             constant_blocks=config.constant_blocks,
             replan_every=config.replan_every,
+            warm_start=config.warm_start,
             fill=config.fill,
             action_space=action_space,
             seed=seed,
@@ -255,16 +288,17 @@ class PlanningAgent:
         for group in ([i for i in due if envs[i].init is None], [i for i in due if envs[i].init is not None]):
             if not group:
                 continue
+            start, goal = torch.stack([starts[i] for i in group]), _stack_goals(envs, group)
             inits = [init for i in group if (init := envs[i].init) is not None]
             plan = self.planner.plan(
-                self._make_cost(torch.stack([starts[i] for i in group]), _stack_goals(envs, group)),
-                init=torch.stack(inits) if inits else None,
+                self._make_cost(start, goal),
+                init=self._starting_plans(start, goal, torch.stack(inits) if inits else None),
                 generators=[self._generator(i, envs[i], deterministic) for i in group],
                 record=self.record,
             )
             plans.append((group, plan))
             actions = self._env_actions(plan.actions)
-            carried = warm_start(plan, self.replan_every, fill=self.fill)
+            carried = warm_start(plan, self.replan_every, fill=self.fill) if self.warm_start else [None] * len(group)
             for j, i in enumerate(group):
                 envs[i] = replace(envs[i], pending=actions[j], init=carried[j], num_plans=envs[i].num_plans + 1)
         self.timings.append(time.perf_counter() - started)
@@ -285,8 +319,21 @@ class PlanningAgent:
             envs[i] = replace(envs[i], goal_image=goals[i].copy(), goal=latent)
         return dict(zip(due, latents, strict=False))
 
-    def _make_cost(self, start: Tensor, goal: Tensor) -> Any:
-        return make_cost(self._rollout, start, goal, kind=self.cost, **self.cost_options)
+    def _make_cost(self, start: Tensor, goal: Tensor) -> CostFn:
+        return make_cost(self._rollout, start, goal, self.measure, chunk_size=self.chunk_size)
+
+    def _starting_plans(self, start: Tensor, goal: Tensor, carried: Tensor | None) -> Tensor | None:
+        """Plans ``(b, k, t, a)`` for a search to start from: the actor's, if there is one, then those carried over."""
+        if self.actor is None:
+            return carried
+        latents, actions = start, []
+        with self._autocast():
+            for _ in range(self.planner.horizon):
+                actions.append(self.actor.policy(latents, goal).float())
+                if len(actions) < self.planner.horizon:
+                    latents = self._rollout(latents, actions[-1][:, None])[:, 0]
+        proposed = torch.stack(actions, 1)[:, None]
+        return proposed if carried is None else torch.cat([proposed, carried], 1)
 
     def _rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Imagined latents ``(b, t, d)`` after the planner's actions ``(b, t, a)``."""

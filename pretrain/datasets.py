@@ -56,6 +56,20 @@ class WindowBatch(NamedTuple):
         return WindowBatch(self.pixels[rows], self.actions[rows], positions, layout)
 
 
+class SceneBatch(NamedTuple):
+    """A batch of B scenes, M images of each; a scene is what stays while an agent moves: a layout, an episode.
+
+    Attributes:
+        pixels: Images in random order, uint8 ``(B, M, C, H, W)``.
+    """
+
+    pixels: UInt8[Tensor, "b m c h w"]
+
+    def select(self, rows: slice) -> "SceneBatch":
+        """Some of the scenes."""
+        return SceneBatch(self.pixels[rows])
+
+
 @runtime_checkable
 class WindowSource(Protocol):
     """Where training windows come from.
@@ -84,6 +98,9 @@ class WindowSource(Protocol):
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
         """Draws a batch of windows; all randomness comes from ``generator``."""
+
+    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
+        """Draws scenes and ``num_images`` images of each; all randomness comes from ``generator``."""
 
 
 class MinariWindows:
@@ -172,6 +189,24 @@ class MinariWindows:
         first = chosen - (self._last_window[episode] - self._num_starts[episode])
         return self._windows(episode, first)
 
+    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
+        """Draws episodes, in proportion to their lengths, and frames of each, uniformly and with replacement.
+
+        Args:
+            batch_size: Number of scenes B.
+            num_images: Images M of a scene.
+            generator: Source of all randomness.
+
+        Returns:
+            The scenes, on the source's device.
+        """
+        windows = generator.integers(self.num_windows, size=batch_size)
+        episode = np.searchsorted(self._last_window, windows, side="right")
+        steps = self._num_starts[episode] + (self.num_frames - 1) * self.frame_skip
+        first = generator.integers(steps[:, None], size=(batch_size, num_images))
+        frames = torch.from_numpy(self._frames[self._first_frame[episode][:, None] + first]).to(self.device)
+        return SceneBatch(self._render(frames) if self._is_state else frames)
+
     def batches(self, batch_size: int) -> Iterator[WindowBatch]:
         """Goes once through windows that share no frame, in the order of the episodes; always the same.
 
@@ -253,9 +288,13 @@ class MinariWindows:
         if not self._is_state:
             return WindowBatch(frames, actions)
         positions, layout = frames[..., :2].contiguous(), frames[:, 0, 2:]
-        horizontal = torch.full((len(episode), 1), self._horizontal, device=self.device)
-        pixels = render(positions, Layout(layout[:, :1], layout[:, 1:], horizontal))
-        return WindowBatch(pixels, actions, positions, layout.contiguous())
+        return WindowBatch(self._render(frames), actions, positions, layout.contiguous())
+
+    def _render(self, states: Tensor) -> Tensor:
+        """Images ``(B, T, C, H, W)`` of Two Rooms states ``(B, T, 4)`` of one layout each."""
+        layout = states[:, 0, 2:]
+        horizontal = torch.full((len(states), 1), self._horizontal, device=self.device)
+        return render(states[..., :2].contiguous(), Layout(layout[:, :1], layout[:, 1:], horizontal))
 
 
 def open_dataset(dataset: str | Path, *, root: str | Path | None = None) -> minari.MinariDataset:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worldmodel.build import ModelConfig
+from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.objective import LossWeights
 
 
@@ -17,12 +17,36 @@ class DataConfig:
     """How two-rooms trajectories are drawn. wall-rich: mostly near the inner wall. reference: EB-JEPA's."""
     layout_set: Literal["train", "validation", "held-out", "all"] = "train"
     """Layouts that two-rooms trajectories are drawn in."""
+    crossings: bool = True
+    """Whether two-rooms trajectories may lead through the door; without, it is never seen that it can be passed."""
     num_frames: int = 9
     """Frames of a window."""
     batch_size: int = 64
     """Windows in a batch, over all processes."""
     validation_fraction: float = 0.1
     """Part of a Minari dataset's episodes kept for validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """An actor and a critic, trained in imagination when the world model is done."""
+
+    num_steps: int = 0
+    """Training steps; 0: none."""
+    networks: ActorCriticConfig = field(default_factory=ActorCriticConfig)
+    """Architecture, and the cost that the actor minimises."""
+    batch_size: int = 32
+    """Scenes in a batch, over all processes."""
+    images_per_scene: int = 16
+    """Images of a scene: an episode's, or a layout's."""
+    goals_per_image: int = 2
+    """Other images of its scene that each image has as goals."""
+    random_actions: int = 1
+    """Random actions that compete with the actor's in the critic's targets."""
+    target_rate: float = 0.02
+    """How fast the target critic follows the critic."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +59,8 @@ class PretrainConfig:
     """Training windows."""
     weights: LossWeights = field(default_factory=LossWeights)
     """Weights of the losses."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """Actor and critic."""
     rollout_steps: int = 8
     """Longest rollout K in the prediction loss, in predictor steps."""
     idm_layers: int = 2
@@ -88,6 +114,8 @@ class PretrainConfig:
             "validate_every": self.validate_every,
             "checkpoint_every": self.checkpoint_every,
             "data.batch_size": self.data.batch_size,
+            "policy.batch_size": self.policy.batch_size,
+            "policy.goals_per_image": self.policy.goals_per_image,
             "model.frame_skip": self.model.frame_skip,
         }
         for name, value in positive.items():
@@ -95,6 +123,11 @@ class PretrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.model.latent_dim < 2:
             raise ValueError(f"model.latent_dim must be at least 2, got {self.model.latent_dim}")
+        if self.policy.images_per_scene <= self.policy.goals_per_image:
+            raise ValueError(
+                f"policy.images_per_scene must exceed policy.goals_per_image ({self.policy.goals_per_image}), "
+                f"got {self.policy.images_per_scene}"
+            )
 
 
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
@@ -106,15 +139,16 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
                 latent_dim=32,
                 encoder_hidden_dim=512,
                 predictor="mlp",
-                predictor_hidden_dim=384,
+                predictor_hidden_dim=256,
                 predictor_layers=2,
                 frame_skip=4,
             ),
             data=DataConfig(recipe="wall-rich", num_frames=9, batch_size=32),
             weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
+            policy=PolicyConfig(num_steps=5_000),
             rollout_steps=8,
             idm_layers=0,
-            num_steps=18_000,
+            num_steps=20_000,
             learning_rate=3e-3,
             warmup_fraction=0.05,
             checkpoint_every=1_000,

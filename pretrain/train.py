@@ -1,4 +1,4 @@
-"""The one training loop: any preset, any source of windows, one device or many.
+"""The one training loop: any preset, any source of data, stage after stage, one device or many.
 
 Every batch is a function of (seed, process, step) alone, so a resumed run sees exactly the batches that an
 uninterrupted one sees, and nothing about the data has to be saved.
@@ -20,60 +20,32 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from pretrain.datasets import MinariWindows, WindowBatch, WindowSource
 from pretrain.interruption import Interruption
-from pretrain.presets import DataConfig, PretrainConfig
+from pretrain.presets import PretrainConfig
 from pretrain.run_log import RunLog
-from pretrain.two_rooms import TwoRoomsWindows
-from pretrain.validation import validate
-from worldmodel.build import DataSpec, build_model, build_probe
+from pretrain.sources import build_sources, data_spec
+from pretrain.stages import Batch, Stage, Trained, build_stages, freeze, stage_at, to_modules, total_steps
+from worldmodel.build import DataSpec
 from worldmodel.checkpoint import (
     TRAINING_STATE,
     load_training_state,
     save_pretrained,
     save_training_state,
 )
-from worldmodel.objective import Objective
-from worldmodel.probes import Probe
 
 logger = logging.getLogger(__name__)
 
 UNSAVED_FIELDS = ("max_minutes", "output", "overwrite", "devices", "num_nodes", "accelerator", "compile", "log_wandb")
 """Fields that may change when a run resumes."""
 
-NORMALIZATION_WINDOWS = 256
-"""Windows on which normalisation is fitted."""
-WINDOWS_PER_DRAW = 256
-"""Windows drawn at once and cut into batches: drawing a few at a time is slower."""
-
-
-class TrainingModule(nn.Module):
-    """The objective and the probe beside it, in one ``forward`` so that data parallelism sees both."""
-
-    def __init__(self, objective: Objective, probe: Probe | None) -> None:
-        super().__init__()
-        self.objective = objective
-        self.probe = probe
-
-    def forward(
-        self, pixels: Tensor, actions: Tensor, positions: Tensor | None, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss to minimise and the metrics."""
-        loss, metrics, latents = self.objective(pixels, actions, step)
-        metrics["loss"] = loss.detach()
-        if self.probe is not None and positions is not None:
-            read = self.probe(latents)
-            half_range = (self.probe.high - self.probe.low) / 2
-            loss = loss + F.mse_loss(read / half_range, positions / half_range)
-            metrics["probe_error"] = (read - positions).norm(dim=-1).mean().detach()
-        return loss, metrics
+ROWS_PER_DRAW = 256
+"""Rows (windows or scenes) drawn at once and cut into batches: drawing a few at a time is slower."""
 
 
 def fit(config: PretrainConfig, name: str = "run") -> Path:
-    """Trains a world model, or resumes its training.
+    """Trains a world model, and an actor and a critic in it if the configuration has them; or resumes the training.
 
     Args:
         config: The run.
@@ -96,67 +68,154 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     fabric.launch()
     fabric.seed_everything(config.seed, verbose=False)
     source, validation_source = build_sources(config.data, config.model.frame_skip, fabric.device)
-    module = build_training_module(config, source)
-    optimizer = _optimizer(config, module)
-    progress = Progress()
-    if state := _resume(output, config):
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        progress = Progress(state["step"], state["seconds"])
-    wrapped, optimizer = fabric.setup(module, optimizer)
-    forward = torch.compile(wrapped) if config.compile else wrapped
-    batches = _batches(source, config, fabric, progress.step)
-    deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes is not None else math.inf
-    rank_zero = fabric.is_global_zero
-    log = RunLog(output, progress.step, wandb=config.log_wandb) if rank_zero else None
-    bar = tqdm(total=config.num_steps, initial=progress.step, unit="step", disable=not rank_zero, desc=name)
+    stages, trained = build_stages(config, source, validation_source)
+    state = _resume(output, config)
+    if state:
+        to_modules(stages).load_state_dict(state["module"])
+    run = Run(
+        config=config,
+        name=name,
+        output=output,
+        fabric=fabric,
+        stages=stages,
+        trained=trained,
+        data=data_spec(source),
+        progress=Progress(state["step"], state["seconds"]) if state else Progress(),
+    )
+    run.train(state["optimizer"] if state else None)
+    return output
 
-    metrics: dict[str, Tensor] = {}
 
-    def save() -> None:
-        if metrics:
-            _check_finite(metrics, progress.step)
+class Run:
+    """A training run: the loop over the steps of its stages, with its log, its checkpoints and its limits.
+
+    Args:
+        config: The run's configuration.
+        name: Its name.
+        output: Its folder.
+        fabric: Device, precision and processes.
+        stages: What to train, one after the other.
+        trained: What ends up in the checkpoint.
+        data: What a model must know of its data.
+        progress: How far it has come.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: PretrainConfig,
+        name: str,
+        output: Path,
+        fabric: Fabric,
+        stages: list[Stage],
+        trained: Trained,
+        data: DataSpec,
+        progress: "Progress",
+    ) -> None:
+        self.config = config
+        self.name = name
+        self.output = output
+        self.fabric = fabric
+        self.stages = stages
+        self.trained = trained
+        self.data = data
+        self.progress = progress
+        self.modules = to_modules(stages).to(fabric.device)
+        self.num_steps = total_steps(stages)
+        limit = config.max_minutes
+        self._deadline = time.monotonic() + 60 * limit if limit is not None else math.inf
+        self._interruption = Interruption()
+        self._log: RunLog | None = None
+
+    def train(self, optimizer_state: dict[str, Any] | None) -> None:
+        """Trains from where the progress is to the end, or until the time is over or Ctrl-C is pressed.
+
+        Args:
+            optimizer_state: State of the optimiser of the stage that the run is in; None for a new run.
+        """
+        rank_zero = self.fabric.is_global_zero
         if rank_zero:
-            _save(output, name, config, module, optimizer, data_spec(source), progress)
-        fabric.barrier()
+            self._log = RunLog(self.output, self.progress.step, wandb=self.config.log_wandb)
+        bar = tqdm(total=self.num_steps, initial=self.progress.step, unit="step", disable=not rank_zero, desc=self.name)
+        current, done = stage_at(self.stages, self.progress.step)
+        with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
+            for stage in self.stages[current:]:
+                freeze(stage.frozen)
+                optimizer = torch.optim.AdamW(
+                    stage.groups, lr=stage.groups[0]["peak"], weight_decay=self.config.weight_decay, fused=True
+                )
+                if optimizer_state is not None and done < stage.num_steps:
+                    optimizer.load_state_dict(optimizer_state)
+                if not self._train_stage(stage, done, optimizer, bar):
+                    break
+                optimizer_state, done = None, 0
+        if self.progress.step < self.num_steps:
+            logger.warning(
+                "stopped after step %d of %d; the same command resumes the run in %s",
+                self.progress.step, self.num_steps, self.output,
+            )  # fmt: skip
+        if self._interruption.requested:
+            raise KeyboardInterrupt
 
-    interruption = Interruption()
-    with bar, interruption, contextlib.closing(log) if log else contextlib.nullcontext():
-        while progress.step < config.num_steps and not _any_process(
-            fabric, time.monotonic() >= deadline or interruption.requested
-        ):
-            _set_learning_rates(optimizer, config, progress.step)
-            batch = next(batches)
-            loss, metrics = forward(batch.pixels, batch.actions, batch.positions, progress.step)
-            optimizer.zero_grad(set_to_none=True)
+    def _train_stage(self, stage: Stage, done: int, optimizer: torch.optim.Optimizer, bar: Any) -> bool:
+        """Trains a stage of which ``done`` steps are done; returns whether it came to its end."""
+        config, fabric, progress = self.config, self.fabric, self.progress
+        wrapped, wrapped_optimizer = fabric.setup(stage.module, optimizer)
+        forward = torch.compile(wrapped) if config.compile else wrapped
+        batches = _batches(stage, config.seed, fabric, done)
+        metrics: dict[str, Tensor] = {}
+        for step in range(done, stage.num_steps):
+            if _any_process(fabric, time.monotonic() >= self._deadline or self._interruption.requested):
+                self._save(optimizer, metrics)
+                return False
+            _set_learning_rates(optimizer, stage, config.warmup_fraction, step)
+            loss, metrics = forward(next(batches), step)
+            wrapped_optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
-            # Not Fabric's clipping, which counts all the optimizer has: the probe must not shrink the model's gradient.
-            metrics["gradient_norm"] = nn.utils.clip_grad_norm_(module.objective.parameters(), config.clip_norm)
-            optimizer.step()
+            # Not Fabric's clipping, which counts all the optimizer has.
+            metrics["gradient_norm"] = nn.utils.clip_grad_norm_(stage.clipped, stage.clip_norm)
+            wrapped_optimizer.step()
             progress.step += 1
             bar.update()
-            step, last = progress.step, progress.step == config.num_steps
-            if log and (step % config.log_every == 0 or last):
+            last = step + 1 == stage.num_steps
+            if self._log and ((step + 1) % config.log_every == 0 or last):
                 row = {key: value.item() for key, value in metrics.items()}
-                _check_finite(metrics, step)
-                log.write("train", step, row | {"learning_rate": optimizer.param_groups[0]["lr"]})
-                bar.set_postfix({key: f"{row[key]:.3f}" for key in ("loss", "prediction")})
-            if step % config.validate_every == 0 or last:
-                row = validate(module.objective.model, module.probe, validation_source)
-                if log:
-                    log.write("validation", step, row)
-                    bar.write(f"step {step}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.items()))
-            if step % config.checkpoint_every == 0 or last:
-                save()
-    if progress.step < config.num_steps:
-        save()
-        logger.warning(
-            "stopped after step %d of %d; the same command resumes the run in %s",
-            progress.step, config.num_steps, output,
-        )  # fmt: skip
-    if interruption.requested:
-        raise KeyboardInterrupt
-    return output
+                _check_finite(metrics, progress.step)
+                rate = {"learning_rate": optimizer.param_groups[0]["lr"]}
+                self._log.write(stage.split("train"), progress.step, row | rate)
+                bar.set_postfix(stage=stage.name, loss=f"{row['loss']:.3f}")
+            if (step + 1) % config.validate_every == 0 or last:
+                self._validate(stage, bar)
+            if (step + 1) % config.checkpoint_every == 0 or last:
+                self._save(optimizer, metrics)
+        return True
+
+    def _validate(self, stage: Stage, bar: Any) -> None:
+        row = stage.validate()
+        if self._log:
+            self._log.write(stage.split("validation"), self.progress.step, row)
+            values = ", ".join(f"{key} {value:.3g}" for key, value in row.items())
+            bar.write(f"{stage.name}, step {self.progress.step}: {values}")
+
+    def _save(self, optimizer: torch.optim.Optimizer, metrics: dict[str, Tensor]) -> None:
+        """Writes what resuming needs, and the checkpoint that agents load."""
+        if metrics:
+            _check_finite(metrics, self.progress.step)
+        if self.fabric.is_global_zero:
+            spent = {"step": self.progress.step, "seconds": self.progress.seconds}
+            state = {"module": self.modules.state_dict(), "optimizer": optimizer.state_dict()}
+            save_training_state(self.output, spent | state | {"config": json.dumps(_saved(self.config))})
+            save_pretrained(
+                self.output,
+                self.trained.model,
+                self.config.model,
+                self.data,
+                probe=self.trained.probe,
+                actor_critic=self.trained.actor_critic,
+                actor_critic_config=self.config.policy.networks,
+                training={"preset": self.name, "config": asdict(self.config), **spent},
+            )
+        self.fabric.barrier()
 
 
 class Progress:
@@ -177,115 +236,28 @@ class Progress:
         return time.monotonic() - self._began
 
 
-def build_training_module(config: PretrainConfig, source: WindowSource) -> TrainingModule:
-    """The untrained model with its normalisation fitted, in its objective, with the probe beside it."""
-    data = data_spec(source)
-    model = build_model(config.model, data)
-    sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
-    model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
-    objective = Objective(
-        model,
-        config.weights,
-        rollout_steps=config.rollout_steps,
-        idm_layers=config.idm_layers,
-        seed=config.seed,
-    )
-    return TrainingModule(objective, build_probe(config.model, data))
-
-
-def _save(
-    output: Path,
-    name: str,
-    config: PretrainConfig,
-    module: TrainingModule,
-    optimizer: torch.optim.Optimizer,
-    data: DataSpec,
-    progress: Progress,
-) -> None:
-    """Writes what resuming needs, and the checkpoint that agents load."""
-    spent = {"step": progress.step, "seconds": progress.seconds}
-    state = {"config": json.dumps(_saved(config)), "module": module.state_dict(), "optimizer": optimizer.state_dict()}
-    save_training_state(output, spent | state)
-    training = {"preset": name, "config": asdict(config), **spent}
-    save_pretrained(output, module.objective.model, config.model, data, module.probe, training)
-
-
-def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> tuple[WindowSource, WindowSource]:
-    """The sources of training and of validation windows.
-
-    Raises:
-        ValueError: If no dataset is named.
-    """
-    if config.dataset == "two-rooms":
-
-        def simulated(layout_set: str) -> WindowSource:
-            return TwoRoomsWindows(
-                config.num_frames, frame_skip, recipe=config.recipe, layout_set=layout_set, device=device
-            )
-
-        return simulated(config.layout_set), simulated("validation")
-    if config.dataset in ("", "?"):
-        raise ValueError("dataset must be 'two-rooms' or the id or folder of a Minari dataset, got none")
-
-    def recorded(split: str) -> WindowSource:
-        return MinariWindows(
-            config.dataset,
-            config.num_frames,
-            frame_skip,
-            split=split,
-            validation_fraction=config.validation_fraction,
-            device=device,
-        )
-
-    return recorded("train"), recorded("validation")
-
-
-def data_spec(source: WindowSource) -> DataSpec:
-    """What a model must know of its data."""
-    return DataSpec(
-        pixel_shape=source.pixel_shape,
-        action_dim=source.action_dim,
-        action_low=tuple(source.action_low),
-        action_high=tuple(source.action_high),
-        action_max_norm=source.action_max_norm,
-        position_low=source.position_low,
-        position_high=source.position_high,
-    )
-
-
-def _batches(source: WindowSource, config: PretrainConfig, fabric: Fabric, first_step: int) -> Iterator[WindowBatch]:
-    """This process's share of the batches from ``first_step`` on; the next are drawn while the last are used."""
-    share, remainder = divmod(config.data.batch_size, fabric.world_size)
+def _batches(stage: Stage, seed: int, fabric: Fabric, first_step: int) -> Iterator[Batch]:
+    """This process's share of a stage's batches from ``first_step`` on; the next are drawn while the last are used."""
+    share, remainder = divmod(stage.batch_size, fabric.world_size)
     if remainder:
         raise ValueError(
-            f"batch_size must be a multiple of the number of processes ({fabric.world_size}), "
-            f"got {config.data.batch_size}"
+            f"batch_size must be a multiple of the number of processes ({fabric.world_size}), got {stage.batch_size}"
         )
+    per_draw = max(1, ROWS_PER_DRAW // share)
+    # The stream of the first stage, "model", has no name.
+    stream = [seed, 1, fabric.global_rank] if stage.name == "model" else [seed, 2, fabric.global_rank]
 
-    per_draw = max(1, WINDOWS_PER_DRAW // share)
-
-    def draw(number: int) -> WindowBatch:
-        generator = np.random.default_rng([config.seed, 1, fabric.global_rank, number])
-        return fabric.to_device(source.sample(per_draw * share, generator))
+    def draw(number: int) -> Batch:
+        return fabric.to_device(stage.draw(per_draw * share, np.random.default_rng([*stream, number])))
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming: Future[WindowBatch] = pool.submit(draw, first_step // per_draw)
+        coming: Future[Batch] = pool.submit(draw, first_step // per_draw)
         for step in itertools.count(first_step):
             place = step % per_draw
             if step == first_step or place == 0:
                 drawn = coming.result()
                 coming = pool.submit(draw, step // per_draw + 1)
-            rows = slice(place * share, (place + 1) * share)
-            yield drawn.select(rows)
-
-
-def _optimizer(config: PretrainConfig, module: TrainingModule) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = [
-        {"params": list(module.objective.parameters()), "peak": config.learning_rate},
-    ]
-    if module.probe is not None:
-        groups.append({"params": list(module.probe.parameters()), "peak": config.probe_learning_rate})
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+            yield drawn.select(slice(place * share, (place + 1) * share))
 
 
 def learning_rate_factor(step: int, num_steps: int, warmup_fraction: float) -> float:
@@ -301,8 +273,8 @@ def learning_rate_factor(step: int, num_steps: int, warmup_fraction: float) -> f
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
-def _set_learning_rates(optimizer: torch.optim.Optimizer, config: PretrainConfig, step: int) -> None:
-    factor = learning_rate_factor(step, config.num_steps, config.warmup_fraction)
+def _set_learning_rates(optimizer: torch.optim.Optimizer, stage: Stage, warmup_fraction: float, step: int) -> None:
+    factor = learning_rate_factor(step, stage.num_steps, warmup_fraction)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
 

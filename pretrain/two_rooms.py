@@ -17,9 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from envs.two_rooms.layouts import sample_layouts
-from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, DOOR_HALF_WIDTH, MAX_STEP, SIZE, Layout, is_free, step
+from envs.two_rooms.physics import (
+    ARENA_MAX,
+    ARENA_MIN,
+    DOOR_HALF_WIDTH,
+    MAX_STEP,
+    SIZE,
+    WALL_HALF_THICKNESS,
+    Layout,
+    is_free,
+    step,
+)
 from envs.two_rooms.rendering import render
-from pretrain.datasets import WindowBatch
+from pretrain.datasets import SceneBatch, WindowBatch
 
 RECIPES = ("reference", "wall-rich")
 """Names of the ways to draw trajectories."""
@@ -37,6 +47,8 @@ class TwoRoomsWindows:
         frame_skip: Environment steps between two frames.
         recipe: One of :data:`RECIPES`.
         layout_set: Layouts to draw from (see :mod:`envs.two_rooms.layouts`).
+        crossings: Whether trajectories may lead through the door. Without, no position is ever within the wall's
+            thickness, not even in the doorway, and each trajectory stays in one room.
         device: Where windows are rendered.
 
     Raises:
@@ -59,6 +71,7 @@ class TwoRoomsWindows:
         *,
         recipe: str = "wall-rich",
         layout_set: str = "train",
+        crossings: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
         if recipe not in RECIPES:
@@ -77,6 +90,7 @@ class TwoRoomsWindows:
         self.frame_skip = frame_skip
         self.recipe = recipe
         self.layout_set = layout_set
+        self.crossings = crossings
         self.device = torch.device(device)
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
@@ -94,6 +108,11 @@ class TwoRoomsWindows:
         num_steps = (self.num_frames - 1) * self.frame_skip
         draw = _reference_walk if self.recipe == "reference" else _wall_rich_walk
         positions, actions = draw(generator, layout, num_steps, self.frame_skip)
+        if not self.crossings:
+            crossed = _crosses(positions, layout)
+            while len(rows := np.flatnonzero(crossed)):
+                positions[rows], actions[rows] = draw(generator, layout.select(rows), num_steps, self.frame_skip)
+                crossed[rows] = _crosses(positions[rows], layout.select(rows))
         frames = positions[:, :: self.frame_skip].copy()
         return WindowBatch(
             pixels=self._render(frames, layout),
@@ -101,6 +120,27 @@ class TwoRoomsWindows:
             positions=torch.from_numpy(frames).to(self.device),
             layout=torch.from_numpy(np.stack([layout.wall, layout.door], -1).astype(np.float32)).to(self.device),
         )
+
+    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
+        """Draws layouts, and positions in each: as the trajectories start, near the inner wall or anywhere.
+
+        Args:
+            batch_size: Number of scenes B.
+            num_images: Images M of a scene.
+            generator: Source of all randomness.
+
+        Returns:
+            Pixels uint8 ``(B, M, 2, 65, 65)``.
+        """
+        layout = sample_layouts(generator, batch_size, self.layout_set)
+        repeated = Layout(*(np.repeat(field, num_images) for field in layout))
+        positions = _starts(generator, repeated, 0.5)
+        if not self.crossings:
+            inside = _crosses(positions[:, None], repeated)
+            while len(rows := np.flatnonzero(inside)):
+                positions[rows] = _starts(generator, repeated.select(rows), 0.5)
+                inside[rows] = _crosses(positions[rows, None], repeated.select(rows))
+        return SceneBatch(self._render(positions.reshape(batch_size, num_images, 2), layout))
 
     def _render(self, positions: Array, layout: Layout) -> torch.Tensor:
         """Renders on the training device.
@@ -149,15 +189,25 @@ def _near_wall(generator: np.random.Generator, layout: Layout) -> Array:
     return np.stack([across, along], -1)
 
 
+def _starts(generator: np.random.Generator, layout: Layout, near_fraction: float) -> Array:
+    """Free points, this fraction of them near the inner wall, the others anywhere."""
+    near = generator.random(len(layout.wall)) < near_fraction
+    near_points, points = _free_points(generator, layout, _near_wall), _free_points(generator, layout, _anywhere)
+    return np.where(near[:, None], near_points, points)
+
+
+def _crosses(positions: Array, layout: Layout) -> NDArray[np.bool_]:
+    """Whether trajectories ``(B, S, 2)`` enter the wall's thickness, in the doorway, or change rooms."""
+    across = positions[..., 0] - layout.wall[:, None]
+    return (np.abs(across) <= WALL_HALF_THICKNESS).any(1) | (np.sign(across) != np.sign(across[:, :1])).any(1)
+
+
 def _wall_rich_walk(
     generator: np.random.Generator, layout: Layout, num_steps: int, frame_skip: int
 ) -> tuple[Array, Array]:
     n = len(layout.wall)
     num_blocks = num_steps // frame_skip
-    near = generator.random(n) < 0.85
-    start = np.where(
-        near[:, None], _free_points(generator, layout, _near_wall), _free_points(generator, layout, _anywhere)
-    )
+    start = _starts(generator, layout, 0.85)
     # Half head for a point across the wall: at the door, or anywhere along the wall; half in any direction.
     beyond = layout.wall + np.sign(layout.wall - start[:, 0]) * generator.uniform(0.0, 6.0, size=n)
     at_door = layout.door + generator.uniform(-1.5, 1.5, size=n) * DOOR_HALF_WIDTH

@@ -32,6 +32,12 @@ COMMANDS = {
     "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
     "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
     "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),
+    "latency": Command("draw success against planning latency", "benchmarks.latency", "LatencyConfig"),
+    "attribute": Command(
+        "find out whether the model or the search fails episodes", "benchmarks.attribution", "AttributeConfig"
+    ),
+    "ablate": Command("measure what each piece of the method is worth", "benchmarks.ablations", "AblateConfig"),
+    "maps": Command("draw latent distances beside the true ones", "benchmarks.maps", "MapsConfig"),
     "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
 }
 

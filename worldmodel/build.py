@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import nn
 
+from worldmodel.actor_critic import ActorCritic
 from worldmodel.encoders import AxialEncoder, ImpalaEncoder, StridedConvEncoder
 from worldmodel.jepa import JEPA
 from worldmodel.normalize import Normalizer
@@ -45,6 +46,18 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ActorCriticConfig:
+    """The actor and the critic that act in a world model."""
+
+    hidden_dim: int = 256
+    """Width of both networks' hidden layers."""
+    discount: float = 0.95
+    """Discount of a predictor step."""
+    distance_scale: float = 0.05
+    """Squared latent distance (mean over features) at which the cost of a step saturates."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSpec:
     """What a model must know of its data: shapes, and the bounds of the actions it was trained on.
 
@@ -67,7 +80,7 @@ class DataSpec:
     position_high: tuple[float, ...] | None = None
 
 
-C = TypeVar("C", ModelConfig, DataSpec)
+C = TypeVar("C", ModelConfig, ActorCriticConfig, DataSpec)
 
 
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
@@ -111,7 +124,24 @@ def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:
     return Probe(config.latent_dim, data.position_low, data.position_high, hidden_dim=256)
 
 
-def to_json(config: ModelConfig | DataSpec) -> dict[str, Any]:
+def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: DataSpec) -> ActorCritic:
+    """Builds an untrained actor and critic for a world model.
+
+    Raises:
+        ValueError: If an option is out of its range or the actions are unbounded.
+    """
+    return ActorCritic(
+        model.latent_dim,
+        data.action_low,
+        data.action_high,
+        data.action_max_norm,
+        hidden_dim=config.hidden_dim,
+        discount=config.discount,
+        distance_scale=config.distance_scale,
+    )
+
+
+def to_json(config: ModelConfig | ActorCriticConfig | DataSpec) -> dict[str, Any]:
     """A configuration as JSON types."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 

@@ -2,7 +2,8 @@
 
 ::
 
-    model.safetensors    weights of the world model ("model.…") and of the probe ("probe.…")
+    model.safetensors    weights: of the world model ("model.…"), the probe ("probe.…"), the actor and the critic
+                         ("actor_critic.…")
     config.json          format, architecture, data specification, and how it was trained
     training_state.pt    what resuming needs (only in training runs; read with ``weights_only=True``)
 """
@@ -22,7 +23,17 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from worldmodel.build import DataSpec, ModelConfig, build_model, build_probe, from_json, to_json
+from worldmodel.actor_critic import ActorCritic
+from worldmodel.build import (
+    ActorCriticConfig,
+    DataSpec,
+    ModelConfig,
+    build_actor_critic,
+    build_model,
+    build_probe,
+    from_json,
+    to_json,
+)
 from worldmodel.jepa import JEPA
 from worldmodel.probes import Probe
 from worldmodel.version import __version__
@@ -46,6 +57,7 @@ class Pretrained:
     Attributes:
         model: The world model, in evaluation mode.
         probe: Reads positions off latents; None where the training data had none.
+        actor_critic: Knows how far goals are and which way to go; None where none was trained.
         data: Shapes and action bounds of the training data.
         config: All of ``config.json``.
         path: Where it was read from.
@@ -54,6 +66,7 @@ class Pretrained:
 
     model: JEPA
     probe: Probe | None
+    actor_critic: ActorCritic | None
     data: DataSpec
     config: dict[str, Any]
     path: Path
@@ -85,7 +98,10 @@ def save_pretrained(
     model: JEPA,
     model_config: ModelConfig,
     data: DataSpec,
+    *,
     probe: Probe | None = None,
+    actor_critic: ActorCritic | None = None,
+    actor_critic_config: ActorCriticConfig | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a checkpoint; each file appears whole or not at all.
@@ -96,18 +112,30 @@ def save_pretrained(
         model_config: Its architecture.
         data: Shapes and action bounds of its training data.
         probe: The position probe trained beside it.
+        actor_critic: The actor and the critic trained in it.
+        actor_critic_config: Their architecture; must be given with them.
         training: How it was trained, in JSON types.
+
+    Raises:
+        ValueError: If there is an actor and a critic without their architecture.
     """
+    if actor_critic is not None and actor_critic_config is None:
+        raise ValueError("actor_critic_config must be given with an actor_critic, got None")
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if probe is not None:
-        tensors |= {f"probe.{name}": tensor for name, tensor in probe.state_dict().items()}
+    parts = {"model": model, "probe": probe, "actor_critic": actor_critic}
+    tensors = {
+        f"{part}.{name}": tensor
+        for part, module in parts.items()
+        if module is not None
+        for name, tensor in module.state_dict().items()
+    }
     config = {
         "format": FORMAT,
         "worldmodel_version": __version__,
         "model": to_json(model_config),
         "data": to_json(data),
+        "actor_critic": to_json(actor_critic_config) if actor_critic is not None and actor_critic_config else None,
         "training": dict(training or {}),
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -133,16 +161,18 @@ def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu"
     try:
         model_config = from_json(ModelConfig, config["model"])
         data = from_json(DataSpec, config["data"])
-        model, probe = build_model(model_config, data), build_probe(model_config, data)
+        model, probe, actor_critic = build_model(model_config, data), build_probe(model_config, data), None
+        if config.get("actor_critic"):
+            actor_critic = build_actor_critic(from_json(ActorCriticConfig, config["actor_critic"]), model_config, data)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
     tensors = _read_weights(path / WEIGHTS)
-    _load(model, tensors, "model.", path)
-    if probe is not None:
-        _load(probe, tensors, "probe.", path)
-        probe.to(device).eval()
+    for prefix, module in (("model.", model), ("probe.", probe), ("actor_critic.", actor_critic)):
+        if module is not None:
+            _load(module, tensors, prefix, path)
+            module.to(device).eval()
     sha256 = hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
-    return Pretrained(model.to(device).eval(), probe, data, config, path, sha256)
+    return Pretrained(model, probe, actor_critic, data, config, path, sha256)
 
 
 def read_config(path: Path) -> dict[str, Any]:

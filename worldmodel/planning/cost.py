@@ -10,6 +10,8 @@ from torch import Tensor
 
 from worldmodel.planning.plan import CostFn
 
+Measure = Callable[[Float[Tensor, "B t d"], Float[Tensor, "B d"]], Float[Tensor, "B"]]
+"""Cost of imagined trajectories, given the goal of each."""
 Rollout = Callable[[Float[Tensor, "B d"], Float[Tensor, "B t a"]], Float[Tensor, "B t d"]]
 """Imagines the latents that follow from start latents and actions."""
 
@@ -71,32 +73,42 @@ COST_KINDS: dict[str, Callable[..., Tensor]] = {"summed": summed, "last": last, 
 """From distances at each step of the horizon to a cost."""
 
 
+def distance_measure(kind: str, **options: Any) -> Measure:
+    """A measure of trajectories by the latent distances of their steps to the goal.
+
+    Args:
+        kind: One of :data:`COST_KINDS`.
+        **options: Options of the kind, such as ``weight`` and ``scale`` of :func:`reach`.
+
+    Returns:
+        A function from latents ``(B, t, d)`` and goals ``(B, d)`` to costs ``(B,)``.
+
+    Raises:
+        ValueError: If the kind or an option is not valid.
+    """
+    reduce = _reduction(kind, options)
+    return lambda latents, goals: reduce(squared_distances(latents, goals))
+
+
 def make_cost(
-    rollout: Rollout,
-    start: Tensor,
-    goal: Tensor,
-    *,
-    kind: str = "reach",
-    chunk_size: int | None = None,
-    **options: Any,
+    rollout: Rollout, start: Tensor, goal: Tensor, measure: Measure, *, chunk_size: int | None = None
 ) -> CostFn:
-    """The cost of action sequences: roll out the model from a start latent and compare with a goal latent.
+    """The cost of action sequences: roll out the model from a start latent and measure what is imagined.
 
     Args:
         rollout: The model.
         start: Latent of each environment's present observation, ``(b, d)``.
         goal: Latent of each environment's goal, ``(b, d)``.
-        kind: One of :data:`COST_KINDS`.
+        measure: Cost of a trajectory: one of distances (:func:`distance_measure`), or a learned one such as
+            :meth:`worldmodel.actor_critic.ActorCritic.trajectory_cost`.
         chunk_size: Most trajectories to roll out at once, to bound the memory; None rolls out all.
-        **options: Options of the kind, such as ``weight`` and ``scale`` of :func:`reach`.
 
     Returns:
         A function from candidates ``(b, n, t, a)`` to costs ``(b, n)``.
 
     Raises:
-        ValueError: If the kind, an option, the shapes or the chunk size are not valid.
+        ValueError: If the shapes or the chunk size are not valid.
     """
-    reduce = _reduction(kind, options)
     if start.ndim != 2 or start.shape != goal.shape:
         raise ValueError(f"start and goal must have one shape (b, d), got {tuple(start.shape)} and {tuple(goal.shape)}")
     if chunk_size is not None and chunk_size < 1:
@@ -111,7 +123,7 @@ def make_cost(
         goals = goal[:, None].expand(-1, num_samples, -1).flatten(0, 1)
         size = chunk_size or len(flat)
         costs = [
-            reduce(squared_distances(rollout(z, a).to(goals.dtype), g))
+            measure(rollout(z, a).to(goals.dtype), g)
             for z, a, g in zip(starts.split(size), flat.split(size), goals.split(size), strict=True)
         ]
         return torch.cat(costs).view(num_envs, num_samples)
