@@ -38,9 +38,9 @@ class PlannerConfig:
     num_elites: int = 8
     """Best candidates from which the next distribution is made."""
     init_std: float | None = None
-    """Standard deviation of the first candidates, in units of the actions; None: the bounds' radius."""
+    """Standard deviation of the first candidates, in units of the actions; None: 0.4 of the bounds' radius."""
     min_std: float | None = None
-    """Lower bound of the standard deviation, in units of the actions; None: 5% of init_std."""
+    """Lower bound of the standard deviation, in units of the actions; None: 5 % of init_std."""
     noise_beta: float = 0.0
     """Colour of the noise: 0 white, 1 pink, 2 red; the higher, the slower the actions change."""
     temperature: float = 0.1
@@ -120,7 +120,7 @@ def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
         raise ValueError(f"planner must be one of {', '.join(map(repr, PLANNERS))}, got {config.planner!r}")
     if config.planner == "policy":
         return ProposalPlanner(bounds=bounds, horizon=config.replan_every)
-    init_std = bounds.radius if config.init_std is None else config.init_std
+    init_std = 0.4 * bounds.radius if config.init_std is None else config.init_std
     if math.isinf(init_std):
         raise ValueError(f"init_std must be given where actions are unbounded, got None with {bounds}")
     options = SearchOptions(

@@ -30,11 +30,16 @@ from envs.two_rooms.physics import (
 )
 from envs.two_rooms.rendering import render
 from pretrain.datasets import SceneBatch, WindowBatch
+from pretrain.diagnostics import crossing_rates
+from worldmodel.jepa import JEPA
+from worldmodel.probes import Probe
 
 RECIPES = ("reference", "wall-rich")
 """Names of the ways to draw trajectories."""
 REFERENCE_STEPS = 90
 """Steps of a trajectory of the reference's recipe."""
+DIAGNOSIS_SEED = 20_000_047
+"""Seed of the trials at walls and doors."""
 
 Array = NDArray[Any]
 
@@ -141,6 +146,10 @@ class TwoRoomsWindows:
                 positions[rows] = _starts(generator, repeated.select(rows), 0.5)
                 inside[rows] = _crosses(positions[rows, None], repeated.select(rows))
         return SceneBatch(self._render(positions.reshape(batch_size, num_images, 2), layout))
+
+    def diagnose(self, model: JEPA, probe: Probe) -> dict[str, float]:
+        """How often the model walks through walls and refuses doors; the same trials at every call."""
+        return crossing_rates(model, probe, self.layout_set, np.random.default_rng(DIAGNOSIS_SEED))
 
     def _render(self, positions: Array, layout: Layout) -> torch.Tensor:
         """Renders on the training device.

@@ -1,6 +1,7 @@
 """What a world model can do, measured on windows it was not trained on."""
 
 import logging
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +40,15 @@ def effective_rank(latents: Float[Tensor, "n d"]) -> float:
     return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
 
 
+@runtime_checkable
+class DiagnosingSource(Protocol):
+    """A source of windows that knows more to measure in its environment."""
+
+    def diagnose(self, model: JEPA, probe: Probe) -> dict[str, float]:
+        """Measures a world model, through a probe that reads positions off latents."""
+        ...
+
+
 @torch.no_grad()
 def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str, float]:
     """Measures a world model on a fixed sample of validation windows.
@@ -53,7 +63,8 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
         last k. ``effective_rank`` of the latents, and ``latent_std``, the mean standard deviation of their features.
         With a probe and known positions, in their units: ``probe_error``; ``rollout_error_k`` (through the probe) of
         rollouts that met no wall, and ``rollout_error_blocked_k`` of those that did (of windows whose actions are
-        displacements).
+        displacements). With known layouts, ``linear_probe_…``: mean absolute error of linear maps from latents to wall,
+        door and position. With a probe, what the source's own ``diagnose(model, probe)`` returns, if it has one.
     """
     was_training = model.training
     model.eval()
@@ -71,6 +82,10 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
         logger.warning("the latents have collapsed: effective rank %.2f, mean standard deviation %.3g", rank, std)
     if probe is not None and batch.positions is not None:
         metrics |= _position_metrics(probe, latents, predicted, batch, horizons)
+        if batch.layout is not None:
+            metrics |= _linear_probes(latents, batch.positions, batch.layout)
+    if probe is not None and isinstance(source, DiagnosingSource):
+        metrics |= source.diagnose(model, probe)
     model.train(was_training)
     return metrics
 
@@ -90,3 +105,20 @@ def _position_metrics(
             if rows.any():
                 metrics[f"{name}_{k}"] = float(errors[rows, k - 1].mean())
     return metrics
+
+
+def _linear_probes(latents: Tensor, positions: Tensor, layout: Tensor) -> dict[str, float]:
+    """Errors of ridge regressions from latents, fitted on every other window and measured on the rest."""
+    num_frames = latents.shape[1]
+    targets = torch.cat([layout[:, None].expand(-1, num_frames, -1), positions], dim=-1).double()
+    ones = torch.ones(*latents.shape[:2], 1, dtype=torch.float64, device=latents.device)
+    inputs = torch.cat([latents.double(), ones], dim=-1)
+    x, y = inputs[::2].flatten(0, 1), targets[::2].flatten(0, 1)
+    ridge = 1e-6 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    solution = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    wall, door, *position = (inputs[1::2] @ solution - targets[1::2]).abs().mean(dim=(0, 1)).tolist()
+    return {
+        "linear_probe_wall": wall,
+        "linear_probe_door": door,
+        "linear_probe_position": sum(position) / len(position),
+    }
