@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_state import EnvState, PlanningState, PlanRecord
-from worldmodel.actor_critic import ActorCritic
 from worldmodel.checkpoint import load_pretrained
 from worldmodel.planning import (
     COST_KINDS,
@@ -57,6 +56,15 @@ class WorldModel(Protocol):
 
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Latents ``(b, t, d)`` after blocks of actions ``(b, t, frame_skip * action_dim)``."""
+        ...
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """What the agent needs of an actor; :class:`worldmodel.actor_critic.ActorCritic` is one."""
+
+    def policy(self, latents: Tensor, goals: Tensor) -> Tensor:
+        """Actions ``(b, a)`` from latents ``(b, d)`` towards goals ``(b, d)``, each to hold for a predictor step."""
         ...
 
 
@@ -101,9 +109,9 @@ class PlanningAgent:
         self,
         model: WorldModel,
         planner: Planner,
-        *,
         measure: Measure,
-        actor: ActorCritic | None = None,
+        *,
+        actor: Actor | None = None,
         chunk_size: int | None = None,
         constant_blocks: bool = True,
         replan_every: int = 1,

@@ -7,13 +7,14 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_agent import PlanningAgent
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.checkpoint import CheckpointError, save_pretrained
-from worldmodel.planning import ActionBounds
+from worldmodel.planning import ActionBounds, ProposalPlanner
 
 SPACE = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
@@ -22,12 +23,15 @@ def test_a_configuration_reaches_the_planner():
     config = PlannerConfig(planner="cem", horizon=7, momentum=0.25, noise_beta=0.5, tolerance=0.1, budget_ms=30.0)
     planner = build_planner(config, bounds_from_space(SPACE, 0.5))
     assert planner.momentum == 0.25
-    assert planner.options.init_std == 0.5  # as far as the bounds go
-    assert planner.options.min_std == pytest.approx(0.025)
+    assert planner.options.init_std == pytest.approx(0.4 * 0.5)  # of as far as the bounds go
+    assert planner.options.min_std == pytest.approx(0.05 * 0.4 * 0.5)
     for field in dataclasses.fields(planner.options):
         if field.name not in ("init_std", "min_std", "mean_candidate"):
             assert getattr(planner.options, field.name) == getattr(config, field.name)
-    assert PlannerConfig(cost="last").cost_options == {"chunk_size": None}
+    assert PlannerConfig(cost="last").cost_options == {}
+    assert PlannerConfig(cost="reach", reach_scale=0.5).cost_options == {"weight": 2.0, "scale": 0.5}
+    policy = build_planner(PlannerConfig(planner="policy", replan_every=2), bounds_from_space(SPACE))
+    assert (type(policy), policy.horizon) == (ProposalPlanner, 2)
     assert build_planner(PlannerConfig(init_std=0.3, min_std=0.2), bounds_from_space(SPACE)).options.min_std == 0.2
 
 
@@ -48,7 +52,7 @@ def test_wrong_configurations_are_explained():
         build_planner(PlannerConfig(), ActionBounds([-np.inf], [np.inf]))
     config = PlannerConfig()
     object.__setattr__(config, "planner", "shooting")
-    with pytest.raises(ValueError, match="planner must be one of 'mppi', 'cem', 'icem', got 'shooting'"):
+    with pytest.raises(ValueError, match="planner must be one of 'mppi', 'cem', 'icem', 'policy', got 'shooting'"):
         build_planner(config, bounds_from_space(SPACE))
 
 
@@ -64,7 +68,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-QUICK = PlannerConfig(horizon=2, num_samples=8, num_elites=2, num_iterations=1)
+QUICK = PlannerConfig(cost="reach", horizon=2, num_samples=8, num_elites=2, num_iterations=1)
 
 
 def test_from_pretrained_takes_the_bounds_of_the_training_data(checkpoint):
@@ -84,9 +88,18 @@ def test_from_pretrained_takes_an_action_space_and_options(checkpoint):
     config = dataclasses.replace(QUICK, constant_blocks=False, cost="last", replan_every=2)
     agent = PlanningAgent.from_pretrained(checkpoint, config, action_space=SPACE, max_norm=0.25, seed=4, record=True)
     assert (agent.planner.bounds.high.tolist(), agent.planner.bounds.max_norm) == ([1.0, 1.0], 0.25)
-    assert (agent.planner.bounds.block, agent.cost, agent.steps_per_plan, agent.seed) == (2, "last", 4, 4)
+    assert (agent.planner.bounds.block, agent.steps_per_plan, agent.seed) == (2, 4, 4)
+    latents, goals = torch.randn(3, 2, 5), torch.randn(3, 5)
+    torch.testing.assert_close(agent.measure(latents, goals), (latents[:, -1] - goals).square().mean(-1))
     with pytest.raises(ValueError, match="planner must plan blocks of 1 actions of 2 dimensions"):
         PlanningAgent.from_pretrained(checkpoint, QUICK, action_space=spaces.Box(-1, 1, (3,)))
+
+
+@pytest.mark.parametrize("changes", [{"cost": "value"}, {"planner": "policy"}])
+def test_a_checkpoint_without_an_actor_is_explained(checkpoint, changes):
+    config = dataclasses.replace(QUICK, **changes)
+    with pytest.raises(ValueError, match=r"needs a checkpoint with an actor and a critic; .*dot has none"):
+        PlanningAgent.from_pretrained(checkpoint, config)
 
 
 def test_a_missing_checkpoint_is_explained():

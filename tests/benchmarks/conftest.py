@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import report
-from worldmodel.build import DataSpec, ModelConfig, build_model, build_probe
+from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_actor_critic, build_model, build_probe
 from worldmodel.checkpoint import save_pretrained
 
 TWO_ROOMS = DataSpec(
@@ -30,7 +30,16 @@ def untrained(path, data):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (4, 2, *data.pixel_shape), generator=generator, dtype=torch.uint8)
     model.fit_normalization(pixels, torch.randn(4, 1, 8, generator=generator))
-    save_pretrained(path, model, config, data, build_probe(config, data))
+    networks = ActorCriticConfig(hidden_dim=16)
+    save_pretrained(
+        path,
+        model,
+        config,
+        data,
+        probe=build_probe(config, data),
+        actor_critic=build_actor_critic(networks, config, data),
+        actor_critic_config=networks,
+    )
     return path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from worldmodel.build import DataSpec, ModelConfig, build_model, build_probe
+from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_actor_critic, build_model, build_probe
 from worldmodel.checkpoint import (
     CONFIG,
     FORMAT,
@@ -34,6 +34,7 @@ CONFIGURATION = ModelConfig(
     predictor_hidden_dim=32,
     frame_skip=2,
 )
+ACTOR_CRITIC = ActorCriticConfig(hidden_dim=8, discount=0.9, distance_scale=0.2)
 DATA = DataSpec(
     pixel_shape=(2, 20, 20),
     action_dim=2,
@@ -45,13 +46,23 @@ DATA = DataSpec(
 )
 
 
-def save(folder: Path, seed: int = 0) -> tuple[torch.nn.Module, torch.nn.Module]:
+def save(folder: Path, seed: int = 0) -> tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]:
     torch.manual_seed(seed)
     model, probe = build_model(CONFIGURATION, DATA), build_probe(CONFIGURATION, DATA)
     pixels = torch.randint(256, (8, 2, 20, 20), dtype=torch.uint8)
     model.fit_normalization(pixels, torch.randn(8, 4))
-    save_pretrained(folder, model, CONFIGURATION, DATA, probe, {"preset": "test", "step": 7})
-    return model.eval(), probe
+    actor_critic = build_actor_critic(ACTOR_CRITIC, CONFIGURATION, DATA)
+    save_pretrained(
+        folder,
+        model,
+        CONFIGURATION,
+        DATA,
+        probe=probe,
+        actor_critic=actor_critic,
+        actor_critic_config=ACTOR_CRITIC,
+        training={"preset": "test", "step": 7},
+    )
+    return model.eval(), probe, actor_critic
 
 
 @pytest.fixture
@@ -66,7 +77,7 @@ def edit(folder: Path, **changes) -> None:
 
 
 def test_what_is_loaded_gives_the_same_outputs_bit_for_bit(tmp_path):
-    model, probe = save(tmp_path)
+    model, probe, actor_critic = save(tmp_path)
     loaded = load_pretrained(tmp_path)
     pixels = torch.randint(256, (3, 2, 20, 20), dtype=torch.uint8)
     actions = torch.randn(3, 5, 4)
@@ -75,6 +86,11 @@ def test_what_is_loaded_gives_the_same_outputs_bit_for_bit(tmp_path):
         assert torch.equal(loaded.model.encode(pixels), latents)
         assert torch.equal(loaded.model.rollout(latents, actions), model.rollout(latents, actions))
         assert torch.equal(loaded.probe(latents), probe(latents))
+        goals = latents.roll(1, 0)
+        assert torch.equal(loaded.actor_critic.policy(latents, goals), actor_critic.policy(latents, goals))
+        steps = latents[:, None].expand(-1, 2, -1)
+        cost = actor_critic.trajectory_cost(steps, goals)
+        assert torch.equal(loaded.actor_critic.trajectory_cost(steps, goals), cost)
     assert not loaded.model.training
     assert loaded.model.frame_skip == 2
 
@@ -95,6 +111,19 @@ def test_the_hash_tells_weights_apart(tmp_path):
         save(tmp_path / name, seed)
         hashes.append(load_pretrained(tmp_path / name).sha256)
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_checkpoint_from_before_there_were_actors_loads_without(folder):
+    config = json.loads((folder / CONFIG).read_text())
+    del config["actor_critic"]
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert load_pretrained(folder).actor_critic is None
+
+
+def test_an_actor_is_not_saved_without_its_architecture(tmp_path):
+    actor_critic = build_actor_critic(ACTOR_CRITIC, CONFIGURATION, DATA)
+    with pytest.raises(ValueError, match="actor_critic_config must be given with an actor_critic, got None"):
+        save_pretrained(tmp_path, build_model(CONFIGURATION, DATA), CONFIGURATION, DATA, actor_critic=actor_critic)
 
 
 def test_a_model_without_probe_has_none_after_loading(tmp_path):

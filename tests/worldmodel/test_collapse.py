@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.datasets import WindowBatch
+from pretrain.datasets import SceneBatch, WindowBatch
 from pretrain.validation import COLLAPSE_RANK, effective_rank, validate
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.jepa import JEPA
@@ -40,6 +40,10 @@ class DotWindows:
         distance = np.square(positions[:, :, None, None] - grid).sum(-1)
         pixels = (255 * np.exp(-distance / 4)).astype(np.uint8)[:, :, None]
         return WindowBatch(torch.from_numpy(pixels), torch.from_numpy(actions))
+
+    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
+        windows = [self.sample(batch_size, generator).pixels[:, 0] for _ in range(num_images)]
+        return SceneBatch(torch.stack(windows, 1))
 
 
 def isotropic(n: int, d: int) -> torch.Tensor:

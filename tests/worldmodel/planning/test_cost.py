@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from worldmodel.planning import COST_KINDS, make_cost
+from worldmodel.planning import COST_KINDS, distance_measure, make_cost
 from worldmodel.planning.cost import closest, last, reach, squared_distances, summed
 
 
@@ -37,7 +37,7 @@ def test_costs_equal_a_loop_over_candidates(kind, chunk_size):
     generator = torch.Generator().manual_seed(0)
     start, goal = torch.randn(3, 2, generator=generator), torch.randn(3, 2, generator=generator)
     actions = torch.randn(3, 4, 6, 2, generator=generator)
-    costs = make_cost(rollout, start, goal, kind=kind, chunk_size=chunk_size)(actions)
+    costs = make_cost(rollout, start, goal, distance_measure(kind), chunk_size=chunk_size)(actions)
     assert costs.shape == (3, 4)
     for b in range(3):
         for n in range(4):
@@ -53,7 +53,7 @@ def test_chunks_bound_the_rollout():
         sizes.append(len(actions))
         return rollout(latents, actions)
 
-    make_cost(spy, torch.zeros(2, 1), torch.ones(2, 1), chunk_size=4)(torch.zeros(2, 5, 3, 1))
+    make_cost(spy, torch.zeros(2, 1), torch.ones(2, 1), distance_measure("last"), chunk_size=4)(torch.zeros(2, 5, 3, 1))
     assert sizes == [4, 4, 2]
 
 
@@ -63,19 +63,23 @@ def test_chunks_bound_the_rollout():
         ({"kind": "nearest"}, r"kind must be one of 'summed', 'last', 'closest', 'reach', got 'nearest'"),
         ({"kind": "reach", "sclae": 1.0}, r"options of cost 'reach' must be one of 'weight', 'scale', got 'sclae'"),
         ({"kind": "last", "weight": 1.0}, r"options of cost 'last' must be one of none, got 'weight'"),
-        ({"weight": -1.0}, r"weight must be at least 0, got -1.0"),
-        ({"scale": 0.0}, r"scale must be positive, got 0.0"),
-        ({"chunk_size": 0}, r"chunk_size must be at least 1 or None, got 0"),
+        ({"kind": "reach", "weight": -1.0}, r"weight must be at least 0, got -1.0"),
+        ({"kind": "reach", "scale": 0.0}, r"scale must be positive, got 0.0"),
     ],
 )
 def test_wrong_options_are_explained(arguments, message):
     with pytest.raises(ValueError, match=message):
-        make_cost(rollout, torch.zeros(1, 2), torch.zeros(1, 2), **arguments)
+        distance_measure(**arguments)
+
+
+def test_a_chunk_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"chunk_size must be at least 1 or None, got 0"):
+        make_cost(rollout, torch.zeros(1, 2), torch.zeros(1, 2), distance_measure("last"), chunk_size=0)
 
 
 def test_wrong_shapes_are_explained():
     with pytest.raises(ValueError, match=r"start and goal must have one shape \(b, d\), got \(2, 3\) and \(1, 3\)"):
-        make_cost(rollout, torch.zeros(2, 3), torch.zeros(1, 3))
-    cost = make_cost(rollout, torch.zeros(2, 3), torch.zeros(2, 3))
+        make_cost(rollout, torch.zeros(2, 3), torch.zeros(1, 3), distance_measure("last"))
+    cost = make_cost(rollout, torch.zeros(2, 3), torch.zeros(2, 3), distance_measure("last"))
     with pytest.raises(ValueError, match=r"actions must be for 2 environments, got shape \(1, 4, 5, 3\)"):
         cost(torch.zeros(1, 4, 5, 3))
