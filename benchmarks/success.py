@@ -76,9 +76,9 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """
     manifest, task = _episodes(config)
     pretrained = open_checkpoint(config.policy, config.device)
-    fingerprint = _fingerprint(config, manifest, pretrained.sha256 if pretrained else None)
-    path = config.output or _default_output(config, manifest, fingerprint)
-    previous, stored = _previous(path, fingerprint, config.overwrite)
+    mark = _fingerprint(config, manifest, pretrained.sha256 if pretrained else None)
+    path = config.output or _default_output(config, manifest, mark)
+    previous, stored = _previous(path, mark, config.overwrite)
     if stored is not None and stored["finished"]:
         logger.info("%s holds this evaluation already; --overwrite runs it again", path)
         _show(stored, config)
@@ -93,7 +93,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         "env_id": manifest.env_id,
         "env_kwargs": manifest.env_kwargs,
         "seed": config.seed,
-        "fingerprint": fingerprint,
+        "fingerprint": mark,
         "config": _saved(config) if pretrained else {k: v for k, v in _saved(config).items() if k != "planner"},
         "provenance": provenance.collect(pretrained.path if pretrained else None),
     }
@@ -126,6 +126,16 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     if config.progress:
         logger.info("written to %s", path)
     return content
+
+
+def fingerprint(config: EvaluateConfig) -> str:
+    """What two evaluations must share to be the same one: a hash of all that decides their rows.
+
+    Raises:
+        ValueError: If the policy, the manifest or the environment is unknown.
+    """
+    pretrained = open_checkpoint(config.policy)
+    return _fingerprint(config, _episodes(config)[0], pretrained.sha256 if pretrained else None)
 
 
 def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:

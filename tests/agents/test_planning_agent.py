@@ -165,7 +165,7 @@ def test_actions_have_the_environments_shape_and_type():
     assert actions.shape == (1, 2)
     np.testing.assert_array_equal(actions[0], action)
     space = spaces.Box(-1.0, 1.0, (1, 2), np.float64)
-    shaped = PlanningAgent(DotModel(), agent.planner, action_space=space)
+    shaped = PlanningAgent(DotModel(), agent.planner, agent.measure, action_space=space)
     action, _ = shaped.predict(observe(0))
     assert (action.shape, action.dtype) == ((1, 2), np.float64)
 
@@ -356,7 +356,9 @@ def test_autocast_covers_the_model():
 
     config = PlannerConfig(cost="reach", horizon=2, num_samples=4, num_elites=2, num_iterations=1)
     for dtype, expected in ((torch.bfloat16, torch.bfloat16), (None, torch.float32)):
-        agent = PlanningAgent(Linear(), build_planner(config, bounds_from_space(SPACE)), dtype=dtype)
+        agent = PlanningAgent(
+            Linear(), build_planner(config, bounds_from_space(SPACE)), distance_measure("last"), dtype=dtype
+        )
         agent.predict(observe(0))
         assert set(agent.model.seen) == {expected}
 

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 import pretrain.train
-from pretrain.presets import PRESETS, DataConfig, PretrainConfig, preset
+from pretrain.presets import PRESETS, DataConfig, PolicyConfig, PretrainConfig, preset
 from pretrain.run_log import METRICS, RunLog, read_metrics
-from pretrain.train import _precision, build_sources, fit, learning_rate_factor
-from worldmodel.build import ModelConfig
+from pretrain.sources import build_sources
+from pretrain.train import _precision, fit, learning_rate_factor
+from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
-from worldmodel.objective import LossWeights
+from worldmodel.objective import LossWeights, Objective
 
 ROOT = Path(__file__).parents[2]
 MODEL = ModelConfig(
@@ -37,6 +38,9 @@ TINY = PretrainConfig(
     model=MODEL,
     data=DataConfig(num_frames=4, batch_size=4),
     weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=1.0, inverse_dynamics=1.0),
+    policy=PolicyConfig(
+        num_steps=6, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4, goals_per_image=2
+    ),
     rollout_steps=2,
     num_steps=12,
     accelerator="cpu",
@@ -51,6 +55,7 @@ COMMAND_LINE = [
     *("--data.num-frames", "4", "--data.batch-size", "4"),
     *("--model.encoder", "strided", "--model.latent-dim", "16", "--model.frame-skip", "2"),
     *("--model.encoder-channels", "8", "8", "--model.predictor", "mlp", "--model.predictor-hidden-dim", "32"),
+    *("--policy.num-steps", "2", "--policy.batch-size", "2", "--policy.images-per-scene", "4"),
 ]
 
 
@@ -58,7 +63,8 @@ COMMAND_LINE = [
 def small_samples(monkeypatch):
     """Fewer windows to validate on and to fit normalisation on than real runs use."""
     monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 16)
-    monkeypatch.setattr("pretrain.train.NORMALIZATION_WINDOWS", 16)
+    monkeypatch.setattr("pretrain.stages.NORMALIZATION_WINDOWS", 16)
+    monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,8 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pretrain.validation.NUM_WINDOWS", 16)
-        patch.setattr("pretrain.train.NORMALIZATION_WINDOWS", 16)
+        patch.setattr("pretrain.stages.NORMALIZATION_WINDOWS", 16)
+        patch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
         return fit(replace(TINY, output=str(folder)))
 
 
@@ -104,11 +111,17 @@ def test_a_run_is_a_checkpoint_and_a_log(finished):
     assert loaded.model.latent_dim == 16
     assert loaded.probe is not None
     assert loaded.data.action_max_norm == 2.45
-    assert loaded.config["training"]["step"] == 12
+    assert loaded.actor_critic is not None
+    assert loaded.config["training"]["step"] == 18
     assert loaded.config["training"]["config"]["num_steps"] == 12
     rows = read_metrics(finished)
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows if "validation/effective_rank" in row] == [6, 12]
+    assert [row["step"] for row in rows if "policy_train/critic" in row] == [14, 16, 18]
+    assert [row["step"] for row in rows if "policy_validation/imagined_success" in row] == [18]
+    assert {"validation/walks_through_walls", "validation/refuses_doors", "validation/linear_probe_door"} <= {
+        key for row in rows for key in row
+    }
     assert {"train/prediction", "train/probe_error", "train/gradient_norm", "train/learning_rate"} <= rows[0].keys()
     assert list((finished / "tensorboard").iterdir())
 
@@ -120,32 +133,33 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp
     assert (finished / WEIGHTS).read_bytes() != (tmp_path / "other" / WEIGHTS).read_bytes()
 
 
-def test_a_run_stopped_by_its_time_limit_goes_on_exactly(finished, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize(("seconds", "expected"), [(8, range(1, 12)), (18, range(13, 18))])
+def test_a_run_stopped_by_its_time_limit_goes_on_exactly(finished, tmp_path, monkeypatch, caplog, seconds, expected):
     config = replace(TINY, output=str(tmp_path))
     with caplog.at_level(logging.WARNING, logger="pretrain.train"):
         fit(replace(config, max_minutes=0.0))
-    assert "stopped after step 0 of 12; the same command resumes the run" in caplog.text
+    assert "stopped after step 0 of 18; the same command resumes the run" in caplog.text
     # The clock passes the limit after some steps.
     clock = iter(range(1000))
     with monkeypatch.context() as patch:
         patch.setattr(pretrain.train.time, "monotonic", lambda: float(next(clock)))
-        fit(replace(config, max_minutes=8 / 60))
+        fit(replace(config, max_minutes=seconds / 60))
     stopped = load_training_state(tmp_path)["step"]
-    assert 0 < stopped < 12
+    assert stopped in expected
     assert read_metrics(tmp_path) == [row for row in read_metrics(finished) if row["step"] <= stopped]
     fit(config)
     assert_same_run(finished, tmp_path)
 
 
-@pytest.mark.parametrize("crash_at", [5, 7, 12])
+@pytest.mark.parametrize("crash_at", [5, 7, 12, 13, 17])
 def test_a_run_that_crashed_goes_on_from_its_last_checkpoint_exactly(finished, tmp_path, monkeypatch, crash_at):
     config = replace(TINY, output=str(tmp_path))
     original = pretrain.train._set_learning_rates
 
-    def crash(optimizer, config, step) -> None:
-        if step == crash_at - 1:
+    def crash(optimizer, stage, warmup_fraction, step) -> None:
+        if step == crash_at - 1 - (12 if stage.name == "policy" else 0):
             raise RuntimeError("crash")
-        original(optimizer, config, step)
+        original(optimizer, stage, warmup_fraction, step)
 
     with monkeypatch.context() as patch:
         patch.setattr("pretrain.train._set_learning_rates", crash)
@@ -197,13 +211,13 @@ def test_the_probe_changes_nothing_in_the_model(finished, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(tmp_path, monkeypatch):
     config = replace(TINY, output=str(tmp_path), log_every=5, validate_every=100)
-    original = pretrain.train.Objective.forward
+    original = Objective.forward
 
     def poisoned(self, pixels, actions, step=0):
         loss, terms, latents = original(self, pixels, actions, step)
         return loss * (float("nan") if step == 7 else 1.0), terms, latents
 
-    monkeypatch.setattr(pretrain.train.Objective, "forward", poisoned)
+    monkeypatch.setattr(Objective, "forward", poisoned)
     with pytest.raises(FloatingPointError, match="must be finite, got nan at step 9; try a lower learning rate"):
         fit(config)
     assert load_training_state(tmp_path)["step"] == 6

@@ -133,6 +133,7 @@ def test_a_run_on_two_processes_trains(tmp_path):
         *("--data.num-frames", "4", "--data.batch-size", "4", "--weights.inverse-dynamics", "0"),
         *("--model.encoder", "strided", "--model.latent-dim", "16", "--model.encoder-channels", "8", "8"),
         *("--model.predictor", "mlp", "--model.predictor-hidden-dim", "32"),
+        *("--policy.num-steps", "2", "--policy.batch-size", "2", "--policy.images-per-scene", "4"),
     ]
     done = subprocess.run(
         [sys.executable, "-m", "worldmodel", "pretrain", "two-rooms", "--output", str(tmp_path / "run"), *arguments],
@@ -143,5 +144,7 @@ def test_a_run_on_two_processes_trains(tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 4, 4]
-    assert load_pretrained(tmp_path / "run").config["training"]["step"] == 4
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 4, 4, 6, 6]
+    loaded = load_pretrained(tmp_path / "run")
+    assert loaded.config["training"]["step"] == 6
+    assert loaded.actor_critic is not None
