@@ -79,6 +79,7 @@ class OracleModel:
         self.frame_skip = model.frame_skip
         self.action_dim = model.action_dim
 
+    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents ``(b, d + 5)`` of images ``(b, 2, 65, 65)``."""
         images = pixels.numpy()
@@ -86,6 +87,7 @@ class OracleModel:
         state = np.concatenate([image_positions(images), np.stack([np.asarray(f, float) for f in layout], -1)], -1)
         return self._join(self.model.encode(pixels), state)
 
+    @torch.no_grad()
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Latents ``(b, t, d + 5)`` after blocks of actions ``(b, t, frame_skip * 2)``."""
         state = (latents[:, -NUM_STATES:].double() / STATE_SCALE).numpy()

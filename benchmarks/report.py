@@ -20,11 +20,17 @@ LOG = ROOT / "benchmarks" / "results" / "evaluations.jsonl"
 
 
 def write_result(path: Path, content: dict[str, Any]) -> None:
-    """Writes an evaluation as JSON, one row of it a line; the file appears whole or not at all."""
+    """Writes an evaluation as JSON, one episode a line below the names of its columns.
+
+    The file appears whole or not at all.
+    """
     head = {key: value for key, value in content.items() if key != "result"}
     result = dict(content["result"])
-    rows = ",\n".join("   " + json.dumps(row) for row in result.pop("rows"))
+    episodes = result.pop("rows")
+    columns = list(episodes[0]) if episodes else []
+    rows = ",\n".join("   " + json.dumps([row[key] for key in columns]) for row in episodes)
     text = json.dumps(head, indent=1).removesuffix("\n}")
+    result["columns"] = columns
     text += ',\n "result": ' + json.dumps(result).removesuffix("}") + ', "rows": [\n' + rows + "\n ]}\n}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -42,7 +48,9 @@ def read_result(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not {"policy", "fingerprint", "summary", "result"} <= set(content):
             raise KeyError("summary")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        columns = content["result"].pop("columns")
+        content["result"]["rows"] = [dict(zip(columns, row, strict=True)) for row in content["result"]["rows"]]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} must be the JSON of an evaluation, got something else") from error
     return content
 

@@ -10,7 +10,7 @@ The one loop of :mod:`pretrain.train` runs them one after the other.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ NORMALIZATION_WINDOWS = 256
 """Windows on which normalisation is fitted."""
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What a stage trains on."""
 

@@ -32,6 +32,9 @@ COMMANDS = {
     "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
     "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
     "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),
+    "headline": Command(
+        "evaluate every training seed on every published manifest", "benchmarks.headline", "HeadlineConfig"
+    ),
     "latency": Command("draw success against planning latency", "benchmarks.latency", "LatencyConfig"),
     "attribute": Command(
         "find out whether the model or the search fails episodes", "benchmarks.attribution", "AttributeConfig"

@@ -37,7 +37,7 @@ def test_the_random_policy_hardly_ever_does():
 
 def test_the_file_says_all_that_is_needed_to_repeat_it(tmp_path, checkpoint):
     content = evaluate(checkpoint, tmp_path / "out" / "a.json", num_episodes=2, latency_episodes=1)
-    stored = json.loads((tmp_path / "out" / "a.json").read_text())
+    stored = report.read_result(tmp_path / "out" / "a.json")
     assert stored == json.loads(json.dumps(content))
     assert stored["finished"]
     assert stored["policy"] == "tiny"

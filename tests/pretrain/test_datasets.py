@@ -138,6 +138,23 @@ def test_split_depends_on_its_seed_only():
     assert len(split_episodes(3, "validation", validation_fraction=0.01)) == 1
 
 
+@pytest.mark.parametrize("dataset", [ROOMS, "horizontal-v0", REACH])
+def test_images_of_a_scene_are_frames_of_one_episode(root, dataset):
+    windows = MinariWindows(dataset, 4, 3, root=root)
+    scenes = windows.sample_scenes(20, 5, rng()).pixels
+    assert torch.equal(scenes, windows.sample_scenes(20, 5, rng()).pixels)
+    assert (scenes.shape, scenes.dtype) == ((20, 5, *windows.pixel_shape), torch.uint8)
+    # The windows at every start of an episode show all of its frames.
+    episodes = [
+        {frame.numpy().tobytes() for frame in windows._windows(np.full(n, i), np.arange(n)).pixels.flatten(0, 1)}
+        for i, n in enumerate(windows._num_starts)
+    ]
+    for scene in scenes:
+        images = {image.numpy().tobytes() for image in scene}
+        assert any(images <= episode for episode in episodes)
+    assert len({scene[0].numpy().tobytes() for scene in scenes}) > 10
+
+
 def test_same_generator_same_windows(root):
     windows = MinariWindows(REACH, 3, 2, root=root)
     a, b, c = (windows.sample(5, rng(seed)) for seed in (0, 0, 1))

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from envs.two_rooms.expert import read_layout
 from envs.two_rooms.layouts import layout_set
 from envs.two_rooms.physics import MAX_STEP, Layout, is_free, step
 from envs.two_rooms.rendering import render
+from envs.two_rooms.task import image_positions
 from pretrain.datasets import WindowBatch
 from pretrain.two_rooms import RECIPES, REFERENCE_STEPS, TwoRoomsWindows
+from worldmodel.build import DataSpec, ModelConfig, build_model
+from worldmodel.probes import Probe
 
 
 def sample(recipe: str, n: int = 64, num_frames: int = 5, frame_skip: int = 3, seed: int = 0, **kwargs) -> WindowBatch:
@@ -134,3 +138,43 @@ def test_a_window_without_a_step_raises(num_frames, frame_skip):
 def test_an_unknown_layout_set_raises():
     with pytest.raises(ValueError, match="layout set must be one of"):
         sample("wall-rich", layout_set="test")
+
+
+@pytest.mark.parametrize("crossings", [True, False])
+def test_scenes_show_free_positions_of_one_layout_each(crossings):
+    windows = TwoRoomsWindows(3, 2, crossings=crossings)
+    first, again = (windows.sample_scenes(24, 6, np.random.default_rng(3)).pixels for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (24, 6, 2, 65, 65)
+    assert bool((first[:, :1, 1] == first[:, :, 1]).all())
+    assert len({image.numpy().tobytes() for image in first[:, 0, 1]}) > 12
+    images = first.flatten(0, 1).numpy()
+    positions, layout = image_positions(images), read_layout(images)
+    assert is_free(positions, layout).all()
+    inside = np.abs(positions[:, 0] - layout.wall) < 0.9
+    assert inside.any() == crossings
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_without_crossings_no_one_enters_the_doorway(recipe):
+    batch = sample(recipe, n=256, num_frames=9, frame_skip=1, crossings=False)
+    across = batch.positions[..., 0] - batch.layout[:, None, 0]
+    assert float(across.abs().min()) > 1.0
+    assert bool((across.sign() == across.sign()[:, :1]).all())
+    passing = sample(recipe, n=256, num_frames=9, frame_skip=1)
+    across = passing.positions[..., 0] - passing.layout[:, None, 0]
+    assert bool((across.sign() != across.sign()[:, :1]).any())
+
+
+def test_diagnosis_repeats():
+    class Blind(Probe):
+        def forward(self, latents):
+            return latents.new_zeros(*latents.shape[:-1], 2)
+
+    data = DataSpec(pixel_shape=(2, 65, 65), action_dim=2, action_low=(-2.0, -2.0), action_high=(2.0, 2.0))
+    model = build_model(ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=8, predictor_hidden_dim=8), data)
+    windows = TwoRoomsWindows(3, 4)
+    first, again = (windows.diagnose(model, Blind(8, (0.0, 0.0), (1.0, 1.0))) for _ in range(2))
+    assert first == again
+    # Who is read to be at the left edge has crossed wherever it came from the right.
+    assert 0.3 < first["walks_through_walls"] < 0.7

@@ -1,0 +1,103 @@
+"""Ablation grids: every variant is a valid configuration, results are kept, nothing is run twice."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from agents.planner_config import PlannerConfig
+from benchmarks import ablations
+from benchmarks.ablations import GRIDS, AblateConfig, Grid, Variant, changed, markdown, run
+from pretrain.presets import DataConfig, PolicyConfig, PretrainConfig, preset
+from worldmodel.build import ActorCriticConfig, ModelConfig
+
+TINY = PretrainConfig(
+    model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
+    data=DataConfig(num_frames=3, batch_size=4),
+    policy=PolicyConfig(num_steps=2, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
+    rollout_steps=2,
+    num_steps=3,
+    accelerator="cpu",
+)
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+def test_every_variant_is_valid_and_the_first_is_the_full_method(name):
+    grid = GRIDS[name]
+    assert (dict(grid.variants[0].train), dict(grid.variants[0].plan)) == ({}, {})
+    assert len({variant.name for variant in grid.variants}) == len(grid.variants)
+    for variant in grid.variants:
+        changed(PlannerConfig(), variant.plan)
+        assert bool(variant.train) <= bool(grid.preset)
+        if grid.preset:
+            changed(preset(grid.preset), variant.train)
+
+
+def test_fields_are_changed_by_dotted_path():
+    config = changed(preset("two-rooms"), {"model.latent_dim": 7, "seed": 3})
+    assert (config.model.latent_dim, config.seed) == (7, 3)
+    assert config.model.frame_skip == preset("two-rooms").model.frame_skip
+    with pytest.raises(ValueError, match=r"field must be one of .*latent_dim.*, got 'size'"):
+        changed(preset("two-rooms"), {"model.size": 7})
+
+
+def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
+    grid = Grid(
+        preset=None,
+        variants=(
+            Variant(name="full", plan={}),
+            Variant(name="few", plan={"num_samples": 8}),
+            Variant(name="actor", plan={"planner": "policy"}),
+        ),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "planning", grid)
+    config = AblateConfig(
+        name="planning",
+        policy=str(checkpoint),
+        num_episodes=3,
+        runs=tmp_path / "runs",
+        output=tmp_path / "plans.json",
+        progress=False,
+    )
+    content = run(config)
+    assert [row["variant"] for row in content["rows"]] == ["full", "few", "actor"]
+    assert content["rows"][0]["gain"]["difference"] == 0.0
+    assert json.loads((tmp_path / "plans.json").read_text())["rows"] == json.loads(json.dumps(content["rows"]))
+    assert (tmp_path / "plans.png").stat().st_size > 1000
+    lines = markdown(tmp_path / "plans.json").splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("| full | ")
+
+    def never(*_, **__):
+        raise AssertionError("evaluated twice")
+
+    monkeypatch.setattr("benchmarks.success.evaluate", never)
+    assert run(config)["rows"] == content["rows"]
+    assert [row["variant"] for row in run(replace(config, only=("actor",)))["rows"]] == ["full", "actor"]
+    with pytest.raises(ValueError, match="only must be among 'full', 'few', 'actor', got 'many'"):
+        run(replace(config, only=("many",)))
+
+
+def test_a_grid_of_trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 8)
+    monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
+    monkeypatch.setattr(ablations, "preset", lambda name: TINY)
+    grid = Grid(
+        preset="two-rooms",
+        variants=(Variant(name="full"), Variant(name="narrow", train={"model.predictor_hidden_dim": 4})),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "training", grid)
+    config = AblateConfig(
+        name="training",
+        seeds=(0, 1),
+        policy_steps=1,
+        num_episodes=2,
+        runs=tmp_path,
+        output=tmp_path / "trainings.json",
+        progress=False,
+    )
+    rows = run(config)["rows"]
+    assert [(row["variant"], row["seed"]) for row in rows] == [("full", 0), ("full", 1), ("narrow", 0), ("narrow", 1)]
+    assert all(row["training"]["steps"] == 4 for row in rows)
+    assert (tmp_path / "ablate-training" / "narrow-seed1" / "model.safetensors").exists()
+    assert "| narrow, seed 1 | " in markdown(tmp_path / "trainings.json")

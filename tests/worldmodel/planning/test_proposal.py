@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from worldmodel.planning import ActionBounds, Planner, ProposalPlanner
+
+
+def cost(actions):
+    return actions.square().sum((-1, -2))
+
+
+def test_what_is_proposed_is_executed_within_the_bounds():
+    planner = ProposalPlanner(bounds=ActionBounds([-1.0, -1.0], [1.0, 1.0], 1.0), horizon=2)
+    assert isinstance(planner, Planner)
+    proposals = torch.tensor([[[0.5, 0.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, -0.25]]])  # (2, 2, 2)
+    generators = [torch.Generator().manual_seed(i) for i in range(2)]
+    plan = planner.plan(cost, init=proposals, generators=generators, record=True)
+    expected = torch.tensor([[[0.5, 0.0], [0.6, 0.8]], [[0.0, 0.0], [0.0, -0.25]]])
+    torch.testing.assert_close(plan.actions, expected)
+    torch.testing.assert_close(plan.cost, torch.tensor([1.25, 0.0625]))
+    assert plan.elites.shape == (2, 0, 2, 2)
+    assert plan.num_iterations.tolist() == [0, 0]
+    assert plan.trace.candidates[0].shape == (2, 1, 2, 2)
+    assert plan.select(1).actions.shape == (1, 2, 2)
+
+
+def test_of_several_proposals_the_first_is_executed():
+    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]), horizon=1)
+    plan = planner.plan(cost, init=torch.tensor([[[[0.5]], [[0.0]]]]), generators=[torch.Generator()])
+    assert plan.actions.item() == 0.5
+
+
+def test_nothing_proposed_is_explained():
+    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]), horizon=1)
+    with pytest.raises(ValueError, match="init must hold a proposed plan for each environment, got None"):
+        planner.plan(cost, init=None, generators=[torch.Generator()])
