@@ -11,6 +11,9 @@ from typing import Any
 
 import tyro
 
+from benchmarks import headline
+from benchmarks.ablations import GRIDS
+from benchmarks.ablations import markdown as ablation_table
 from benchmarks.provenance import ROOT
 from benchmarks.report import markdown_table, read_result
 from worldmodel.checkpoint import SHIPPED, read_config, replacing
@@ -19,8 +22,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 """Where the results lie that README shows."""
 BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- /figures -->"
 """Markers of the part of README that is made here."""
-SUCCESS_FILES = ("two-rooms-random-wall.json", "random-random-wall.json", "expert-random-wall.json")
-"""Evaluations in the table of success rates."""
+FLOOR_AND_CEILING = ("random-random-wall.json", "expert-random-wall.json")
+"""Evaluations that stand below the shipped checkpoint's in the table of policies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,28 +37,100 @@ class ReadmeConfig:
 
 
 def figures() -> str:
-    """The measured figures as Markdown."""
-    paths = [RESULTS / name for name in SUCCESS_FILES if (RESULTS / name).exists()]
+    """The measured figures as Markdown; what has not been measured is left out."""
+    parts = (_headline(), _policies(), _attribution(), _latency(), _maps(), _ablations(), _speed())
+    return "\n".join(part for part in parts if part)
+
+
+def _headline() -> str:
+    if not any(headline.RESULTS.glob("*.json")):
+        return ""
+    contents = [read_result(path) for path in sorted(headline.RESULTS.glob("*.json"))]
+    seeds = sorted({content["policy"] for content in contents})
+    return (
+        "Success is that of the last of 200 steps, all run, on frozen manifests, in brackets 95 % Wilson intervals, on "
+        f"{_machine(contents[0])}; {', '.join(f'`{seed}`' for seed in seeds)}, every seed reported. The reference is "
+        "EB-JEPA (20 episodes, hours on a GPU; its costs on this machine as we measured them).\n\n"
+        f"{headline.markdown(headline.RESULTS)}\n"
+        "```bash\n"
+        "for seed in 0 1 2; do worldmodel pretrain two-rooms --seed $seed; done\n"
+        f"{contents[0]['provenance']['command']}\n"
+        "```\n"
+    )
+
+
+def _policies() -> str:
+    name, path = shipped_run(), RESULTS / "headline"
+    paths = [path / f"{name}-random-wall-{planner}.json" for planner in ("mppi", "policy")]
+    paths = [p for p in (*paths, *(RESULTS / file for file in FLOOR_AND_CEILING)) if p.exists()]
+    if not paths:
+        return ""
+    training = read_config(SHIPPED / "two-rooms")["training"]
+    return (
+        f"The shipped checkpoint is `{name}`, the median seed: {training['step']:,} steps in "
+        f"{training['seconds'] / 60:.1f} minutes. Beside it a random policy and a scripted expert that knows the "
+        f"layout (latency with one environment, a plan serving four steps):\n\n{markdown_table(paths)}"
+    )
+
+
+def _attribution() -> str:
+    if not (RESULTS / "attribution.json").exists():
+        return ""
+    content = json.loads((RESULTS / "attribution.json").read_text(encoding="utf-8"))
+    lines = ["| variant | final success | difference | SPL |", "|---|--:|--:|--:|"]
+    for name, row in content["variants"].items():
+        summary, gain = row["summary"], row["gain"]
+        low, high = summary["final_success_interval"]
+        lines.append(
+            f"| {name} | {summary['final_success']:.1%} [{low:.1%}, {high:.1%}] "
+            f"| {gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}] | {summary['spl']:.3f} |"
+        )
+    num_episodes = content["variants"]["as configured"]["summary"]["num_episodes"]
+    return (
+        f"**Model or search?** The same planner on {num_episodes} validation episodes, with the true dynamics in the "
+        f"model's place, and with 16 times the samples and twice the horizon (`{content['provenance']['command']}`):"
+        "\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _latency() -> str:
+    if not (RESULTS / "latency.json").exists():
+        return ""
+    content = json.loads((RESULTS / "latency.json").read_text(encoding="utf-8"))
+    return (
+        f"**Success against latency** (`{content['provenance']['command']}`):\n\n"
+        "![Success against latency](benchmarks/results/latency.png)\n"
+    )
+
+
+def _maps() -> str:
+    if not (RESULTS / "maps.json").exists():
+        return ""
+    content = json.loads((RESULTS / "maps.json").read_text(encoding="utf-8"))
+    return (
+        "**What imagination adds.** Distance to the goal (star) from everywhere: in truth, between latents, and as the "
+        f"critic has learned it in imagination (`{content['provenance']['command']}`):\n\n"
+        "![True distances, distances between latents, learned cost-to-go](benchmarks/results/maps.png)\n"
+    )
+
+
+def _ablations() -> str:
     parts = []
-    if paths:
-        contents = [read_result(path) for path in paths]
-        commands = "\n".join(content["provenance"]["command"] for content in contents)
-        parts.append(
-            "Success on the frozen manifest `random-wall` (start and goal in different rooms, all 200 steps run; in "
-            "brackets 95 % Wilson intervals; latency with one environment, a plan serving four steps), on "
-            f"{_machine(contents[0])}:\n\n{markdown_table(paths)}\n```bash\n{commands}\n```\n"
-        )
-    if (SHIPPED / "two-rooms").exists():
-        training = read_config(SHIPPED / "two-rooms")["training"]
-        parts.append(
-            f"The shipped checkpoint is `worldmodel pretrain two-rooms` with seed {training['config']['seed']}: "
-            f"{training['step']:,} steps in {training['seconds'] / 60:.1f} minutes of one CPU core "
-            "(`OMP_NUM_THREADS=1`), data generation included.\n"
-        )
-    if (RESULTS / "speed.json").exists():
-        speed = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
-        parts.append(f"Speed, best and median of several runs (`{speed['provenance']['command']}`):\n\n{_speed(speed)}")
+    for name in GRIDS:
+        path = RESULTS / f"ablation-{name}.json"
+        if path.exists():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            parts.append(
+                f"**Ablation of {name}**, on {content['num_episodes']} validation episodes, differences to the first "
+                f"row paired (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
+            )
     return "\n".join(parts)
+
+
+def shipped_run() -> str:
+    """Name of the run that the shipped checkpoint is of."""
+    training = read_config(SHIPPED / "two-rooms")["training"]
+    return f"{training['preset']}-seed{training['config']['seed']}"
 
 
 def run(config: ReadmeConfig) -> None:
@@ -83,13 +158,17 @@ def _machine(content: dict[str, Any]) -> str:
     return f"{machine['num_cpus']} cores of {machine['processor']}"
 
 
-def _speed(speed: dict[str, Any]) -> str:
+def _speed() -> str:
+    if not (RESULTS / "speed.json").exists():
+        return ""
+    speed = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
     lines = ["| what | best | median | unit |", "|---|--:|--:|---|"]
     lines += [
         f"| {name} | {figure['best']:,.0f} | {figure['median']:,.0f} | {figure['unit']} |"
         for name, figure in speed["figures"].items()
     ]
-    return "\n".join(lines) + "\n"
+    table = "\n".join(lines)
+    return f"**Speed**, best and median of several runs (`{speed['provenance']['command']}`):\n\n{table}\n"
 
 
 if __name__ == "__main__":

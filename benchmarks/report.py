@@ -101,9 +101,15 @@ def markdown_table(paths: Sequence[Path]) -> str:
         "|---|---|--:|" + "--:|" * len(names),
     ]
     for content, row in zip(contents, cells, strict=True):
-        first = [content["policy"], content["manifest"], str(content["summary"]["num_episodes"])]
+        first = [_policy_name(content), content["manifest"], str(content["summary"]["num_episodes"])]
         lines.append("| " + " | ".join(first + [row[name] for name in names]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _policy_name(content: dict[str, Any]) -> str:
+    """The policy, and how it plans, if it does."""
+    planner = content["config"].get("planner")
+    return content["policy"] if planner is None else f"{content['policy']}, {planner['planner']}"
 
 
 def _cells(content: dict[str, Any]) -> dict[str, str]:

@@ -178,6 +178,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             model=ModelConfig(encoder="strided", latent_dim=32, predictor_hidden_dim=384, frame_skip=4),
             data=DataConfig(dataset="?", num_frames=9, batch_size=32),
             weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
+            policy=PolicyConfig(num_steps=3_000),
             rollout_steps=8,
             idm_layers=0,
             num_steps=10_000,

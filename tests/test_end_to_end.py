@@ -17,6 +17,7 @@ TINY_SEARCH = (
     *("--planner.horizon", "3", "--planner.num-samples", "8"),
     *("--planner.num-elites", "2", "--planner.num-iterations", "1"),
 )
+TINY_POLICY = ("--policy.num-steps", "2", "--policy.batch-size", "4", "--policy.images-per-scene", "4")
 
 
 @pytest.fixture
@@ -36,10 +37,10 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
         "collect", "--env-id", env_id, "--policy", "random-walk", "--num-episodes", "60", "--dataset-id", "reach/w-v0"
     )
     options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --validate-every 200"
-    worldmodel("pretrain", "dataset", *options.split(), "--output", "run")
-    search = ["--planner.horizon", "8", "--planner.num-samples", "32"]
+    policy = "--policy.num-steps 200 --policy.batch-size 16 --policy.images-per-scene 8"
+    worldmodel("pretrain", "dataset", *options.split(), *policy.split(), "--output", "run")
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
-    worldmodel("evaluate", "run", *common, *search, "--output", "agent.json")
+    worldmodel("evaluate", "run", *common, "--output", "agent.json")
     worldmodel("evaluate", "random", *common, "--output", "random.json")
     agent, random = (json.loads((workplace / name).read_text())["summary"] for name in ("agent.json", "random.json"))
     assert agent["num_episodes"] == random["num_episodes"] == 10
@@ -48,7 +49,7 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
 
 def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
     tiny = "--num-steps 4 --data.batch-size 4 --model.latent-dim 16 --model.predictor-hidden-dim 16 --validate-every 4"
-    worldmodel("pretrain", "two-rooms", *tiny.split(), "--output", "run")
+    worldmodel("pretrain", "two-rooms", *tiny.split(), *TINY_POLICY, "--output", "run")
     worldmodel(
         "evaluate", "run", "--manifest", "validation", "--num-episodes", "2", *TINY_SEARCH, "--output", "out.json"
     )
@@ -60,7 +61,7 @@ def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
 
 
 def test_demo_writes_everything(workplace: Path) -> None:
-    worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", "--output", "run")
+    worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", *TINY_POLICY, "--output", "run")
     worldmodel("demo", "run", "--num-episodes", "2", "--video-episodes", "0", *TINY_SEARCH, "--output", "out")
     demo = json.loads((workplace / "out" / "demo.json").read_text())
     assert set(demo) == {"random", "expert", "run"}
@@ -78,7 +79,7 @@ def test_readme_environment_works_as_printed(workplace: Path, monkeypatch: pytes
     assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate"]
     small = {
         "collect": "--num-episodes 12",
-        "pretrain": "--num-steps 3 --data.batch-size 4 --data.num-frames 4",
+        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4", *TINY_POLICY]),
         "evaluate": " ".join(["--num-episodes 2", *TINY_SEARCH]),
     }
     try:
