@@ -1,106 +1,28 @@
-"""Windows of experience to train on: the interface of all sources, and the source that reads Minari datasets.
-
-A window is T frames and the actions between them; ``k`` environment steps (the frame skip) lie between two frames:
-
-    frames     o_s ──────────── o_(s+k) ──────────── o_(s+2k) ... o_(s+(T−1)k)
-    actions     [a_s … a_(s+k−1)]  [a_(s+k) … a_(s+2k−1)]  ...
-
-so ``actions[:, t]`` takes ``pixels[:, t]`` to ``pixels[:, t + 1]``. A window never reaches over the end of an episode.
-"""
+"""Minari datasets as sources of training data."""
 
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import gymnasium as gym
 import minari
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, MAX_STEP, SIZE, Layout
 from envs.two_rooms.rendering import render
+from pretrain.windows import SceneBatch, WindowBatch
 
 SPLITS = ("train", "validation")
 """Names of the parts into which the episodes of a dataset are split."""
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
-
-
-class WindowBatch(NamedTuple):
-    """A batch of B windows of T frames, ``k`` environment steps apart, in an environment with A action components.
-
-    Attributes:
-        pixels: Frames, uint8 ``(B, T, C, H, W)``.
-        actions: Blocks of ``k`` actions in the environment's units, flattened, float32 ``(B, T − 1, k · A)``.
-        positions: Where the agent is, float32 ``(B, T, 2)``, or ``None`` where unknown. For probes and metrics only:
-            nothing computed from it may send gradients into the model.
-        layout: What else the scene holds, float32 ``(B, 2)`` (Two Rooms: wall and door), or ``None``. As ``positions``.
-    """
-
-    pixels: UInt8[Tensor, "b t c h w"]
-    actions: Float32[Tensor, "b t_minus_1 k_a"]
-    positions: Float32[Tensor, "b t 2"] | None = None
-    layout: Float32[Tensor, "b 2"] | None = None
-
-    def select(self, rows: slice) -> "WindowBatch":
-        """Some of the windows."""
-        positions = None if self.positions is None else self.positions[rows]
-        layout = None if self.layout is None else self.layout[rows]
-        return WindowBatch(self.pixels[rows], self.actions[rows], positions, layout)
-
-
-class SceneBatch(NamedTuple):
-    """A batch of B scenes, M images of each; a scene is what stays while an agent moves: a layout, an episode.
-
-    Attributes:
-        pixels: Images in random order, uint8 ``(B, M, C, H, W)``.
-    """
-
-    pixels: UInt8[Tensor, "b m c h w"]
-
-    def select(self, rows: slice) -> "SceneBatch":
-        """Some of the scenes."""
-        return SceneBatch(self.pixels[rows])
-
-
-@runtime_checkable
-class WindowSource(Protocol):
-    """Where training windows come from.
-
-    Attributes:
-        num_frames: Frames T of a window.
-        frame_skip: Environment steps ``k`` between two frames.
-        pixel_shape: ``(C, H, W)`` of a frame.
-        action_dim: Number of components A of one environment action.
-        action_low: Smallest value of each component, of length A, in the environment's units.
-        action_high: Largest value of each component, of length A.
-        action_max_norm: Largest Euclidean norm of one action, or ``None`` where only the box bounds it.
-        position_low: Smallest coordinates a position can have, of length 2, or ``None`` where positions are unknown.
-        position_high: Largest coordinates a position can have, or ``None``.
-    """
-
-    num_frames: int
-    frame_skip: int
-    pixel_shape: tuple[int, int, int]
-    action_dim: int
-    action_low: tuple[float, ...]
-    action_high: tuple[float, ...]
-    action_max_norm: float | None
-    position_low: tuple[float, float] | None
-    position_high: tuple[float, float] | None
-
-    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
-        """Draws a batch of windows; all randomness comes from ``generator``."""
-
-    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws scenes and ``num_images`` images of each; all randomness comes from ``generator``."""
 
 
 class MinariWindows:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pretrain.datasets import WindowSource
+from pretrain.windows import WindowSource
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
 

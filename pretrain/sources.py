@@ -2,9 +2,10 @@
 
 import torch
 
-from pretrain.datasets import MinariWindows, WindowSource
+from pretrain.datasets import MinariWindows
 from pretrain.presets import DataConfig
 from pretrain.two_rooms import TwoRoomsWindows
+from pretrain.windows import WindowSource
 from worldmodel.build import DataSpec
 
 

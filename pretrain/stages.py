@@ -16,11 +16,11 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain.datasets import WindowSource
 from pretrain.policy_validation import validate_policy
 from pretrain.presets import PretrainConfig
 from pretrain.sources import data_spec
 from pretrain.validation import validate
+from pretrain.windows import WindowSource
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.build import build_actor_critic, build_model, build_probe
 from worldmodel.imagination import Imagination

@@ -29,8 +29,8 @@ from envs.two_rooms.physics import (
     step,
 )
 from envs.two_rooms.rendering import render
-from pretrain.datasets import SceneBatch, WindowBatch
 from pretrain.diagnostics import crossing_rates
+from pretrain.windows import SceneBatch, WindowBatch
 from worldmodel.jepa import JEPA
 from worldmodel.probes import Probe
 

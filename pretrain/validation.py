@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pretrain.datasets import WindowBatch, WindowSource
+from pretrain.windows import WindowBatch, WindowSource
 from worldmodel.jepa import JEPA
 from worldmodel.probes import Probe
 

@@ -74,7 +74,7 @@ class ActorCritic(nn.Module):
 
     def policy(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b a"]:
         """The actor's actions, in the environment's units and within the bounds; each is held for a predictor step."""
-        return self.bounded(self.actor(_pairs(latents, goals)))
+        return self.bounded(_exactly(self.actor, latents, goals))
 
     def cost_to_go(
         self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"], critic: nn.Module | None = None
@@ -86,7 +86,7 @@ class ActorCritic(nn.Module):
             goals: Where to go.
             critic: Another critic in place of the own, such as a slowly moving copy of it.
         """
-        return F.softplus((critic or self.critic)(_pairs(latents, goals)).squeeze(-1))
+        return F.softplus(_exactly(critic or self.critic, latents, goals).squeeze(-1))
 
     def step_cost(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
         """Cost of a predictor step that leads to ``latents``: from 0 at the goal to 1 far from it."""
@@ -107,5 +107,8 @@ class ActorCritic(nn.Module):
         return (raw * (self.max_norm * torch.tanh(norm) / norm)).clamp(self.low, self.high)
 
 
-def _pairs(latents: Tensor, goals: Tensor) -> Tensor:
-    return torch.cat([latents, goals, latents - goals], dim=-1)
+def _exactly(network: nn.Module, latents: Tensor, goals: Tensor) -> Tensor:
+    """Applies a network to pairs in float32 even under autocast: differences of costs-to-go are small."""
+    with torch.autocast(latents.device.type, enabled=False):
+        latents, goals = latents.float(), goals.float()
+        return network(torch.cat([latents, goals, latents - goals], dim=-1))

@@ -9,8 +9,9 @@ import torch
 from envs.two_rooms.physics import Layout, step
 from envs.two_rooms.rendering import render
 from pretrain.collect import CollectConfig, collect
-from pretrain.datasets import MinariWindows, WindowSource, datasets_root, open_dataset, split_episodes
+from pretrain.datasets import MinariWindows, datasets_root, open_dataset, split_episodes
 from pretrain.two_rooms import TwoRoomsWindows
+from pretrain.windows import WindowSource
 
 TESTS = Path(__file__).parents[1]
 ROOMS = "two-rooms/random-walk-v0"

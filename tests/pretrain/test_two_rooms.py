@@ -9,8 +9,8 @@ from envs.two_rooms.layouts import layout_set
 from envs.two_rooms.physics import MAX_STEP, Layout, is_free, step
 from envs.two_rooms.rendering import render
 from envs.two_rooms.task import image_positions
-from pretrain.datasets import WindowBatch
 from pretrain.two_rooms import RECIPES, REFERENCE_STEPS, TwoRoomsWindows
+from pretrain.windows import WindowBatch
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.probes import Probe
 

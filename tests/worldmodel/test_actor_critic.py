@@ -73,6 +73,14 @@ def test_the_cost_to_go_is_positive_and_another_critic_can_be_asked():
     torch.testing.assert_close(networks.cost_to_go(latents, goals, critic=Constant()), expected)
 
 
+def test_autocast_does_not_make_it_coarse():
+    networks, latents, goals = make(), torch.randn(6, 4), torch.randn(6, 4)
+    expected = networks.cost_to_go(latents, goals), networks.policy(latents, goals)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = networks.cost_to_go(latents, goals), networks.policy(latents, goals)
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
 def test_wrong_options_are_explained():
     with pytest.raises(ValueError, match=r"discount must be in \(0, 1\), got 1.0"):
         make(discount=1.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.datasets import SceneBatch, WindowBatch
 from pretrain.validation import COLLAPSE_RANK, effective_rank, validate
+from pretrain.windows import SceneBatch, WindowBatch
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.jepa import JEPA
 from worldmodel.objective import LossWeights, Objective
