@@ -83,7 +83,7 @@ class PretrainConfig:
     max_minutes: float | None = None
     """Stops after this many minutes; the same command resumes the run."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16 autocast where the hardware has it (GPUs; CPUs with AVX-512 BF16 or AMX), float32 elsewhere."""
+    """auto: bf16 autocast where it is faster (GPUs with bfloat16, CPUs with AMX), float32 elsewhere."""
     accelerator: str = "auto"
     """Device kind: auto, cpu, cuda, mps."""
     devices: int = 1
