@@ -38,11 +38,13 @@ class Variant:
 
     Attributes:
         name: What it is called.
+        preset: Another preset to train in place of the grid's.
         train: Changed fields of the preset, by dotted path.
         plan: Changed fields of the planner's configuration.
     """
 
     name: str
+    preset: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,6 +64,13 @@ class Grid:
 
 LONG = {"propose": False, "horizon": 20, "num_samples": 64, "num_iterations": 3, "num_elites": 16, "init_std": 2.45}
 """A search that can do without what was learned in imagination: far ahead, with more candidates."""
+
+REFERENCE = {
+    "propose": False, "cost": "summed", "horizon": 60, "num_samples": 100, "num_iterations": 3, "num_elites": 20,
+    "init_std": 2.0, "temperature": 0.005, "keep_elites": 0.0, "replan_every": 8,
+}  # fmt: skip
+"""EB-JEPA's search, 187 times cheaper: two thirds of its horizon, half its samples, 3 of its 20 iterations, and a plan
+for every 8 steps instead of every one."""
 
 GRIDS = {
     "planning": Grid(
@@ -101,6 +110,16 @@ GRIDS = {
             Variant(name="no random actions for the critic", train={"policy.random_actions": 0}),
         ),
     ),
+    "recipe": Grid(
+        preset="two-rooms",
+        variants=(
+            Variant(name="ours"),
+            Variant(name="ours, the reference's search", plan=REFERENCE | {"horizon": 15, "replan_every": 2}),
+            # On two cores 8 s a step: these are a quarter of an hour and two hours.
+            Variant(name="EB-JEPA, equal time", preset="two-rooms-paper", train={"num_steps": 105}, plan=REFERENCE),
+            Variant(name="EB-JEPA, equal frames", preset="two-rooms-paper", train={"num_steps": 882}, plan=REFERENCE),
+        ),
+    ),
 }
 """Grids by name."""
 
@@ -109,8 +128,9 @@ GRIDS = {
 class AblateConfig:
     """Measures what each piece of the method is worth."""
 
-    name: tyro.conf.Positional[Literal["planning", "training"]]
-    """planning: variants of the search, with one checkpoint. training: a training run for each variant."""
+    name: tyro.conf.Positional[Literal["planning", "training", "recipe"]]
+    """planning: variants of the search, with one checkpoint. training: a training run for each variant. recipe: this
+    project's method beside that of EB-JEPA at equal time and at equal frames; hours."""
     policy: str = "two-rooms"
     """planning: the checkpoint."""
     only: tuple[str, ...] = ()
@@ -166,13 +186,14 @@ def run(config: AblateConfig) -> dict[str, Any]:
             row = {
                 "variant": variant.name,
                 "seed": seed,
+                "preset": variant.preset or grid.preset,
                 "changes": dict(variant.train) | dict(variant.plan),
                 "training": training,
                 "summary": evaluation["summary"],
                 "latency": evaluation["latency"],
                 "gain": asdict(compare(result, base[seed])),
             }
-            if grid.preset:
+            if training and training["policy_steps"]:
                 row["actor_alone"] = _evaluate(config, policy, {"planner": "policy"})["summary"]
             rows.append(row)
             _write(output, content)
@@ -214,16 +235,25 @@ def _checkpoint(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -
     """The checkpoint that a variant plans with, trained if it must be, and how long that took."""
     if grid.preset is None:
         return config.policy, None
-    slug = "".join(c if c.isalnum() else "-" for c in variant.name)
+    # Variants that differ in the search alone share a run.
+    first = next(v for v in grid.variants if (v.preset, v.train) == (variant.preset, variant.train))
+    slug = "".join(c if c.isalnum() else "-" for c in first.name)
     folder = config.runs / f"ablate-{config.name}" / f"{slug}-seed{seed}"
-    changes = dict(variant.train) | {"seed": seed, "output": str(folder)}
-    if config.num_steps is not None:
+    name = variant.preset or grid.preset
+    changes: dict[str, Any] = {"seed": seed, "output": str(folder)}
+    if variant.preset is None and config.num_steps is not None:
         changes["num_steps"] = config.num_steps
-    if config.policy_steps is not None:
+    if variant.preset is None and config.policy_steps is not None:
         changes["policy.num_steps"] = config.policy_steps
-    fit(changed(preset(grid.preset), changes), name=grid.preset)
-    training = read_config(folder)["training"]
-    return str(folder), {"steps": training["step"], "minutes": training["seconds"] / 60}
+    run_config = changed(preset(name), dict(variant.train) | changes)
+    fit(run_config, name=name)
+    seconds = read_config(folder)["training"]["seconds"]
+    return str(folder), {
+        "steps": run_config.num_steps,
+        "policy_steps": run_config.policy.num_steps,
+        "frames": run_config.num_steps * run_config.data.batch_size * run_config.data.num_frames,
+        "minutes": seconds / 60,
+    }
 
 
 def _evaluate(config: AblateConfig, policy: str, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +290,8 @@ def _cells(row: dict[str, Any], trained: bool) -> dict[str, str]:
         "SPL": f"{summary['spl']:.3f}",
     }
     if trained:
-        cells["actor alone"] = f"{row['actor_alone']['final_success']:.1%}"
+        cells["actor alone"] = f"{row['actor_alone']['final_success']:.1%}" if "actor_alone" in row else "–"
+        cells["frames"] = f"{row['training']['frames'] / 1e6:.1f} M"
         cells["minutes"] = f"{row['training']['minutes']:.1f}"
     else:
         cells["ms a step, p50 / p95"] = f"{latency['step_p50_ms']:.1f} / {latency['step_p95_ms']:.1f}"

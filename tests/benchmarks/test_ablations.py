@@ -28,9 +28,9 @@ def test_every_variant_is_valid_and_the_first_is_the_full_method(name):
     assert len({variant.name for variant in grid.variants}) == len(grid.variants)
     for variant in grid.variants:
         changed(PlannerConfig(), variant.plan)
-        assert bool(variant.train) <= bool(grid.preset)
+        assert bool(variant.train or variant.preset) <= bool(grid.preset)
         if grid.preset:
-            changed(preset(grid.preset), variant.train)
+            changed(preset(variant.preset or grid.preset), variant.train)
 
 
 def test_fields_are_changed_by_dotted_path():
@@ -81,10 +81,16 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
 def test_a_grid_of_trainings(tmp_path, monkeypatch):
     monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 8)
     monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
-    monkeypatch.setattr(ablations, "preset", lambda name: TINY)
+    presets = {"two-rooms": TINY, "two-rooms-paper": changed(TINY, {"policy.num_steps": 0})}
+    monkeypatch.setattr(ablations, "preset", presets.__getitem__)
     grid = Grid(
         preset="two-rooms",
-        variants=(Variant(name="full"), Variant(name="narrow", train={"model.predictor_hidden_dim": 4})),
+        variants=(
+            Variant(name="full"),
+            Variant(name="narrow", train={"model.predictor_hidden_dim": 4}),
+            Variant(name="narrow, actor", train={"model.predictor_hidden_dim": 4}, plan={"planner": "policy"}),
+            Variant(name="other", preset="two-rooms-paper", plan={"cost": "summed", "propose": False}),
+        ),
     )
     monkeypatch.setitem(ablations.GRIDS, "training", grid)
     config = AblateConfig(
@@ -97,7 +103,13 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch):
         progress=False,
     )
     rows = run(config)["rows"]
-    assert [(row["variant"], row["seed"]) for row in rows] == [("full", 0), ("full", 1), ("narrow", 0), ("narrow", 1)]
-    assert all(row["training"]["steps"] == 4 for row in rows)
-    assert (tmp_path / "ablate-training" / "narrow-seed1" / "model.safetensors").exists()
-    assert "| narrow, seed 1 | " in markdown(tmp_path / "trainings.json")
+    assert [(row["variant"], row["seed"]) for row in rows] == [
+        (variant.name, seed) for variant in grid.variants for seed in (0, 1)
+    ]
+    assert all(row["training"]["frames"] == 3 * 4 * 3 for row in rows)
+    assert [row["training"]["policy_steps"] for row in rows[::2]] == [1, 1, 1, 0]
+    folders = {path.name for path in (tmp_path / "ablate-training").iterdir()}
+    assert folders == {f"{name}-seed{seed}" for name in ("full", "narrow", "other") for seed in (0, 1)}
+    table = markdown(tmp_path / "trainings.json")
+    assert "| narrow, seed 1 | " in table
+    assert next(line for line in table.splitlines() if line.startswith("| other, seed 0 |")).count("| – |") == 1
