@@ -26,6 +26,8 @@ from benchmarks import provenance
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_policy, make_task
 from envs.two_rooms.physics import MAX_STEP
+from pretrain.labelled_images import load_images
+from pretrain.moving_mnist import MovingMNIST
 from pretrain.presets import preset
 from pretrain.two_rooms import RECIPES, TwoRoomsWindows
 from worldmodel.checkpoint import load_pretrained, replacing
@@ -80,6 +82,7 @@ def run(config: SpeedConfig) -> dict[str, Any]:
             "frames/s",
             lambda seconds, recipe=recipe: time_generator(seconds, recipe),  # type: ignore[misc]
         )
+    measures["Moving MNIST generator"] = ("frames/s", time_moving_mnist)
     if config.checkpoint is not None:
         measures |= _model_measures(config.checkpoint)
     figures: dict[str, Any] = {}
@@ -150,6 +153,12 @@ def time_generator(seconds: float, recipe: str) -> float:
     source = TwoRoomsWindows(config.data.num_frames, config.model.frame_skip, recipe=recipe)
     generator = np.random.default_rng(0)
     return rate(lambda: int(np.prod(source.sample(256, generator).pixels.shape[:2])), seconds)
+
+
+def time_moving_mnist(seconds: float) -> float:
+    """Frames a second that the generator of Moving MNIST makes."""
+    source, generator = MovingMNIST(load_images("digits", "train")), np.random.default_rng(0)
+    return rate(lambda: int(np.prod(source.sample(64, generator).pixels.shape[:2])), seconds)
 
 
 def time_planning(checkpoint: str) -> dict[str, Any]:

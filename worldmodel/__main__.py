@@ -28,6 +28,11 @@ COMMANDS = {
     "collect": Command(
         "run a policy in an environment and write a Minari dataset", "pretrain.collect", "CollectConfig", "collect"
     ),
+    "moving-mnist": Command(
+        "write Moving MNIST videos: pictures, and the canonical file",
+        "pretrain.moving_mnist_export",
+        "MovingMNISTConfig",
+    ),
     "pretrain": Command("train a world model: worldmodel pretrain PRESET", "pretrain.presets", "PRESETS"),
     "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
     "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
@@ -128,7 +133,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _usage() -> str:
-    lines = "".join(f"  {name:10s} {command.help}\n" for name, command in COMMANDS.items())
+    lines = "".join(f"  {name:12s} {command.help}\n" for name, command in COMMANDS.items())
     return (
         "usage: worldmodel COMMAND [options]\n\n"
         "learn a world model from pixels, plan with it in Gymnasium, compare it with RL\n\n"

@@ -16,6 +16,7 @@ def test_all_figures_are_measured_and_written(tmp_path, checkpoint):
         "vector environment of 2, pixels",
         "trajectory generator, rendered, reference",
         "trajectory generator, rendered, wall-rich",
+        "Moving MNIST generator",
         "encoder",
         "training step",
     }

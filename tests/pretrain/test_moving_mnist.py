@@ -1,0 +1,143 @@
+"""Moving MNIST: digits keep their speed, stay in the frame, and are drawn where they are said to be."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretrain.labelled_images import LabelledImages, load_images
+from pretrain.moving_mnist import CanonicalVideos, MovingMNIST, bounce, draw, write_canonical
+from pretrain.moving_mnist_export import MovingMNISTConfig, contact_sheet, run
+
+DIGITS = LabelledImages(np.full((3, 1, 5, 5), 200, np.uint8), np.arange(3, dtype=np.uint8))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    limit=st.floats(0.5, 100.0),
+    fraction=st.floats(0.0, 1.0),
+)
+def test_points_stay_inside_and_keep_their_speed_between_bounces(seed, limit, fraction):
+    speed = fraction * limit
+    positions = bounce(np.random.default_rng(seed), (3, 2), 30, limit, speed)
+    assert positions.shape == (3, 30, 2, 2)
+    assert positions.min() >= 0.0
+    assert positions.max() <= limit
+    moves = np.diff(positions, axis=1)
+    lengths = np.linalg.norm(moves, axis=-1)
+    ends_inside = ((positions[:, 1:] > 0) & (positions[:, 1:] < limit)).all(-1)
+    np.testing.assert_allclose(lengths[ends_inside], speed, rtol=1e-9, atol=1e-12)
+    assert (lengths <= speed * (1 + 1e-9) + 1e-12).all()
+    # A component of the velocity only ever changes its sign, and only at the border.
+    both = ends_inside[:, 1:] & ends_inside[:, :-1]
+    np.testing.assert_allclose(moves[:, 1:][both], moves[:, :-1][both], rtol=1e-6, atol=1e-9 * limit)
+
+
+def test_points_do_bounce():
+    positions = bounce(np.random.default_rng(0), (50, 1), 40, 10.0, 3.0)
+    moves = np.diff(positions, axis=1)
+    fast = np.abs(moves).max(axis=1) > 0.6  # these cross the square in less than half of the time
+    assert fast.mean() > 0.8
+    assert (moves.max(axis=1)[fast] > 0.6).all()
+    assert (moves.min(axis=1)[fast] < -0.6).all()
+
+
+def test_a_digit_is_drawn_at_its_centre():
+    videos = MovingMNIST(DIGITS, num_digits=1, size=16, speed=2.0, num_frames=7).sample(4, np.random.default_rng(0))
+    pixels, centres = videos.pixels[:, :, 0].numpy(), videos.centres[:, :, 0].numpy()
+    for b, t in np.ndindex(4, 7):
+        rows, columns = np.nonzero(pixels[b, t])
+        assert len(rows) == 25
+        np.testing.assert_allclose([columns.mean(), rows.mean()], centres[b, t])
+
+
+def test_the_brighter_pixel_is_seen():
+    digits = np.stack([np.full((2, 2), 100, np.uint8), np.full((2, 2), 50, np.uint8)])[None]
+    frames = draw(digits, np.array([[[[0.0, 0.0], [1.9, 1.2]]]]), 4)
+    expected = [[100, 100, 0, 0], [100, 100, 50, 0], [0, 50, 50, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(frames[0, 0], expected)
+
+
+def test_the_default_is_the_canonical_procedure():
+    source = MovingMNIST(load_images("digits", "validation"))
+    videos = source.sample(8, np.random.default_rng(0))
+    assert (videos.pixels.shape, videos.pixels.dtype) == ((8, 20, 1, 64, 64), torch.uint8)
+    assert (videos.centres.shape, videos.labels.shape) == ((8, 20, 2, 2), (8, 2))
+    again = source.sample(8, np.random.default_rng(0))
+    for first, second in zip(videos, again, strict=True):
+        assert torch.equal(first, second)
+    assert not torch.equal(videos.pixels, source.sample(8, np.random.default_rng(1)).pixels)
+    assert torch.equal(videos.select(slice(2, 3)).labels, videos.labels[2:3])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 5}, r"size must exceed the side of the digits \(5\), got 5"),
+        ({"num_digits": 0}, "num_digits must be at least 1, got 0"),
+        ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
+        ({"speed": 12.0}, r"speed must be in \[0, size - side of the digits = 11\], got 12.0"),
+    ],
+)
+def test_options_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        MovingMNIST(DIGITS, **({"size": 16} | change))
+
+
+def test_a_file_holds_the_videos_in_the_canonical_layout(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.moving_mnist.VIDEOS_PER_DRAW", 3)
+    source = MovingMNIST(DIGITS, size=16, num_frames=6)
+    path = tmp_path / "new" / "videos.npy"
+    write_canonical(path, source, 7, seed=1, progress=False)
+    stored = np.load(path)
+    assert (stored.shape, stored.dtype) == ((6, 7, 16, 16), np.uint8)
+    drawn = source.sample(3, np.random.default_rng([1, 3])).pixels[:, :, 0].numpy()
+    np.testing.assert_array_equal(stored[:, 3:6], drawn.swapaxes(0, 1))
+    file = CanonicalVideos(path, num_frames=4)
+    assert (len(file), file.num_frames, file.size) == (7, 4, 16)
+    videos = file.sample(5, np.random.default_rng(0))
+    assert videos.centres is None
+    chosen = np.random.default_rng(0).integers(7, size=5)
+    np.testing.assert_array_equal(videos.pixels[:, :, 0].numpy(), stored[:4, chosen].swapaxes(0, 1))
+
+
+def test_files_of_another_layout_are_refused(tmp_path):
+    path = tmp_path / "videos.npy"
+    np.save(path, np.zeros((2, 3, 4, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"must hold uint8 \[T, N, S, S\], got uint8 \[2, 3, 4, 5\]"):
+        CanonicalVideos(path)
+    np.save(path, np.zeros((2, 3, 4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"num_frames must be in \[1, 2\]"):
+        CanonicalVideos(path, num_frames=3)
+
+
+def test_the_command_writes_pictures_and_the_file(tmp_path):
+    config = MovingMNISTConfig(
+        num_frames=4,
+        shown=2,
+        num_videos=5,
+        sheet=tmp_path / "a" / "sheet.png",
+        gif=tmp_path / "b" / "videos.gif",
+        file=tmp_path / "c" / "videos.npy",
+        progress=False,
+    )
+    run(config)
+    import imageio.v3 as iio
+
+    sheet, animation = iio.imread(config.sheet), iio.imread(config.gif)
+    assert sheet.shape == (2 * 134 + 6, 4 * 134 + 6, 3)
+    assert animation.shape[:3] == (4, 134 + 6, 2 * 134 + 6)
+    stored = np.load(config.file)
+    # The first video on the sheet is the first of the file.
+    np.testing.assert_array_equal(sheet[6:134:2, 6:134:2][stored[0, 0] > 250].max(-1) > 100, True)
+    with pytest.raises(ValueError, match="shown must be at least 1, got 0"):
+        run(MovingMNISTConfig(shown=0))
+
+
+def test_videos_without_centres_can_be_shown():
+    videos = MovingMNIST(DIGITS, size=16).sample(1, np.random.default_rng(0))
+    plain = np.asarray(contact_sheet(videos._replace(centres=None)))
+    marked = np.asarray(contact_sheet(videos))
+    assert plain.shape == marked.shape
+    assert (plain != marked).any()
