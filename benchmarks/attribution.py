@@ -2,6 +2,7 @@
 
 The same planner plays the same episodes with the true dynamics in the model's place, and with a much larger budget.
 What the first mends is the model's fault, what the second mends is the search's; what neither mends is the cost's.
+Videos of failed episodes are named after whose fault it was.
 """
 
 import json
@@ -22,7 +23,7 @@ from agents.evaluate import EvalResult, evaluate
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_agent import PlanningAgent
 from agents.results import compare
-from benchmarks import provenance
+from benchmarks import provenance, video
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_task, open_checkpoint
 from envs.two_rooms.expert import read_layout
@@ -60,6 +61,10 @@ class AttributeConfig:
     """How the agent plans."""
     output: Path = Path("benchmarks/results/attribution.json")
     """JSON file to write."""
+    num_videos: int = 2
+    """Most failed episodes to make videos of."""
+    videos: Path = Path("outputs")
+    """Folder of these videos."""
     progress: bool = True
     """Whether to show progress bars and the table."""
 
@@ -189,7 +194,7 @@ def run(config: AttributeConfig) -> dict[str, Any]:
             seed=config.seed,
             progress=config.progress,
         )
-    content = {
+    content: dict[str, Any] = {
         "policy": Path(config.policy).name,
         "manifest": manifest.name,
         "manifest_hash": manifest.hash,
@@ -204,7 +209,24 @@ def run(config: AttributeConfig) -> dict[str, Any]:
     if config.progress:
         Console().print(_table(content))
         logger.info("written to %s", config.output)
+    for failure in content["failures"][: config.num_videos]:
+        render_failure(config, failure)
     return content
+
+
+def render_failure(config: AttributeConfig, failure: dict[str, Any]) -> list[Path]:
+    """Makes a video of a failed episode, named after its fault; returns the files."""
+    return video.run(
+        video.RenderConfig(
+            policy=config.policy,
+            manifest=config.manifest,
+            episodes=(failure["episode"],),
+            planner=config.planner,
+            seed=config.seed,
+            output=config.videos / f"failed-{config.manifest}-{failure['episode']}-{failure['fault']}",
+            progress=config.progress,
+        )
+    )
 
 
 def _row(base: EvalResult, result: EvalResult) -> dict[str, Any]:

@@ -55,10 +55,19 @@ def test_faults_are_named_by_what_mends_them():
 
 
 @pytest.mark.parametrize("cost", ["value", "closest"])
-def test_a_small_attribution(checkpoint, tmp_path, cost):
+def test_a_small_attribution(checkpoint, tmp_path, monkeypatch, cost):
+    rendered = []
+    monkeypatch.setattr("benchmarks.attribution.video.run", lambda config: rendered.append(config) or [])
     planner = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=2, cost=cost)
     config = AttributeConfig(
-        policy=str(checkpoint), num_episodes=2, num_envs=2, planner=planner, output=tmp_path / "a.json", progress=False
+        policy=str(checkpoint),
+        num_episodes=2,
+        num_envs=2,
+        planner=planner,
+        output=tmp_path / "a.json",
+        num_videos=1,
+        videos=tmp_path,
+        progress=False,
     )
     content = run(config)
     assert set(content["variants"]) == {"as configured", "true dynamics", "larger budget", "actor alone"}
@@ -66,6 +75,11 @@ def test_a_small_attribution(checkpoint, tmp_path, cost):
     failed = 2 - round(2 * content["variants"]["as configured"]["summary"]["final_success"])
     assert len(content["failures"]) == failed
     assert (tmp_path / "a.json").exists()
+    # A video of the first failure, if there is one, says whose fault it was.
+    assert len(rendered) == min(failed, 1)
+    for failure, config in zip(content["failures"], rendered, strict=False):
+        assert config.episodes == (failure["episode"],)
+        assert config.output == tmp_path / f"failed-validation-{failure['episode']}-{failure['fault']}"
 
 
 def test_a_scripted_policy_has_no_model():
