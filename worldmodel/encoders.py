@@ -134,3 +134,36 @@ class AxialEncoder(nn.Module):
 
     def _profiles(self, images: Tensor) -> Tensor:
         return torch.cat([images.mean(dim=-1).flatten(1), images.mean(dim=-2).flatten(1)], dim=1)
+
+
+class ResidualEncoder(nn.Module):
+    """A shallow residual network whose latents keep their place in the image, as EB-JEPA uses it on Moving MNIST.
+
+    A convolution with stride, residual blocks, and a 1 × 1 convolution to the latent's channels.
+
+    Args:
+        in_channels: Channels ``C`` of the images.
+        latent_channels: Channels ``D`` of the latents.
+        hidden_channels: Channels in between.
+        num_blocks: Residual blocks of two 3 × 3 convolutions each.
+        stride: Pixels of the image for each position of the latent.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        latent_channels: int = 16,
+        *,
+        hidden_channels: int = 32,
+        num_blocks: int = 2,
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        # Patches overlap by half, so that nothing is lost at their borders.
+        self.stem = nn.Conv2d(in_channels, hidden_channels, 2 * stride + 1, stride=stride, padding=stride)
+        self.blocks = nn.Sequential(*(_ResidualBlock(hidden_channels) for _ in range(num_blocks)))
+        self.head = nn.Conv2d(hidden_channels, latent_channels, 1)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
+        """Encodes normalised images."""
+        return self.head(torch.relu(self.blocks(self.stem(images))))

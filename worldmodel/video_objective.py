@@ -1,0 +1,98 @@
+"""The training objective of Video-JEPA: prediction over several rounds, and what keeps latents from collapsing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from worldmodel import losses
+from worldmodel.distributed import gather_batch
+from worldmodel.layers import perceptron
+from worldmodel.video_jepa import VideoJEPA
+
+SIGREG_ROWS = 4096
+"""Most positions that SIGReg looks at; there are hundreds in every frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoLossWeights:
+    """Weights of the losses; a weight of 0 leaves the term out. The weight of the prediction is 1."""
+
+    variance: float = 10.0
+    """Keeps each projected feature varying."""
+    covariance: float = 100.0
+    """Decorrelates projected features."""
+    sigreg: float = 0.0
+    """SIGReg (arXiv 2511.08544) on projected features; set variance and covariance to 0 to use it in their place."""
+
+
+class VideoObjective(nn.Module):
+    """Computes the training loss of a Video-JEPA; the loss is in ``forward`` so that DDP sees it.
+
+    Latents are predicted as they are; the regularisers see them through a projector, position by position: one row for
+    each position of each frame.
+
+    Args:
+        model: The Video-JEPA.
+        latent_channels: Channels ``D`` of its latents.
+        weights: Weights of the losses.
+        rollout_steps: Rounds of prediction K (:meth:`worldmodel.video_jepa.VideoJEPA.unroll`).
+        projector: Widths of the projector's layers after the latent; none: no projector.
+        seed: Seed of SIGReg's random choices.
+    """
+
+    def __init__(
+        self,
+        model: VideoJEPA,
+        latent_channels: int,
+        weights: VideoLossWeights,
+        *,
+        rollout_steps: int = 4,
+        projector: Sequence[int] = (64, 64),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = weights
+        self.rollout_steps = rollout_steps
+        self.seed = seed
+        self.projector: nn.Module = nn.Identity()
+        if projector:
+            *hidden, out = projector
+            self.projector = perceptron(latent_channels, hidden, out)
+
+    def forward(
+        self, pixels: UInt8[Tensor, "b t c y x"], step: int = 0
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], Float[Tensor, "b t d h w"]]:
+        """Computes the loss of a batch of videos.
+
+        Args:
+            pixels: Frames.
+            step: Training step; selects SIGReg's random choices.
+
+        Returns:
+            The loss, each term unweighted, and the detached latents.
+        """
+        latents = self.model.encode(pixels)
+        target = latents[:, self.model.context :]
+        rounds = self.model.unroll(latents, self.rollout_steps)
+        terms = {"prediction": torch.stack([losses.prediction(predicted, target) for predicted in rounds]).mean()}
+        rows = latents.movedim(2, -1).flatten(0, -2)  # (B T H W, D)
+        projected = gather_batch(self.projector(rows).float())
+        w, loss = self.weights, terms["prediction"]
+        if w.variance:
+            terms["variance"] = losses.variance(projected)
+            loss = loss + w.variance * terms["variance"]
+        if w.covariance:
+            terms["covariance"] = losses.covariance(projected)
+            loss = loss + w.covariance * terms["covariance"]
+        if w.sigreg:
+            generator = torch.Generator(projected.device).manual_seed(self.seed * 1_000_003 + step)
+            if len(projected) > SIGREG_ROWS:
+                chosen = torch.randperm(len(projected), generator=generator, device=projected.device)[:SIGREG_ROWS]
+                projected = projected[chosen]
+            terms["sigreg"] = losses.sigreg(projected, generator=generator)
+            loss = loss + w.sigreg * terms["sigreg"]
+        return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
