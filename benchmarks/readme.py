@@ -22,6 +22,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 """Where the results lie that README shows."""
 BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- /figures -->"
 """Markers of the part of README that is made here."""
+TITLES = {
+    "planning": "What each piece of planning is worth",
+    "training": "What each piece of training is worth",
+    "recipe": "Beside EB-JEPA's own recipe",
+}
+"""Headings of the ablations."""
 FLOOR_AND_CEILING = ("random-random-wall.json", "expert-random-wall.json")
 """Evaluations that stand below the shipped checkpoint's in the table of policies."""
 
@@ -46,16 +52,20 @@ def _headline() -> str:
     if not any(headline.RESULTS.glob("*.json")):
         return ""
     contents = [read_result(path) for path in sorted(headline.RESULTS.glob("*.json"))]
-    seeds = sorted({content["policy"] for content in contents})
+    seeds = sorted({c["policy"] for c in contents if headline.NO_CROSSINGS not in c["policy"]})
+    machines = " and ".join(sorted({_machine(content) for content in contents}))
+    # The commands of the seeds first, that of the run without crossings last.
+    commands = dict.fromkeys(c["provenance"]["command"] for c in reversed(contents))
     return (
         "Success is that of the last of 200 steps, all run, on frozen manifests, in brackets 95 % Wilson intervals, on "
-        f"{_machine(contents[0])}; {', '.join(f'`{seed}`' for seed in seeds)}, every seed reported. The reference is "
-        "EB-JEPA (20 episodes, hours on a GPU; its costs on this machine as we measured them).\n\n"
+        f"{machines}; {', '.join(f'`{seed}`' for seed in seeds)}, every seed reported. The reference is EB-JEPA (20 "
+        "episodes, hours on a GPU; its costs on two such cores as we measured them).\n\n"
         f"{headline.markdown(headline.RESULTS)}\n"
         "```bash\n"
         "for seed in 0 1 2; do worldmodel pretrain two-rooms --seed $seed; done\n"
-        f"{contents[0]['provenance']['command']}\n"
-        "```\n"
+        "worldmodel pretrain two-rooms --data.no-crossings --output runs/two-rooms-no-crossings-seed0\n"
+        + "".join(f"{command}\n" for command in commands)
+        + "```\n"
     )
 
 
@@ -121,8 +131,8 @@ def _ablations() -> str:
         if path.exists():
             content = json.loads(path.read_text(encoding="utf-8"))
             parts.append(
-                f"**Ablation of {name}**, on {content['num_episodes']} validation episodes, differences to the first "
-                f"row paired (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
+                f"**{TITLES[name]}**, on {content['num_episodes']} validation episodes, differences to the first row "
+                f"paired (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
             )
     return "\n".join(parts)
 
