@@ -54,7 +54,8 @@ class AttributeConfig:
     num_episodes: int = 200
     """Only the first so many episodes."""
     num_envs: int = 50
-    """Episodes that run at once."""
+    """Episodes that run at once, but for the agent as configured: its episodes run one by one, as they do in videos.
+    In a batch numbers are rounded otherwise, which decides an episode in hundreds."""
     seed: int = 0
     """Seed of the planner."""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
@@ -190,7 +191,7 @@ def run(config: AttributeConfig) -> dict[str, Any]:
             task.vector("pixels"),
             manifest,
             num_episodes=config.num_episodes,
-            num_envs=config.num_envs,
+            num_envs=1 if name == "as configured" else config.num_envs,
             seed=config.seed,
             progress=config.progress,
         )
