@@ -40,7 +40,7 @@ def test_version(capsys):
 def test_an_unknown_command_lists_the_known_ones(capsys):
     assert exit_code(["train"]) == 2
     captured = capsys.readouterr()
-    assert "command must be one of 'collect', 'pretrain'" in captured.err
+    assert "command must be one of 'collect', 'moving-mnist', 'pretrain'" in captured.err
     assert "got 'train'" in captured.err
     assert captured.out == ""
 
