@@ -56,10 +56,12 @@ class Grid:
     Attributes:
         preset: What is trained; None: nothing, all variants plan with one checkpoint.
         variants: The variants.
+        timed: Whether to show how long training took: for grids whose runs have the machine to themselves.
     """
 
     preset: str | None
     variants: tuple[Variant, ...]
+    timed: bool = False
 
 
 LONG = {"propose": False, "horizon": 20, "num_samples": 64, "num_iterations": 3, "num_elites": 16, "init_std": 2.45}
@@ -112,6 +114,7 @@ GRIDS = {
     ),
     "recipe": Grid(
         preset="two-rooms",
+        timed=True,
         variants=(
             Variant(name="ours"),
             Variant(name="ours, the reference's search", plan=REFERENCE | {"horizon": 15, "replan_every": 2}),
@@ -222,12 +225,10 @@ def changed(config: Any, changes: Mapping[str, Any]) -> Any:
 def markdown(path: Path) -> str:
     """A grid's rows as a Markdown table."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    trained = GRIDS[content["grid"]].preset is not None
-    heads = [*_cells(content["rows"][0], trained)]
+    grid = GRIDS[content["grid"]]
+    heads = [*_cells(content["rows"][0], grid)]
     lines = ["| variant | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
-    lines += [
-        f"| {_label(row, content)} | " + " | ".join(_cells(row, trained).values()) + " |" for row in content["rows"]
-    ]
+    lines += [f"| {_label(row, content)} | " + " | ".join(_cells(row, grid).values()) + " |" for row in content["rows"]]
     return "\n".join(lines) + "\n"
 
 
@@ -281,7 +282,7 @@ def _label(row: dict[str, Any], content: dict[str, Any]) -> str:
     return f"{row['variant']}, seed {row['seed']}" if several else row["variant"]
 
 
-def _cells(row: dict[str, Any], trained: bool) -> dict[str, str]:
+def _cells(row: dict[str, Any], grid: Grid) -> dict[str, str]:
     summary, gain, latency = row["summary"], row["gain"], row["latency"] or {}
     low, high = summary["final_success_interval"]
     cells = {
@@ -289,23 +290,24 @@ def _cells(row: dict[str, Any], trained: bool) -> dict[str, str]:
         "difference": f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]",
         "SPL": f"{summary['spl']:.3f}",
     }
-    if trained:
+    if grid.preset:
         cells["actor alone"] = f"{row['actor_alone']['final_success']:.1%}" if "actor_alone" in row else "–"
         cells["frames"] = f"{row['training']['frames'] / 1e6:.1f} M"
-        cells["minutes"] = f"{row['training']['minutes']:.1f}"
+        if grid.timed:
+            cells["minutes"] = f"{row['training']['minutes']:.1f}"
     else:
         cells["ms a step, p50 / p95"] = f"{latency['step_p50_ms']:.1f} / {latency['step_p95_ms']:.1f}"
     return cells
 
 
 def _table(content: dict[str, Any]) -> Table:
-    trained = GRIDS[content["grid"]].preset is not None
+    grid = GRIDS[content["grid"]]
     table = Table(title=f"ablation of {content['grid']} on {content['num_episodes']} {content['manifest']} episodes")
     table.add_column("variant")
-    for name in _cells(content["rows"][0], trained):
+    for name in _cells(content["rows"][0], grid):
         table.add_column(name, justify="right")
     for row in content["rows"]:
-        table.add_row(_label(row, content), *_cells(row, trained).values())
+        table.add_row(_label(row, content), *_cells(row, grid).values())
     return table
 
 

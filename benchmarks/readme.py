@@ -108,7 +108,7 @@ def _latency() -> str:
         return ""
     content = json.loads((RESULTS / "latency.json").read_text(encoding="utf-8"))
     return (
-        f"**Success against latency** (`{content['provenance']['command']}`):\n\n"
+        f"**Success against latency**, on {_machine(content)} (`{content['provenance']['command']}`):\n\n"
         "![Success against latency](benchmarks/results/latency.png)\n"
     )
 
@@ -178,7 +178,10 @@ def _speed() -> str:
         for name, figure in speed["figures"].items()
     ]
     table = "\n".join(lines)
-    return f"**Speed**, best and median of several runs (`{speed['provenance']['command']}`):\n\n{table}\n"
+    return (
+        f"**Speed**, best and median of several runs on {_machine(speed)} (`{speed['provenance']['command']}`):\n\n"
+        f"{table}\n"
+    )
 
 
 if __name__ == "__main__":
