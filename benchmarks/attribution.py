@@ -31,7 +31,7 @@ from envs.two_rooms.physics import Layout, step
 from envs.two_rooms.rendering import render
 from envs.two_rooms.task import image_positions
 from worldmodel.actor_critic import ActorCritic
-from worldmodel.checkpoint import replacing
+from worldmodel.checkpoint import Pretrained, replacing
 from worldmodel.jepa import JEPA
 from worldmodel.planning import Measure, distance_measure
 
@@ -147,47 +147,11 @@ def run(config: AttributeConfig) -> dict[str, Any]:
     manifest = load_manifest(config.manifest)
     task = make_task(manifest.env_id, manifest.env_kwargs)
     assert isinstance(task.action_space, spaces.Box)
-    space: spaces.Box = task.action_space
-    large = replace(
-        config.planner,
-        num_samples=8 * config.planner.num_samples,
-        num_iterations=2 * config.planner.num_iterations,
-        horizon=2 * config.planner.horizon,
-    )
-
-    def agent(planner: PlannerConfig) -> PlanningAgent:
-        return PlanningAgent.from_pretrained(pretrained.path, planner, action_space=space, seed=config.seed)
-
-    def oracle(planner: PlannerConfig) -> PlanningAgent:
-        own = pretrained.actor_critic
-        wrapped = OracleActor(own) if own is not None else None
-        if planner.cost == "value":
-            assert wrapped is not None  # from_pretrained has refused it otherwise
-            measure: Measure = wrapped.trajectory_cost
-        else:
-            measure = distance_measure(planner.cost, **planner.cost_options)
-        bounds = bounds_from_space(space, pretrained.action_max_norm)
-        return PlanningAgent(
-            OracleModel(pretrained.model),
-            build_planner(planner, bounds),
-            measure,
-            actor=wrapped if planner.propose else None,
-            warm_start=planner.warm_start,
-            seed=config.seed,
-        )
-
-    variants = {
-        "as configured": (agent, config.planner),
-        "true dynamics": (oracle, config.planner),
-        "larger budget": (agent, large),
-    }
-    if pretrained.actor_critic is not None:
-        variants["actor alone"] = (agent, replace(config.planner, planner="policy"))
     results: dict[str, EvalResult] = {}
-    for name, (make, planner) in variants.items():
+    for name, agent in _variants(config, pretrained, task.action_space).items():
         logger.info("%s", name)
         results[name] = evaluate(
-            make(planner),
+            agent,
             task.vector("pixels"),
             manifest,
             num_episodes=config.num_episodes,
@@ -213,6 +177,40 @@ def run(config: AttributeConfig) -> dict[str, Any]:
     for failure in content["failures"][: config.num_videos]:
         render_failure(config, failure)
     return content
+
+
+def _variants(config: AttributeConfig, pretrained: Pretrained, space: spaces.Box) -> dict[str, PlanningAgent]:
+    """The agents that play, by name."""
+    own, planner = pretrained.actor_critic, config.planner
+    large = replace(
+        planner,
+        num_samples=8 * planner.num_samples,
+        num_iterations=2 * planner.num_iterations,
+        horizon=2 * planner.horizon,
+    )
+
+    def agent(planner: PlannerConfig) -> PlanningAgent:
+        return PlanningAgent.from_pretrained(pretrained.path, planner, action_space=space, seed=config.seed)
+
+    as_configured = agent(planner)  # refuses a learned cost where nothing was learned
+    wrapped = OracleActor(own) if own is not None else None
+    if planner.cost == "value":
+        assert wrapped is not None
+        measure: Measure = wrapped.trajectory_cost
+    else:
+        measure = distance_measure(planner.cost, **planner.cost_options)
+    oracle = PlanningAgent(
+        OracleModel(pretrained.model),
+        build_planner(planner, bounds_from_space(space, pretrained.action_max_norm)),
+        measure,
+        actor=wrapped if planner.propose else None,
+        warm_start=planner.warm_start,
+        seed=config.seed,
+    )
+    variants = {"as configured": as_configured, "true dynamics": oracle, "larger budget": agent(large)}
+    if own is not None:
+        variants["actor alone"] = agent(replace(planner, planner="policy"))
+    return variants
 
 
 def render_failure(config: AttributeConfig, failure: dict[str, Any]) -> list[Path]:
