@@ -24,7 +24,12 @@ from lightning_fabric import Fabric
 from pretrain.train import _any_process
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.distributed import gather_batch
+from worldmodel.encoders import ResidualEncoder
+from worldmodel.normalize import Normalizer
 from worldmodel.objective import LossWeights, Objective
+from worldmodel.predictors import UNetPredictor
+from worldmodel.video_jepa import VideoJEPA
+from worldmodel.video_objective import VideoLossWeights, VideoObjective
 
 NO_TERM = dict(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0)
 WEIGHTS = {
@@ -40,15 +45,23 @@ def objective(weights):
     torch.manual_seed(0)
     return Objective(build_model(CONFIG, DATA), weights, rollout_steps=3)
 
+def video_objective(weights):
+    torch.manual_seed(0)
+    model = VideoJEPA(ResidualEncoder(2, 8, stride=5), UNetPredictor(8, 2, (8, 8)), Normalizer((2, 20, 20), 0))
+    return VideoObjective(model, 8, weights, rollout_steps=2, projector=(16, 8))
+
 torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(1)
 pixels = torch.randint(256, (8, 4, 2, 20, 20), dtype=torch.uint8, generator=generator)
 pixels[4:] //= 4  # the halves must differ in distribution, or statistics of one half would do
 actions = torch.randn(8, 3, 2, generator=generator)
+CASES = {name: (objective, weights, (pixels, actions)) for name, weights in WEIGHTS.items()}
+CASES["video vicreg"] = video_objective, VideoLossWeights(), (pixels,)
+CASES["video sigreg"] = video_objective, VideoLossWeights(variance=0.0, covariance=0.0, sigreg=1.0), (pixels,)
 alone = {}
-for name, weights in WEIGHTS.items():
-    module = objective(weights)
-    loss, terms, _ = module(pixels, actions, 5)
+for name, (make, weights, inputs) in CASES.items():
+    module = make(weights)
+    loss, terms, _ = module(*inputs, 5)
     loss.backward()
     gradients = {key: parameter.grad for key, parameter in module.named_parameters()}
     alone[name] = {key: float(term) for key, term in terms.items()}, gradients
@@ -58,10 +71,10 @@ fabric = Fabric(accelerator="cpu", devices=2)
 fabric.launch()
 half = slice(4 * fabric.global_rank, 4 * fabric.global_rank + 4)
 report = {"stop": [_any_process(fabric, fabric.global_rank == rank) for rank in (0, 1, 2)]}
-for name, weights in WEIGHTS.items():
-    module = objective(weights)
+for name, (make, weights, inputs) in CASES.items():
+    module = make(weights)
     wrapped = fabric.setup(module)
-    loss, terms, _ = wrapped(pixels[half], actions[half], 5)
+    loss, terms, _ = wrapped(*(tensor[half] for tensor in inputs), 5)
     fabric.backward(loss)
     terms_alone, gradients_alone = alone[name]
     scale = max(float(gradient.abs().max()) for gradient in gradients_alone.values())
@@ -101,14 +114,19 @@ def report(tmp_path_factory) -> dict:
     return json.loads((folder / "report.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["vicreg", "sigreg", "all"])
+@pytest.mark.parametrize("name", ["vicreg", "sigreg", "all", "video vicreg", "video sigreg"])
 def test_gradients_equal_those_of_one_process_on_the_joint_batch(report, name):
     assert report[name]["gradient"] < 1e-5
 
 
 @pytest.mark.parametrize(
     ("name", "terms"),
-    [("vicreg", ["variance", "covariance", "centred_variance", "centred_covariance"]), ("sigreg", ["sigreg"])],
+    [
+        ("vicreg", ["variance", "covariance", "centred_variance", "centred_covariance"]),
+        ("sigreg", ["sigreg"]),
+        ("video vicreg", ["variance", "covariance"]),
+        ("video sigreg", ["sigreg"]),
+    ],
 )
 def test_each_process_sees_the_statistics_of_the_joint_batch(report, name, terms):
     for term in terms:

@@ -89,7 +89,7 @@ def test_the_target_follows_slowly_and_only_in_training():
 
 def test_the_step_selects_the_random_actions():
     imagination = make(random_actions=4).eval()
-    losses = [float(imagination(scenes(4, 4), step)[0]) for step in (0, 0, 1)]
+    losses = [imagination(scenes(4, 4), step)[0].item() for step in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -128,7 +128,7 @@ def test_it_learns_to_reach_goals_and_how_far_they_are():
         optimizer.step()
     assert reached(imagination) > 0.9
     goal = torch.zeros(1, 2)
-    costs = [float(imagination.actor_critic.cost_to_go(torch.tensor([[x, 0.0]]), goal)) for x in (0.0, 0.3, 0.6, 0.9)]
+    costs = [imagination.actor_critic.cost_to_go(torch.tensor([[x, 0.0]]), goal).item() for x in (0.0, 0.3, 0.6, 0.9)]
     assert costs == sorted(costs)
     # Every step covers 0.2: so many steps at a cost of nearly 1 each, discounted.
     assert costs[3] == pytest.approx(sum(0.9**k for k in range(4)), rel=0.3)
