@@ -6,12 +6,11 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
-import tyro
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from pretrain.labelled_images import Split, load_images
-from pretrain.moving_mnist import MovingMNIST, VideoBatch, write_canonical
+from pretrain.moving_mnist import VIDEOS_PER_DRAW, MovingMNIST, VideoBatch, write_canonical
 from worldmodel.checkpoint import replacing
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ class MovingMNISTConfig:
     """Canonical file to write, NumPy's format, uint8 [frames, videos, size, size]; None: none."""
     num_videos: int = 10_000
     """Videos in that file."""
-    progress: tyro.conf.FlagConversionOff[bool] = True
+    progress: bool = True
     """Whether to show a progress bar."""
 
 
@@ -78,7 +77,7 @@ def run(config: MovingMNISTConfig) -> None:
         num_frames=config.num_frames,
     )
     # The pictures show the first videos of the file.
-    videos = source.sample(min(config.num_videos, 256), np.random.default_rng([config.seed, 0])).select(
+    videos = source.sample(min(config.num_videos, VIDEOS_PER_DRAW), np.random.default_rng([config.seed, 0])).select(
         slice(config.shown)
     )
     for path in (config.sheet, config.gif):
