@@ -248,12 +248,13 @@ def _checkpoint(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -
         changes["policy.num_steps"] = config.policy_steps
     run_config = changed(preset(name), dict(variant.train) | changes)
     fit(run_config, name=name)
-    seconds = read_config(folder)["training"]["seconds"]
+    training = read_config(folder)["training"]
     return str(folder), {
         "steps": run_config.num_steps,
         "policy_steps": run_config.policy.num_steps,
         "frames": run_config.num_steps * run_config.data.batch_size * run_config.data.num_frames,
-        "minutes": seconds / 60,
+        "minutes": training["seconds"] / 60,
+        "threads": training.get("threads"),
     }
 
 

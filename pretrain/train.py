@@ -206,6 +206,7 @@ class Run:
             _check_finite(metrics, self.progress.step)
         if self.fabric.is_global_zero:
             spent = {"step": self.progress.step, "seconds": self.progress.seconds}
+            threads = torch.get_num_threads()
             state = {"module": self.modules.state_dict(), "optimizer": optimizer.state_dict()}
             save_training_state(self.output, spent | state | {"config": json.dumps(_saved(self.config))})
             save_pretrained(
@@ -216,7 +217,7 @@ class Run:
                 probe=self.trained.probe,
                 actor_critic=self.trained.actor_critic,
                 actor_critic_config=self.config.policy.networks,
-                training={"preset": self.name, "config": asdict(self.config), **spent},
+                training={"preset": self.name, "config": asdict(self.config), "threads": threads, **spent},
             )
         self.fabric.barrier()
 
