@@ -26,6 +26,7 @@ from benchmarks import provenance
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_policy, make_task
 from envs.two_rooms.physics import MAX_STEP
+from pretrain.configs import WorldModelConfig
 from pretrain.labelled_images import load_images
 from pretrain.moving_mnist import MovingMNIST
 from pretrain.presets import preset
@@ -150,6 +151,7 @@ def time_vector(seconds: float, num_envs: int) -> float:
 def time_generator(seconds: float, recipe: str) -> float:
     """Frames a second that the trajectory generator makes, rendering included."""
     config = preset("two-rooms-paper" if recipe == "reference" else "two-rooms")
+    assert isinstance(config, WorldModelConfig)
     source = TwoRoomsWindows(config.data.num_frames, config.model.frame_skip, recipe=recipe)
     generator = np.random.default_rng(0)
     return rate(lambda: int(np.prod(source.sample(256, generator).pixels.shape[:2])), seconds)

@@ -114,7 +114,7 @@ def bounce(
         shape: Numbers of videos B and of points K in each.
         num_frames: Frames T.
         limit: The square is ``[0, limit]²``.
-        speed: Displacement between two frames; where it would lead out, the point stops at the border.
+        speed: Displacement between two frames.
 
     Returns:
         (x, y), ``(B, T, K, 2)``.
@@ -122,7 +122,25 @@ def bounce(
     position = generator.uniform(0.0, limit, size=(*shape, 2))
     heading = generator.uniform(0.0, 2 * np.pi, size=shape)
     velocity = speed * np.stack([np.cos(heading), np.sin(heading)], -1)
-    positions = np.empty((shape[0], num_frames, shape[1], 2))
+    return drift(position, velocity, num_frames, limit)
+
+
+def drift(
+    position: NDArray[np.float64], velocity: NDArray[np.float64], num_frames: int, limit: float
+) -> NDArray[np.float64]:
+    """Positions of points from where they are and how they move.
+
+    Args:
+        position: (x, y) in the first frame, ``(B, K, 2)``, in the square ``[0, limit]²``.
+        velocity: Displacement between two frames, ``(B, K, 2)``; where it would lead out, the point stops at the
+            border.
+        num_frames: Frames T.
+        limit: Side of the square.
+
+    Returns:
+        (x, y), ``(B, T, K, 2)``.
+    """
+    positions = np.empty((len(position), num_frames, *position.shape[1:]))
     for t in range(num_frames):
         positions[:, t] = position
         position = position + velocity

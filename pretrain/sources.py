@@ -2,8 +2,8 @@
 
 import torch
 
+from pretrain.configs import DataConfig
 from pretrain.datasets import MinariWindows
-from pretrain.presets import DataConfig
 from pretrain.two_rooms import TwoRoomsWindows
 from pretrain.windows import WindowSource
 from worldmodel.build import DataSpec

@@ -1,35 +1,20 @@
-"""Stages of a training run: what each trains, on which batches, and how it is validated.
+"""What a training run consists of: stages, each with its own loss, batches and schedule, and how it is saved.
 
-::
-
-    model     windows ──► Objective   trains encoder and predictor (and the position probe beside them)
-    policy    scenes  ──► Imagination trains actor and critic in the finished model, which stays as it is
-
-The one loop of :mod:`pretrain.train` runs them one after the other.
+Each kind of run builds its own (``build_training`` in :mod:`pretrain.world_model_training` and
+:mod:`pretrain.video_training`); the one loop of :mod:`pretrain.train` runs the stages one after the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor, nn
-from torch.nn import functional as F
+import torch
+from torch import nn
 
-from pretrain.policy_validation import validate_policy
-from pretrain.presets import PretrainConfig
-from pretrain.sources import data_spec
-from pretrain.validation import validate
-from pretrain.windows import WindowSource
-from worldmodel.actor_critic import ActorCritic
-from worldmodel.build import build_actor_critic, build_model, build_probe
-from worldmodel.imagination import Imagination
-from worldmodel.jepa import JEPA
-from worldmodel.objective import Objective
-from worldmodel.probes import Probe
-
-NORMALIZATION_WINDOWS = 256
-"""Windows on which normalisation is fitted."""
+Optimizers = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+"""Makes an optimiser of groups of parameters."""
 
 
 @runtime_checkable
@@ -50,6 +35,7 @@ class Stage:
         module: ``forward(batch, step)`` returns the loss and metrics. All that it trains is within.
         frozen: Parameters that it uses and leaves as they are.
         groups: Groups of parameters for the optimiser, each with its "peak" learning rate.
+        optimizer: Makes the optimiser.
         clipped: Parameters whose gradient is clipped.
         clip_norm: Largest norm of their gradient.
         num_steps: Training steps; the learning-rate schedule spans them.
@@ -62,6 +48,7 @@ class Stage:
     module: nn.Module
     frozen: Sequence[nn.Parameter] = ()
     groups: list[dict[str, Any]]
+    optimizer: Optimizers
     clipped: Sequence[nn.Parameter]
     clip_norm: float
     num_steps: int
@@ -74,118 +61,26 @@ class Stage:
         return kind if self.name == "model" else f"{self.name}_{kind}"
 
 
-class Trained(NamedTuple):
-    """The parts of a run that end up in its checkpoint."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a run trains.
 
-    model: JEPA
-    probe: Probe | None
-    actor_critic: ActorCritic | None
+    Attributes:
+        stages: One after the other.
+        save: Writes the checkpoint into a folder, with how it was trained (in JSON types).
+    """
 
-
-class ModelTraining(nn.Module):
-    """The objective and the probe beside it, in one ``forward`` so that data parallelism sees both."""
-
-    def __init__(self, objective: Objective, probe: Probe | None) -> None:
-        super().__init__()
-        self.objective = objective
-        self.probe = probe
-
-    def forward(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss to minimise and the metrics of a batch of windows."""
-        loss, metrics, latents = self.objective(batch.pixels, batch.actions, step)
-        metrics["loss"] = loss.detach()
-        if self.probe is not None and batch.positions is not None:
-            read = self.probe(latents)
-            half_range = (self.probe.high - self.probe.low) / 2
-            loss = loss + F.mse_loss(read / half_range, batch.positions / half_range)
-            metrics["probe_error"] = (read - batch.positions).norm(dim=-1).mean().detach()
-        return loss, metrics
+    stages: Sequence[Stage]
+    save: Callable[[Path, Mapping[str, Any]], None]
 
 
-class PolicyTraining(nn.Module):
-    """Actor and critic in imagination."""
+def adamw(weight_decay: float) -> Optimizers:
+    """AdamW (arXiv 1711.05101), fused; each group has its own learning rate, set at every step."""
 
-    def __init__(self, imagination: Imagination) -> None:
-        super().__init__()
-        self.imagination = imagination
+    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
 
-    def forward(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss to minimise and the metrics of a batch of scenes."""
-        loss, metrics = self.imagination(batch.pixels, step)
-        return loss, metrics | {"loss": loss.detach()}
-
-
-def build_stages(
-    config: PretrainConfig, source: WindowSource, validation_source: WindowSource
-) -> tuple[list[Stage], Trained]:
-    """Builds what is to be trained, untrained, with its normalisation fitted, and the stages that train it."""
-    data = data_spec(source)
-    model, probe = build_model(config.model, data), build_probe(config.model, data)
-    sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
-    model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
-    stages = [_model_stage(config, model, probe, source, validation_source)]
-    actor_critic = None
-    if config.policy.num_steps:
-        actor_critic = build_actor_critic(config.policy.networks, config.model, data)
-        stages.append(_policy_stage(config, model, actor_critic, source, validation_source))
-    return stages, Trained(model, probe, actor_critic)
-
-
-def _model_stage(
-    config: PretrainConfig, model: JEPA, probe: Probe | None, source: WindowSource, validation_source: WindowSource
-) -> Stage:
-    objective = Objective(
-        model,
-        config.weights,
-        rollout_steps=config.rollout_steps,
-        idm_layers=config.idm_layers,
-        seed=config.seed,
-    )
-    groups: list[dict[str, Any]] = [{"params": list(objective.parameters()), "peak": config.learning_rate}]
-    if probe is not None:
-        groups.append({"params": list(probe.parameters()), "peak": config.probe_learning_rate})
-    return Stage(
-        name="model",
-        module=ModelTraining(objective, probe),
-        groups=groups,
-        # The probe must not shrink the model's gradient.
-        clipped=list(objective.parameters()),
-        clip_norm=config.clip_norm,
-        num_steps=config.num_steps,
-        batch_size=config.data.batch_size,
-        draw=source.sample,
-        validate=lambda: validate(model, probe, validation_source),
-    )
-
-
-def _policy_stage(
-    config: PretrainConfig,
-    model: JEPA,
-    actor_critic: ActorCritic,
-    source: WindowSource,
-    validation_source: WindowSource,
-) -> Stage:
-    policy = config.policy
-    imagination = Imagination(
-        model,
-        actor_critic,
-        goals_per_image=policy.goals_per_image,
-        random_actions=policy.random_actions,
-        target_rate=policy.target_rate,
-        seed=config.seed,
-    )
-    return Stage(
-        name="policy",
-        module=PolicyTraining(imagination),
-        frozen=[*model.parameters(), *imagination.target.parameters()],
-        groups=[{"params": list(actor_critic.parameters()), "peak": policy.learning_rate}],
-        clipped=list(actor_critic.parameters()),
-        clip_norm=config.clip_norm,
-        num_steps=policy.num_steps,
-        batch_size=policy.batch_size,
-        draw=lambda size, generator: source.sample_scenes(size, policy.images_per_scene, generator),
-        validate=lambda: validate_policy(model, actor_critic, validation_source),
-    )
+    return make
 
 
 def total_steps(stages: Sequence[Stage]) -> int:

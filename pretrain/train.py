@@ -22,19 +22,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pretrain import video_training, world_model_training
+from pretrain.configs import PretrainConfig, VideoConfig, WorldModelConfig
 from pretrain.interruption import Interruption
 from pretrain.memory import keep_memory
-from pretrain.presets import PretrainConfig
 from pretrain.run_log import RunLog
-from pretrain.sources import build_sources, data_spec
-from pretrain.stages import Batch, Stage, Trained, build_stages, freeze, stage_at, to_modules, total_steps
-from worldmodel.build import DataSpec
-from worldmodel.checkpoint import (
-    TRAINING_STATE,
-    load_training_state,
-    save_pretrained,
-    save_training_state,
-)
+from pretrain.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
+from worldmodel.checkpoint import TRAINING_STATE, load_training_state, save_training_state
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +40,7 @@ ROWS_PER_DRAW = 256
 
 
 def fit(config: PretrainConfig, name: str = "run") -> Path:
-    """Trains a world model, and an actor and a critic in it if the configuration has them; or resumes the training.
+    """Trains what a configuration describes, or resumes the training.
 
     Args:
         config: The run.
@@ -70,23 +64,35 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     if fabric.device.type == "cpu":
         keep_memory()
     fabric.seed_everything(config.seed, verbose=False)
-    source, validation_source = build_sources(config.data, config.model.frame_skip, fabric.device)
-    stages, trained = build_stages(config, source, validation_source)
+    training = build_training(config, fabric.device)
     state = _resume(output, config)
     if state:
-        to_modules(stages).load_state_dict(state["module"])
+        to_modules(training.stages).load_state_dict(state["module"])
     run = Run(
         config=config,
         name=name,
         output=output,
         fabric=fabric,
-        stages=stages,
-        trained=trained,
-        data=data_spec(source),
+        training=training,
         progress=Progress(state["step"], state["seconds"]) if state else Progress(),
     )
     run.train(state["optimizer"] if state else None)
     return output
+
+
+def build_training(config: PretrainConfig, device: torch.device) -> Training:
+    """What a configuration trains, untrained.
+
+    Raises:
+        TypeError: If it is no kind of run that is known.
+        ValueError: If the data do not fit.
+    """
+    match config:
+        case WorldModelConfig():
+            return world_model_training.build_training(config, device)
+        case VideoConfig():
+            return video_training.build_training(config, device)
+    raise TypeError(f"config must be a WorldModelConfig or a VideoConfig, got {type(config).__name__}")
 
 
 class Run:
@@ -97,9 +103,7 @@ class Run:
         name: Its name.
         output: Its folder.
         fabric: Device, precision and processes.
-        stages: What to train, one after the other.
-        trained: What ends up in the checkpoint.
-        data: What a model must know of its data.
+        training: What it trains.
         progress: How far it has come.
     """
 
@@ -110,21 +114,18 @@ class Run:
         name: str,
         output: Path,
         fabric: Fabric,
-        stages: list[Stage],
-        trained: Trained,
-        data: DataSpec,
+        training: Training,
         progress: "Progress",
     ) -> None:
         self.config = config
         self.name = name
         self.output = output
         self.fabric = fabric
-        self.stages = stages
-        self.trained = trained
-        self.data = data
+        self.stages = training.stages
+        self.save = training.save
         self.progress = progress
-        self.modules = to_modules(stages).to(fabric.device)
-        self.num_steps = total_steps(stages)
+        self.modules = to_modules(training.stages).to(fabric.device)
+        self.num_steps = total_steps(training.stages)
         limit = config.max_minutes
         self._deadline = time.monotonic() + 60 * limit if limit is not None else math.inf
         self._interruption = Interruption()
@@ -144,9 +145,7 @@ class Run:
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
             for stage in self.stages[current:]:
                 freeze(stage.frozen)
-                optimizer = torch.optim.AdamW(
-                    stage.groups, lr=stage.groups[0]["peak"], weight_decay=self.config.weight_decay, fused=True
-                )
+                optimizer = stage.optimizer(stage.groups)
                 if optimizer_state is not None and done < stage.num_steps:
                     optimizer.load_state_dict(optimizer_state)
                 if not self._train_stage(stage, done, optimizer, bar):
@@ -206,19 +205,10 @@ class Run:
             _check_finite(metrics, self.progress.step)
         if self.fabric.is_global_zero:
             spent = {"step": self.progress.step, "seconds": self.progress.seconds}
-            threads = torch.get_num_threads()
             state = {"module": self.modules.state_dict(), "optimizer": optimizer.state_dict()}
             save_training_state(self.output, spent | state | {"config": json.dumps(_saved(self.config))})
-            save_pretrained(
-                self.output,
-                self.trained.model,
-                self.config.model,
-                self.data,
-                probe=self.trained.probe,
-                actor_critic=self.trained.actor_critic,
-                actor_critic_config=self.config.policy.networks,
-                training={"preset": self.name, "config": asdict(self.config), "threads": threads, **spent},
-            )
+            setting = {"preset": self.name, "config": asdict(self.config), "threads": torch.get_num_threads()}
+            self.save(self.output, setting | spent)
         self.fabric.barrier()
 
 
@@ -248,8 +238,7 @@ def _batches(stage: Stage, seed: int, fabric: Fabric, first_step: int) -> Iterat
             f"batch_size must be a multiple of the number of processes ({fabric.world_size}), got {stage.batch_size}"
         )
     per_draw = max(1, ROWS_PER_DRAW // share)
-    # The stream of the first stage, "model", has no name.
-    stream = [seed, 1, fabric.global_rank] if stage.name == "model" else [seed, 2, fabric.global_rank]
+    stream = [seed, 1 if stage.name == "model" else 2, fabric.global_rank]
 
     def draw(number: int) -> Batch:
         return fabric.to_device(stage.draw(per_draw * share, np.random.default_rng([*stream, number])))

@@ -40,6 +40,13 @@ def effective_rank(latents: Float[Tensor, "n d"]) -> float:
     return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
 
 
+def warn_if_collapsed(rank: float, std: float) -> None:
+    """Warns of latents that hold next to nothing, by their effective rank and mean standard deviation."""
+    # The rank knows no scale: latents that all but agree have a full one.
+    if rank < COLLAPSE_RANK or std < COLLAPSE_STD:
+        logger.warning("the latents have collapsed: effective rank %.2f, mean standard deviation %.3g", rank, std)
+
+
 @runtime_checkable
 class DiagnosingSource(Protocol):
     """A source of windows that knows more to measure in its environment."""
@@ -77,9 +84,7 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
     flat = latents.flatten(0, 1)
     rank, std = effective_rank(flat), float(flat.std(dim=0).mean())
     metrics |= {"effective_rank": rank, "latent_std": std}
-    # The rank knows no scale: latents that all but agree have a full one.
-    if rank < COLLAPSE_RANK or std < COLLAPSE_STD:
-        logger.warning("the latents have collapsed: effective rank %.2f, mean standard deviation %.3g", rank, std)
+    warn_if_collapsed(rank, std)
     if probe is not None and batch.positions is not None:
         metrics |= _position_metrics(probe, latents, predicted, batch, horizons)
         if batch.layout is not None:

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from worldmodel.actor_critic import ActorCritic
-from worldmodel.encoders import AxialEncoder, ImpalaEncoder, StridedConvEncoder
+from worldmodel.encoders import AxialEncoder, ImpalaEncoder, ResidualEncoder, StridedConvEncoder
+from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.jepa import JEPA
 from worldmodel.normalize import Normalizer
-from worldmodel.predictors import GRUPredictor, MLPPredictor
+from worldmodel.predictors import GRUPredictor, MLPPredictor, UNetPredictor
 from worldmodel.probes import Probe
+from worldmodel.video_jepa import VideoJEPA
 
 ENCODERS = ("impala", "strided", "axial")
 """Names of the encoders."""
@@ -43,6 +45,36 @@ class ModelConfig:
     """Number of the mlp predictor's hidden layers."""
     frame_skip: int = 4
     """Environment steps spanned by one predictor step; their actions enter as one block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoModelConfig:
+    """A Video-JEPA's architecture, and that of the heads that read its latents."""
+
+    latent_channels: int = 16
+    """Channels D of a latent at each position."""
+    hidden_channels: int = 32
+    """Channels of the encoder's residual blocks."""
+    num_blocks: int = 2
+    """Residual blocks of the encoder."""
+    stride: int = 1
+    """Pixels of a frame for each position of a latent."""
+    predictor_channels: tuple[int, ...] = (32, 64, 64)
+    """Channels of the predictor at each size; every further one is half as large."""
+    context: int = 2
+    """Past latents that the predictor sees."""
+    grid: int = 8
+    """Cells along each side of the detection head's grid."""
+    head_channels: int = 64
+    """Channels of the detection head and of the pixel decoder."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers that the modules would not name."""
+        for name in ("latent_channels", "hidden_channels", "num_blocks", "stride", "context", "grid", "head_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.predictor_channels:
+            raise ValueError("model.predictor_channels must not be empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +112,7 @@ class DataSpec:
     position_high: tuple[float, ...] | None = None
 
 
-C = TypeVar("C", ModelConfig, ActorCriticConfig, DataSpec)
+C = TypeVar("C", ModelConfig, VideoModelConfig, ActorCriticConfig, DataSpec)
 
 
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
@@ -141,7 +173,47 @@ def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: Data
     )
 
 
-def to_json(config: ModelConfig | ActorCriticConfig | DataSpec) -> dict[str, Any]:
+def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> VideoJEPA:
+    """Builds an untrained Video-JEPA for square frames.
+
+    Raises:
+        ValueError: If the sizes do not divide the frame.
+    """
+    channels, height, width = pixel_shape
+    # The predictor halves the latent's side, the detection head cuts it into cells.
+    halvings = 2 ** (len(config.predictor_channels) - 1)
+    side, remainder = divmod(height, config.stride)
+    if height != width or remainder or side % halvings or side % config.grid:
+        raise ValueError(
+            f"frames must be square, with a side that model.stride ({config.stride}) divides into a number divisible "
+            f"by {halvings} (model.predictor_channels) and by model.grid ({config.grid}), got {height} × {width}"
+        )
+    encoder = ResidualEncoder(
+        channels,
+        config.latent_channels,
+        hidden_channels=config.hidden_channels,
+        num_blocks=config.num_blocks,
+        stride=config.stride,
+    )
+    predictor = UNetPredictor(config.latent_channels, config.context, config.predictor_channels)
+    model = VideoJEPA(encoder, predictor, Normalizer(pixel_shape, action_dim=0), config.context)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_detector(config: VideoModelConfig, pixel_shape: Sequence[int]) -> DetectionHead:
+    """Builds an untrained detection head."""
+    side = pixel_shape[-1] // config.stride
+    return DetectionHead(config.latent_channels, side // config.grid, hidden_channels=config.head_channels)
+
+
+def build_decoder(config: VideoModelConfig, pixel_shape: Sequence[int]) -> PixelDecoder:
+    """Builds an untrained pixel decoder."""
+    return PixelDecoder(
+        config.latent_channels, pixel_shape[0], stride=config.stride, hidden_channels=config.head_channels
+    )
+
+
+def to_json(config: ModelConfig | VideoModelConfig | ActorCriticConfig | DataSpec) -> dict[str, Any]:
     """A configuration as JSON types."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 

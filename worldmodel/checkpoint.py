@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.build import (
@@ -121,9 +121,33 @@ def save_pretrained(
     """
     if actor_critic is not None and actor_critic_config is None:
         raise ValueError("actor_critic_config must be given with an actor_critic, got None")
-    path = Path(path)
+    sections = {
+        "model": to_json(model_config),
+        "data": to_json(data),
+        "actor_critic": to_json(actor_critic_config) if actor_critic is not None and actor_critic_config else None,
+    }
+    write_checkpoint(
+        Path(path), FORMAT, {"model": model, "probe": probe, "actor_critic": actor_critic}, sections, training
+    )
+
+
+def write_checkpoint(
+    path: Path,
+    format_name: str,
+    parts: Mapping[str, nn.Module | None],
+    sections: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a checkpoint of any kind; each file appears whole or not at all.
+
+    Args:
+        path: The directory; made if missing.
+        format_name: The kind and its version.
+        parts: Modules by the prefix of their weights.
+        sections: Architecture and data, in JSON types.
+        training: How it was trained, in JSON types.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    parts = {"model": model, "probe": probe, "actor_critic": actor_critic}
     tensors = {
         f"{part}.{name}": tensor
         for part, module in parts.items()
@@ -131,11 +155,9 @@ def save_pretrained(
         for name, tensor in module.state_dict().items()
     }
     config = {
-        "format": FORMAT,
+        "format": format_name,
         "worldmodel_version": __version__,
-        "model": to_json(model_config),
-        "data": to_json(data),
-        "actor_critic": to_json(actor_critic_config) if actor_critic is not None and actor_critic_config else None,
+        **sections,
         "training": dict(training or {}),
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -166,17 +188,38 @@ def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu"
             actor_critic = build_actor_critic(from_json(ActorCriticConfig, config["actor_critic"]), model_config, data)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
-    tensors = _read_weights(path / WEIGHTS)
-    for prefix, module in (("model.", model), ("probe.", probe), ("actor_critic.", actor_critic)):
-        if module is not None:
-            _load(module, tensors, prefix, path)
-            module.to(device).eval()
-    sha256 = hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+    sha256 = read_parts(path, {"model": model, "probe": probe, "actor_critic": actor_critic}, device)
     return Pretrained(model, probe, actor_critic, data, config, path, sha256)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_parts(path: Path, parts: Mapping[str, nn.Module | None], device: torch.device | str = "cpu") -> str:
+    """Reads weights into modules, and puts these on a device and in evaluation mode.
+
+    Args:
+        path: The checkpoint.
+        parts: Modules by the prefix of their weights.
+        device: Where they go.
+
+    Returns:
+        Hash of the weights file, in hexadecimal.
+
+    Raises:
+        CheckpointError: If the file is missing or corrupt, or the weights do not fit.
+    """
+    tensors = _read_weights(path / WEIGHTS)
+    for name, module in parts.items():
+        if module is not None:
+            _load(module, tensors, f"{name}.", path)
+            module.to(device).eval()
+    return hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+
+
+def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
     """Reads a checkpoint's ``config.json``.
+
+    Args:
+        path: The checkpoint.
+        format_name: The kind and version that it must be of.
 
     Raises:
         CheckpointError: If it is missing, not JSON, or of another format.
@@ -188,8 +231,8 @@ def read_config(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path / CONFIG} must be JSON: {error}") from error
     found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
-        raise CheckpointError(f"{path / CONFIG} must have format {FORMAT!r}, got {found!r}")
+    if found != format_name:
+        raise CheckpointError(f"{path / CONFIG} must have format {format_name!r}, got {found!r}")
     return config
 
 
@@ -254,7 +297,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
 
 
-def _load(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
+def _load(module: nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     try:
         module.load_state_dict(own)

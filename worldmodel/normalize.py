@@ -30,16 +30,18 @@ class Normalizer(nn.Module):
         self.register_buffer("action_std", torch.ones(action_dim))
 
     @torch.no_grad()
-    def fit(self, pixels: Num[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
+    def fit(self, pixels: Num[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"] | None = None) -> None:
         """Fits means and standard deviations on a sample of training data.
 
         Args:
             pixels: CHW images, uint8.
-            actions: Actions or flattened blocks of actions, in the environment's units.
+            actions: Actions or flattened blocks of actions, in the environment's units; None where there are none.
         """
         flat = pixels.reshape(-1, *self.pixel_shape).float()
         self.pixel_mean.copy_(flat.mean(dim=(0, 2, 3)))
         self.pixel_std.copy_(flat.std(dim=(0, 2, 3)).clamp_min(1.0))
+        if actions is None:
+            return
         single = actions.reshape(-1, self.action_dim)
         self.action_mean.copy_(single.mean(dim=0))
         self.action_std.copy_(single.std(dim=0).clamp_min(1e-6))

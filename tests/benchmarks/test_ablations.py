@@ -8,10 +8,11 @@ import pytest
 from agents.planner_config import PlannerConfig
 from benchmarks import ablations
 from benchmarks.ablations import GRIDS, AblateConfig, Grid, Variant, changed, markdown, run
-from pretrain.presets import DataConfig, PolicyConfig, PretrainConfig, preset
+from pretrain.configs import DataConfig, PolicyConfig, WorldModelConfig
+from pretrain.presets import preset
 from worldmodel.build import ActorCriticConfig, ModelConfig
 
-TINY = PretrainConfig(
+TINY = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
     data=DataConfig(num_frames=3, batch_size=4),
     policy=PolicyConfig(num_steps=2, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),

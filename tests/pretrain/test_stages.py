@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from pretrain.configs import DataConfig, PolicyConfig, WorldModelConfig
 from pretrain.policy_validation import validate_policy
-from pretrain.presets import DataConfig, PolicyConfig, PretrainConfig
 from pretrain.sources import build_sources
-from pretrain.stages import build_stages, freeze, stage_at, to_modules, total_steps
+from pretrain.stages import freeze, stage_at, to_modules, total_steps
+from pretrain.world_model_training import build_training
 from worldmodel.build import ActorCriticConfig, ModelConfig
+from worldmodel.checkpoint import load_pretrained
 
-CONFIG = PretrainConfig(
+CONFIG = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
     data=DataConfig(num_frames=3, batch_size=4),
     policy=PolicyConfig(num_steps=5, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
@@ -23,12 +25,19 @@ CONFIG = PretrainConfig(
 
 @pytest.fixture
 def built():
-    source, validation = build_sources(CONFIG.data, 4, torch.device("cpu"))
-    return *build_stages(CONFIG, source, validation), validation
+    return build_training(CONFIG, torch.device("cpu")).stages
+
+
+def model_of(stages):
+    return stages[0].module.objective.model
+
+
+def actor_critic_of(stages):
+    return stages[1].module.imagination.actor_critic
 
 
 def test_steps_belong_to_stages(built):
-    stages = built[0]
+    stages = built
     assert [stage.name for stage in stages] == ["model", "policy"]
     assert total_steps(stages) == 15
     places = {0: (0, 0), 9: (0, 9), 10: (0, 10), 11: (1, 1), 15: (1, 5)}
@@ -36,43 +45,43 @@ def test_steps_belong_to_stages(built):
     assert [stages[0].split("train"), stages[1].split("train")] == ["train", "policy_train"]
 
 
-def test_without_policy_steps_there_is_no_actor():
-    source, validation = build_sources(CONFIG.data, 4, torch.device("cpu"))
+def test_without_policy_steps_there_is_no_actor(tmp_path):
     config = replace(CONFIG, policy=replace(CONFIG.policy, num_steps=0))
-    stages, trained = build_stages(config, source, validation)
-    assert [stage.name for stage in stages] == ["model"]
-    assert trained.actor_critic is None
+    training = build_training(config, torch.device("cpu"))
+    assert [stage.name for stage in training.stages] == ["model"]
+    training.save(tmp_path, {})
+    assert load_pretrained(tmp_path).actor_critic is None
 
 
 def test_the_policy_stage_trains_actor_and_critic_only(built):
-    stages, trained, _ = built
+    stages = built
     stage = stages[1]
     freeze(stage.frozen)
     batch = stage.draw(4, np.random.default_rng(0))
     loss, metrics = stage.module(batch, 0)
     loss.backward()
     assert {"critic", "actor", "cost_to_go", "random_better", "loss"} == set(metrics)
-    assert all(parameter.grad is None for parameter in trained.model.parameters())
-    assert all(parameter.grad is not None for parameter in trained.actor_critic.parameters())
+    assert all(parameter.grad is None for parameter in model_of(built).parameters())
+    assert all(parameter.grad is not None for parameter in actor_critic_of(built).parameters())
     optimised = {id(p) for group in stage.groups for p in group["params"]}
-    assert optimised == {id(p) for p in trained.actor_critic.parameters()}
+    assert optimised == {id(p) for p in actor_critic_of(built).parameters()}
     wanting = {id(p) for p in stage.module.parameters() if p.requires_grad}
     assert wanting == optimised  # data parallelism does not take parameters without gradients
 
 
 def test_all_that_stages_train_is_saved_once_more_than_enough(built):
-    stages, trained, _ = built
+    stages = built
     saved = to_modules(stages).state_dict()
-    for name, tensor in trained.model.state_dict().items():
+    for name, tensor in model_of(built).state_dict().items():
         assert torch.equal(saved[f"model.objective.model.{name}"], tensor)
         assert torch.equal(saved[f"policy.imagination.model.{name}"], tensor)
     assert {name.split(".")[1] for name in saved} == {"objective", "probe", "imagination"}
 
 
 def test_validation_of_a_policy_repeats_and_knows_success(built, monkeypatch):
-    _, trained, validation = built
+    validation = build_sources(CONFIG.data, 4, torch.device("cpu"))[1]
     monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 8)
-    first, again = (validate_policy(trained.model, trained.actor_critic, validation) for _ in range(2))
+    first, again = (validate_policy(model_of(built), actor_critic_of(built), validation) for _ in range(2))
     assert first == again
     assert first["imagined_success"] < 0.6
     # A model in which every action leads to the goal, wherever one is.
@@ -82,9 +91,9 @@ def test_validation_of_a_policy_repeats_and_knows_success(built, monkeypatch):
         wanted["goals"] = goals
         return torch.zeros(len(goals), 2)
 
-    monkeypatch.setattr(trained.actor_critic, "policy", policy)
-    monkeypatch.setattr(trained.model, "predict", lambda latents, actions: wanted["goals"])
-    metrics = validate_policy(trained.model, trained.actor_critic, validation)
+    monkeypatch.setattr(actor_critic_of(built), "policy", policy)
+    monkeypatch.setattr(model_of(built), "predict", lambda latents, actions: wanted["goals"])
+    metrics = validate_policy(model_of(built), actor_critic_of(built), validation)
     assert metrics["imagined_success"] == 1.0
     assert metrics["imagined_cost"] == 0.0
 

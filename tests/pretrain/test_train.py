@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import pretrain.train
-from pretrain.presets import PRESETS, DataConfig, PolicyConfig, PretrainConfig, preset
+from pretrain.configs import DataConfig, PolicyConfig, PretrainConfig, WorldModelConfig
+from pretrain.presets import PRESETS, preset
 from pretrain.run_log import METRICS, RunLog, read_metrics
 from pretrain.sources import build_sources
 from pretrain.train import _precision, fit, learning_rate_factor
@@ -34,7 +35,7 @@ MODEL = ModelConfig(
     predictor_hidden_dim=32,
     frame_skip=2,
 )
-TINY = PretrainConfig(
+TINY = WorldModelConfig(
     model=MODEL,
     data=DataConfig(num_frames=4, batch_size=4),
     weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=1.0, inverse_dynamics=1.0),
@@ -63,7 +64,7 @@ COMMAND_LINE = [
 def small_samples(monkeypatch):
     """Fewer windows to validate on and to fit normalisation on than real runs use."""
     monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 16)
-    monkeypatch.setattr("pretrain.stages.NORMALIZATION_WINDOWS", 16)
+    monkeypatch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 16)
     monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
 
 
@@ -73,7 +74,7 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pretrain.validation.NUM_WINDOWS", 16)
-        patch.setattr("pretrain.stages.NORMALIZATION_WINDOWS", 16)
+        patch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 16)
         patch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
         return fit(replace(TINY, output=str(folder)))
 
