@@ -22,10 +22,9 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import average_precision_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretrain.moving_mnist import VideoBatch, drift
-from worldmodel.heads import DetectionHead
 from worldmodel.video_jepa import VideoJEPA
 
 KINDS = ("drawn", "true")
@@ -162,7 +161,7 @@ def measure(
 
 
 def rollout_forecaster(
-    model: VideoJEPA, detector: DetectionHead, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
+    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
 ) -> Forecaster:
     """Forecasts by rolling latents out and detecting in them."""
 
@@ -179,7 +178,7 @@ def rollout_forecaster(
 
 
 def copying_forecaster(
-    model: VideoJEPA, detector: DetectionHead, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
+    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
 ) -> Forecaster:
     """Forecasts that nothing moves: the cells detected in the last known frame."""
 
@@ -214,12 +213,12 @@ def constant_velocity_forecaster(
     def forecast(videos: VideoBatch) -> list[NDArray]:
         assert videos.centres is not None
         corners = videos.centres.numpy().astype(float) - margin  # (B, T, K, 2)
-        num_frames = corners.shape[1]
-        # ahead[last][:, n]: n frames after the last known one.
-        ahead = {
-            last: drift(corners[:, last], corners[:, last] - corners[:, last - 1], num_frames - last, size - side)
-            for last in range(context - 1, num_frames)
-        }
+        num_frames, limit = corners.shape[1], size - side
+        ahead = {}  # ahead[last][:, n]: n frames after the last known one
+        for last in range(context - 1, num_frames):
+            here, velocity = corners[:, last], corners[:, last] - corners[:, last - 1]
+            arrived = ((here <= 0) & (velocity < 0)) | ((here >= limit) & (velocity > 0))  # and turned round there
+            ahead[last] = drift(here, np.where(arrived, -velocity, velocity), num_frames - last, limit)
         forecasts = []
         for horizon in horizons:
             lasts = [(t, known(t, horizon, context)) for t in range(context, num_frames)]
@@ -231,7 +230,7 @@ def constant_velocity_forecaster(
     return forecast
 
 
-def _scores(detector: DetectionHead, latents: Tensor) -> NDArray[np.float32]:
+def _scores(detector: nn.Module, latents: Tensor) -> NDArray[np.float32]:
     """Logits ``(B, T, kinds, G, G)`` in latents ``(B, T, D, H, W)``."""
     return detector(latents.flatten(0, 1)).unflatten(0, latents.shape[:2]).float().cpu().numpy()
 

@@ -46,6 +46,9 @@ COMMANDS = {
     ),
     "ablate": Command("measure what each piece of the method is worth", "benchmarks.ablations", "AblateConfig"),
     "maps": Command("draw latent distances beside the true ones", "benchmarks.maps", "MapsConfig"),
+    "detect": Command(
+        "find digits in what a Video-JEPA imagines, beside baselines", "benchmarks.detection", "DetectConfig"
+    ),
     "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
 }
 

@@ -1,0 +1,236 @@
+"""``worldmodel detect``: digits found in what a Video-JEPA imagines, beside baselines, in a table and a video."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from benchmarks import provenance
+from benchmarks.encoding import write_videos
+from pretrain import detection
+from pretrain.configs import VideoDataConfig
+from pretrain.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
+from pretrain.moving_mnist import MovingMNIST, VideoBatch
+from pretrain.video_training import build_source
+from worldmodel.checkpoint import replacing
+from worldmodel.video_checkpoint import PretrainedVideo, load_video_jepa
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_SEED = 40_000_003
+"""Seed of the videos that forecasts are measured on; training validates on others."""
+SCALE = 3
+"""Pixels of a picture for each pixel of a frame."""
+GAP = 8
+"""Pixels between two frames of a picture."""
+PAPER, INK, AMBER, BLUE = (251, 250, 247), (43, 48, 59), (232, 150, 30), (58, 118, 214)
+"""Colours: between frames, of the grid, of detections, of true centres."""
+FPS = 4
+"""Frames a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig:
+    """Measures how well digits are found in latents rolled out by a Video-JEPA, and draws it."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Folder of a training run."""
+    untrained: Path | None = None
+    """Folder of a run whose encoder was left untrained (worldmodel pretrain moving-mnist --no-train-encoder), to stand
+    beside it."""
+    num_videos: int = 2_048
+    """Videos to measure on, with digits of the validation part."""
+    shown: int = 6
+    """Videos to draw; 0: none."""
+    output: Path = Path("outputs/detection.json")
+    """JSON file to write; GIF and MP4 of the same name go beside it."""
+    device: str = "cpu"
+    """Where the model runs."""
+    progress: bool = True
+    """Whether to show progress bars and the table."""
+
+
+def run(config: DetectConfig) -> dict[str, Any]:
+    """Measures and draws.
+
+    Returns:
+        What was written to the JSON file.
+
+    Raises:
+        ValueError: If a checkpoint is none of a Video-JEPA, or a number is out of its range.
+    """
+    if config.num_videos < 1 or config.shown < 0:
+        raise ValueError(
+            f"num_videos must be at least 1 and shown at least 0, got {config.num_videos} and {config.shown}"
+        )
+    trained = load_video_jepa(config.checkpoint, config.device)
+    source = _source(trained)
+    horizons = HORIZONS[: source.num_frames - trained.model.context]
+    rows = {name: _row(measured) for name, measured in _measure_all(config, trained, source, horizons)}
+    content = {
+        "horizons": list(horizons),
+        "num_videos": config.num_videos,
+        "rows": rows,
+        "training": {key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
+        "provenance": provenance.collect(config.checkpoint),
+    }
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(config.output) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if config.shown:
+        videos = source.sample(config.shown, np.random.default_rng(EVALUATION_SEED))
+        paths = [config.output.with_suffix(suffix) for suffix in (".mp4", ".gif")]
+        write_videos(paths, draw_rollouts(trained, videos, config.device), source.num_frames, FPS)
+    if config.progress:
+        Console().print(_table(content))
+        logger.info("written to %s", config.output)
+    return content
+
+
+def markdown(path: Path) -> str:
+    """The rows of a result as a Markdown table."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    heads = [*_cells(next(iter(content["rows"].values())), content["horizons"])]
+    lines = ["| forecast | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
+    for name, row in content["rows"].items():
+        lines.append(f"| {name} | " + " | ".join(_cells(row, content["horizons"]).values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@torch.no_grad()
+def draw_rollouts(trained: PretrainedVideo, videos: VideoBatch, device: str = "cpu") -> Iterator[NDArray[np.uint8]]:
+    """Frames of a film, videos side by side: the truth, what the model imagines, and where it finds digits there.
+
+    The first frames are given to the model (:attr:`worldmodel.video_jepa.VideoJEPA.context`), the rest is imagined.
+    """
+    model, context = trained.model, trained.model.context
+    latents = model.encode(videos.pixels[:, :context].to(device))
+    num_frames = videos.pixels.shape[1]
+    latents = torch.cat([latents, model.rollout(latents, num_frames - context)], dim=1)
+    painted = trained.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])[:, :, 0]
+    imagined = (255 * painted).round().byte().cpu().numpy()
+    found = trained.detector(latents.flatten(0, 1))[:, detection.KINDS.index("true")].sigmoid()
+    found = found.unflatten(0, latents.shape[:2]).float().cpu().numpy()
+    for t in range(num_frames):
+        rows = [
+            [_enlarged(frame) for frame in videos.pixels[:, t, 0].numpy()],
+            [_enlarged(frame) for frame in imagined[:, t]],
+            [
+                _detections(imagined[b, t], found[b, t], None if videos.centres is None else videos.centres[b, t])
+                for b in range(len(imagined))
+            ],
+        ]
+        yield _tiled(rows)
+
+
+def _measure_all(
+    config: DetectConfig, trained: PretrainedVideo, source: MovingMNIST, horizons: tuple[int, ...]
+) -> Iterator[tuple[str, AveragePrecisions]]:
+    context, grid = trained.model.context, trained.config["model"]["grid"]
+    generator = np.random.default_rng(EVALUATION_SEED)
+    starts = range(0, config.num_videos, BATCH_SIZE)
+    batches = [source.sample(min(BATCH_SIZE, config.num_videos - first), generator) for first in starts]
+
+    def forecast(
+        make: Callable[..., Forecaster], pretrained: PretrainedVideo, name: str
+    ) -> tuple[str, AveragePrecisions]:
+        forecaster = make(pretrained.model, pretrained.detector, horizons, config.device)
+        bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress)
+        return name, detection.measure(forecaster, bar, context=context, grid=grid, horizons=horizons)
+
+    yield forecast(detection.rollout_forecaster, trained, "Video-JEPA")
+    yield forecast(detection.copying_forecaster, trained, "last latent copied")
+    if config.untrained is not None:
+        untrained = load_video_jepa(config.untrained, config.device)
+        if untrained.config["training"]["config"]["train_encoder"]:
+            raise ValueError(f"untrained must be a run with --no-train-encoder, got {config.untrained}")
+        yield forecast(detection.rollout_forecaster, untrained, "untrained encoder")
+    if context >= 2:
+        oracle = detection.constant_velocity_forecaster(
+            context=context, size=source.size, side=source.side, grid=grid, horizons=horizons
+        )
+        measured = detection.measure(oracle, batches, context=context, grid=grid, horizons=horizons)
+        yield "oracle, constant velocity", measured
+
+
+def _source(trained: PretrainedVideo) -> MovingMNIST:
+    """The videos that a checkpoint was trained on, with digits of the validation part."""
+    data = trained.config["training"]["config"]["data"]
+    return build_source(VideoDataConfig(**data), "validation")
+
+
+def _row(measured: AveragePrecisions) -> dict[str, Any]:
+    return {
+        "reference": measured.reference,
+        "reference_mean": measured.reference_mean,
+        "strict": measured.strict,
+        "strict_mean": measured.strict_mean,
+    }
+
+
+def _cells(row: dict[str, Any], horizons: list[int]) -> dict[str, str]:
+    cells = {"**mAP**": f"**{row['reference_mean']:.3f}**"}
+    cells |= {f"AP_{T}": f"{value:.3f}" for T, value in zip(horizons, row["reference"], strict=True)}
+    cells |= {"mAP, true centres": f"{row['strict_mean']:.3f}", f"AP_{horizons[-1]}, true": f"{row['strict'][-1]:.3f}"}
+    return cells
+
+
+def _table(content: dict[str, Any]) -> Table:
+    """The ends of each row; all of it stands in the JSON."""
+    table = Table(title=f"digits found in {content['num_videos']} videos, average precision")
+    last = content["horizons"][-1]
+    for head in ("forecast", "mAP", "AP_1", f"AP_{last}", "mAP, true centres", f"AP_{last}, true"):
+        table.add_column(head, justify="left" if head == "forecast" else "right")
+    for name, row in content["rows"].items():
+        values = (
+            row["reference_mean"],
+            row["reference"][0],
+            row["reference"][-1],
+            row["strict_mean"],
+            row["strict"][-1],
+        )
+        table.add_row(name, *(f"{value:.3f}" for value in values))
+    return table
+
+
+def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A grey frame as a larger RGB picture."""
+    return np.kron(frame, np.ones((SCALE, SCALE), np.uint8))[..., None].repeat(3, axis=-1)
+
+
+def _detections(
+    frame: NDArray[np.uint8], found: NDArray[np.float32], centres: torch.Tensor | None
+) -> NDArray[np.uint8]:
+    """A dimmed frame with the probability of each cell in amber and the true centres in blue."""
+    picture = _enlarged(frame // 3).astype(np.float32)
+    side = picture.shape[0]
+    weight = np.kron(found, np.ones((side // len(found), side // len(found)), np.float32))[..., None]
+    picture = picture * (1 - 0.85 * weight) + 0.85 * weight * np.array(AMBER, np.float32)
+    step = side // len(found)
+    picture[::step], picture[:, ::step] = INK, INK
+    for x, y in () if centres is None else centres.tolist():
+        row, column = round(SCALE * (y + 0.5)), round(SCALE * (x + 0.5))
+        picture[row - 2 : row + 3, column - 2 : column + 3] = BLUE
+    return picture.round().astype(np.uint8)
+
+
+def _tiled(rows: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Pictures in rows, with gaps between them; height and width are even, as MP4 wants them."""
+    pitch = rows[0][0].shape[0] + GAP
+    height, width = len(rows) * pitch + GAP, len(rows[0]) * pitch + GAP
+    page = np.full((height + height % 2, width + width % 2, 3), PAPER, np.uint8)
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            top, left = GAP + r * pitch, GAP + c * pitch
+            page[top : top + len(picture), left : left + len(picture)] = picture
+    return page
