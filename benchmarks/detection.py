@@ -74,9 +74,12 @@ def run(config: DetectConfig) -> dict[str, Any]:
             f"num_videos must be at least 1 and shown at least 0, got {config.num_videos} and {config.shown}"
         )
     trained = load_video_jepa(config.checkpoint, config.device)
+    untrained = None if config.untrained is None else load_video_jepa(config.untrained, config.device)
+    if untrained is not None and untrained.config["training"]["config"]["train_encoder"]:
+        raise ValueError(f"untrained must be a run with --no-train-encoder, got {config.untrained}")
     source = _source(trained)
     horizons = HORIZONS[: source.num_frames - trained.model.context]
-    rows = {name: _row(measured) for name, measured in _measure_all(config, trained, source, horizons)}
+    rows = {name: _row(measured) for name, measured in _measure_all(config, trained, untrained, source, horizons)}
     content = {
         "horizons": list(horizons),
         "num_videos": config.num_videos,
@@ -134,7 +137,11 @@ def draw_rollouts(trained: PretrainedVideo, videos: VideoBatch, device: str = "c
 
 
 def _measure_all(
-    config: DetectConfig, trained: PretrainedVideo, source: MovingMNIST, horizons: tuple[int, ...]
+    config: DetectConfig,
+    trained: PretrainedVideo,
+    untrained: PretrainedVideo | None,
+    source: MovingMNIST,
+    horizons: tuple[int, ...],
 ) -> Iterator[tuple[str, AveragePrecisions]]:
     context, grid = trained.model.context, trained.config["model"]["grid"]
     generator = np.random.default_rng(EVALUATION_SEED)
@@ -150,10 +157,7 @@ def _measure_all(
 
     yield forecast(detection.rollout_forecaster, trained, "Video-JEPA")
     yield forecast(detection.copying_forecaster, trained, "last latent copied")
-    if config.untrained is not None:
-        untrained = load_video_jepa(config.untrained, config.device)
-        if untrained.config["training"]["config"]["train_encoder"]:
-            raise ValueError(f"untrained must be a run with --no-train-encoder, got {config.untrained}")
+    if untrained is not None:
         yield forecast(detection.rollout_forecaster, untrained, "untrained encoder")
     if context >= 2:
         oracle = detection.constant_velocity_forecaster(

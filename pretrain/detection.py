@@ -13,7 +13,7 @@ frames before, or from the first K frames where these are later: ``known(t, T, K
 frame that it has seen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +126,7 @@ def known(frame: int, horizon: int, context: int) -> int:
 
 def measure(
     forecaster: Forecaster,
-    batches: Sequence[VideoBatch],
+    batches: Iterable[VideoBatch],
     *,
     context: int,
     grid: int,
