@@ -27,6 +27,8 @@ from worldmodel.video_checkpoint import PretrainedVideo, load_video_jepa
 
 logger = logging.getLogger(__name__)
 
+MODEL, COPIED = "Video-JEPA", "last latent copied"
+"""Names of the rows of a trained model: its rollouts, and the last known latent in place of them."""
 EVALUATION_SEED = 40_000_003
 """Seed of the videos that forecasts are measured on; training validates on others."""
 SCALE = 3
@@ -93,7 +95,7 @@ def run(config: DetectConfig) -> dict[str, Any]:
     if config.shown:
         videos = source.sample(config.shown, np.random.default_rng(EVALUATION_SEED))
         paths = [config.output.with_suffix(suffix) for suffix in (".mp4", ".gif")]
-        write_videos(paths, draw_rollouts(trained, videos, config.device), source.num_frames, FPS)
+        write_videos(paths, draw_rollouts(trained, videos, config.device), source.num_frames, FPS, gif_stride=1)
     if config.progress:
         Console().print(_table(content))
         logger.info("written to %s", config.output)
@@ -110,20 +112,19 @@ def markdown(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@torch.no_grad()
 def draw_rollouts(trained: PretrainedVideo, videos: VideoBatch, device: str = "cpu") -> Iterator[NDArray[np.uint8]]:
     """Frames of a film, videos side by side: the truth, what the model imagines, and where it finds digits there.
 
     The first frames are given to the model (:attr:`worldmodel.video_jepa.VideoJEPA.context`), the rest is imagined.
     """
-    model, context = trained.model, trained.model.context
-    latents = model.encode(videos.pixels[:, :context].to(device))
-    num_frames = videos.pixels.shape[1]
-    latents = torch.cat([latents, model.rollout(latents, num_frames - context)], dim=1)
-    painted = trained.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])[:, :, 0]
+    model, context, num_frames = trained.model, trained.model.context, videos.pixels.shape[1]
+    with torch.no_grad():
+        latents = model.encode(videos.pixels[:, :context].to(device))
+        latents = torch.cat([latents, model.rollout(latents, num_frames - context)], dim=1)
+        painted = trained.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])[:, :, 0]
+        logits = trained.detector(latents.flatten(0, 1))[:, detection.KINDS.index("true")]
+        found = logits.sigmoid().unflatten(0, latents.shape[:2]).float().cpu().numpy()
     imagined = (255 * painted).round().byte().cpu().numpy()
-    found = trained.detector(latents.flatten(0, 1))[:, detection.KINDS.index("true")].sigmoid()
-    found = found.unflatten(0, latents.shape[:2]).float().cpu().numpy()
     for t in range(num_frames):
         rows = [
             [_enlarged(frame) for frame in videos.pixels[:, t, 0].numpy()],
@@ -155,8 +156,8 @@ def _measure_all(
         bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress)
         return name, detection.measure(forecaster, bar, context=context, grid=grid, horizons=horizons)
 
-    yield forecast(detection.rollout_forecaster, trained, "Video-JEPA")
-    yield forecast(detection.copying_forecaster, trained, "last latent copied")
+    yield forecast(detection.rollout_forecaster, trained, MODEL)
+    yield forecast(detection.copying_forecaster, trained, COPIED)
     if untrained is not None:
         yield forecast(detection.rollout_forecaster, untrained, "untrained encoder")
     if context >= 2:
@@ -177,6 +178,7 @@ def _row(measured: AveragePrecisions) -> dict[str, Any]:
     return {
         "reference": measured.reference,
         "reference_mean": measured.reference_mean,
+        "reference_interval": list(measured.reference_interval),
         "strict": measured.strict,
         "strict_mean": measured.strict_mean,
     }

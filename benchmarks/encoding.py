@@ -1,5 +1,6 @@
 """Writes frames to video files: MP4 (H.264) and GIFs small enough to share."""
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from benchmarks.drawing import AMBER, BLUE, GREEN, HEIGHT, INK, PAPER, RED, VIOLET, WIDTH
+from benchmarks.drawing import AMBER, BLUE, GREEN, INK, PAPER, RED, VIOLET
 from worldmodel.checkpoint import replacing
 
 logger = logging.getLogger(__name__)
@@ -25,17 +26,20 @@ GIF_QUALITIES = ((1, 800, 128), (1, 640, 96), (2, 640, 64), (3, 560, 64), (4, 48
 """Of every how many frames one is kept, width, number of colours; best first."""
 
 
-def write_videos(paths: Sequence[Path], frames: Iterable[NDArray[np.uint8]], count: int, fps: float) -> None:
+def write_videos(
+    paths: Sequence[Path], frames: Iterable[NDArray[np.uint8]], count: int, fps: float, *, gif_stride: int = 2
+) -> None:
     """Writes the same frames, drawn once, to an MP4 file, a GIF or both.
 
     Args:
         paths: Files, at most one of each format.
-        frames: uint8 ``(HEIGHT, WIDTH, 3)`` each; only those kept for the GIF are held in memory.
+        frames: uint8 ``(height, width, 3)`` each, of one even size; only those kept for the GIF are held in memory.
         count: How many there are.
         fps: Frames a second.
+        gif_stride: Of every how many frames the GIF has one, at least.
     """
     files = {path.suffix.removeprefix("."): path for path in paths}
-    stride = max(2, -(-count // MAX_GIF_FRAMES))
+    stride = max(gif_stride, -(-count // MAX_GIF_FRAMES))
     kept: list[Image.Image] = []
 
     def passing() -> Iterator[NDArray[np.uint8]]:
@@ -54,10 +58,12 @@ def write_videos(paths: Sequence[Path], frames: Iterable[NDArray[np.uint8]], cou
 
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
     """Writes an H.264 video that browsers play; the file appears whole or not at all."""
+    coming = iter(frames)
+    first = next(coming)
     with replacing(path) as temporary:
         writer = imageio_ffmpeg.write_frames(
             str(temporary),
-            (WIDTH, HEIGHT),
+            (first.shape[1], first.shape[0]),
             fps=fps,
             codec="libx264",
             quality=8,
@@ -66,7 +72,7 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
         )
         writer.send(None)  # starts ffmpeg
         try:
-            for frame in frames:
+            for frame in itertools.chain([first], coming):
                 writer.send(np.ascontiguousarray(frame))
         finally:
             writer.close()

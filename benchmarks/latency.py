@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 
 from agents.planner_config import PlannerConfig
 from benchmarks import provenance, success
-from benchmarks.ablations import LONG, changed
+from benchmarks.ablation_grids import LONG
 from benchmarks.drawing import AMBER, BLUE, GREEN, GRID, INK, MUTED, PAPER, STYLE, VIOLET
 from benchmarks.manifests import VALIDATION
 from benchmarks.policies import open_checkpoint
+from pretrain.configs import changed
 from worldmodel.checkpoint import replacing
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 from benchmarks import headline
-from benchmarks.ablations import GRIDS
+from benchmarks.ablation_grids import GRIDS
 from benchmarks.ablations import markdown as ablation_table
 from benchmarks.provenance import ROOT
 from benchmarks.report import markdown_table, read_result
@@ -25,7 +25,10 @@ BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- /figures -->
 TITLES = {
     "planning": "What each piece of planning is worth",
     "training": "What each piece of training is worth",
+    "losses": "What each term of the loss is worth",
     "recipe": "Beside EB-JEPA's own recipe",
+    "rollout": "Rounds of prediction of Video-JEPA",
+    "std-cov": "Weights of the regularisers of Video-JEPA",
 }
 """Headings of the ablations."""
 FLOOR_AND_CEILING = ("random-random-wall.json", "expert-random-wall.json")
@@ -130,9 +133,11 @@ def _ablations() -> str:
         path = RESULTS / f"ablation-{name}.json"
         if path.exists():
             content = json.loads(path.read_text(encoding="utf-8"))
+            amount = f"{content.get('num_videos')} videos"
+            if GRIDS[name].measured == "success":
+                amount = f"{content['num_episodes']} validation episodes, differences to the first row paired"
             parts.append(
-                f"**{TITLES[name]}**, on {content['num_episodes']} validation episodes, differences to the first row "
-                f"paired (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
+                f"**{TITLES[name]}**, on {amount} (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
             )
     return "\n".join(parts)
 

@@ -1,7 +1,8 @@
 """Configurations of training runs: what all runs share, and what each kind of run is made of."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
 
 from worldmodel.build import ActorCriticConfig, ModelConfig, VideoModelConfig
 from worldmodel.objective import LossWeights
@@ -196,3 +197,19 @@ def at_least(smallest: int, name: str, value: int) -> None:
     """Raises a ValueError that names a field whose value is too small."""
     if value < smallest:
         raise ValueError(f"{name} must be at least {smallest}, got {value}")
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A configuration with some fields changed, by dotted path.
+
+    Raises:
+        ValueError: If there is no such field.
+    """
+    for path, value in changes.items():
+        first, _, rest = path.partition(".")
+        known = [f.name for f in fields(config)] if is_dataclass(config) else []
+        if first not in known:
+            raise ValueError(f"field must be one of {', '.join(known)}, got {first!r}")
+        new = changed(getattr(config, first), {rest: value}) if rest else value
+        config = replace(config, **{first: new})
+    return config

@@ -62,10 +62,13 @@ class AveragePrecisions(NamedTuple):
     Attributes:
         reference: By EB-JEPA's protocol: drawn cells of all frames ``t ≥ T`` that are forecast, averaged over batches.
         strict: True cells of the frames that are exactly T steps ahead, all videos together.
+        reference_interval: 95 % interval of the mean of ``reference``, by the spread over batches; of zero width where
+            there is one batch.
     """
 
     reference: list[float]
     strict: list[float]
+    reference_interval: tuple[float, float]
 
     @property
     def reference_mean(self) -> float:
@@ -154,9 +157,12 @@ def measure(
             truths.append(cells[:, horizon - 1 :, 1].ravel())
             scores.append(forecast[:, horizon - 1 :, 1].ravel())
         by_batch.append(precisions)
+    means = np.mean(by_batch, axis=1)
+    spread = 1.96 * float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else 0.0
     return AveragePrecisions(
         np.mean(by_batch, axis=0).tolist(),
         [_average_precision(np.concatenate(truths), np.concatenate(scores)) for truths, scores in strict],
+        (float(means.mean()) - spread, float(means.mean()) + spread),
     )
 
 

@@ -62,7 +62,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             data=VideoDataConfig(batch_size=16),
             weights=VideoLossWeights(variance=10.0, covariance=100.0),
             heads=HeadsConfig(num_steps=2_000),
-            rollout_steps=8,
+            rollout_steps=4,
             num_steps=10_000,
             learning_rate=1e-3,
             warmup_fraction=0.05,

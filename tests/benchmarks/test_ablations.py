@@ -7,10 +7,19 @@ import pytest
 
 from agents.planner_config import PlannerConfig
 from benchmarks import ablations
-from benchmarks.ablations import GRIDS, AblateConfig, Grid, Variant, changed, markdown, run
-from pretrain.configs import DataConfig, PolicyConfig, WorldModelConfig
+from benchmarks.ablation_grids import GRIDS, Grid, Variant
+from benchmarks.ablations import AblateConfig, markdown, run
+from pretrain.configs import (
+    DataConfig,
+    HeadsConfig,
+    PolicyConfig,
+    VideoConfig,
+    VideoDataConfig,
+    WorldModelConfig,
+    changed,
+)
 from pretrain.presets import preset
-from worldmodel.build import ActorCriticConfig, ModelConfig
+from worldmodel.build import ActorCriticConfig, ModelConfig, VideoModelConfig
 
 TINY = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
@@ -25,7 +34,9 @@ TINY = WorldModelConfig(
 @pytest.mark.parametrize("name", list(GRIDS))
 def test_every_variant_is_valid_and_the_first_is_the_full_method(name):
     grid = GRIDS[name]
-    assert (dict(grid.variants[0].train), dict(grid.variants[0].plan)) == ({}, {})
+    assert dict(grid.variants[0].plan) == {}
+    if grid.preset:  # its first variant is the preset, whether it says so or not
+        assert changed(preset(grid.preset), grid.variants[0].train) == preset(grid.preset)
     assert len({variant.name for variant in grid.variants}) == len(grid.variants)
     for variant in grid.variants:
         changed(PlannerConfig(), variant.plan)
@@ -112,5 +123,88 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch):
     folders = {path.name for path in (tmp_path / "ablate-training").iterdir()}
     assert folders == {f"{name}-seed{seed}" for name in ("full", "narrow", "other") for seed in (0, 1)}
     table = markdown(tmp_path / "trainings.json")
-    assert "| narrow, seed 1 | " in table
-    assert next(line for line in table.splitlines() if line.startswith("| other, seed 0 |")).count("| – |") == 1
+    lines = table.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| full", "| narrow", "| narrow, actor", "| other"]
+    assert lines[-1].count("| – |") == 1  # no actor there
+
+
+VIDEO = VideoConfig(
+    model=VideoModelConfig(
+        latent_channels=2, hidden_channels=4, num_blocks=1, stride=8, predictor_channels=(4,), head_channels=4
+    ),
+    data=VideoDataConfig(num_frames=4, batch_size=2),
+    heads=HeadsConfig(num_steps=1, batch_size=2),
+    rollout_steps=1,
+    projector=(),
+    num_steps=1,
+    accelerator="cpu",
+)
+
+
+def video_grid(monkeypatch, tmp_path, **options):
+    monkeypatch.setattr("pretrain.video_training.NUM_VIDEOS", 4)
+    monkeypatch.setattr("pretrain.video_training.NORMALIZATION_VIDEOS", 4)
+    monkeypatch.setattr(ablations, "preset", {"moving-mnist": VIDEO}.__getitem__)
+    variants = (Variant(name="one"), Variant(name="two", train={"rollout_steps": 2}))
+    monkeypatch.setitem(
+        ablations.GRIDS, "rollout", Grid(preset="moving-mnist", measured="detection", variants=variants)
+    )
+    return AblateConfig(
+        name="rollout",
+        seeds=(0, 1),
+        num_videos=65,
+        runs=tmp_path,
+        output=tmp_path / "rollout.json",
+        progress=False,
+        **options,
+    )
+
+
+def test_a_grid_of_video_models(tmp_path, monkeypatch):
+    config = video_grid(monkeypatch, tmp_path, num_steps=2)
+    rows = run(config)["rows"]
+    assert [(row["variant"], row["seed"]) for row in rows] == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
+    assert all(row["training"]["steps"] == 2 and row["training"]["frames"] == 2 * 2 * 4 for row in rows)
+    table = markdown(config.output).splitlines()
+    assert table[0].startswith("| variant | mAP | AP_1 | AP_2 |")
+    assert len(table) == 4
+    assert table[2].count("<br>") >= 2  # two seeds, one below the other
+    assert config.output.with_suffix(".png").stat().st_size > 1000
+
+    def never(*_, **__):
+        raise AssertionError("trained twice")
+
+    monkeypatch.setattr("pretrain.video_training.VideoTraining.forward", never)
+    assert run(config)["rows"] == rows
+
+
+def test_ray_gives_the_same_rows(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    # Workers are other processes, where nothing is patched: the grid itself makes a tiny model of the preset.
+    tiny = {
+        "model.hidden_channels": 4, "model.num_blocks": 1, "model.stride": 8, "model.predictor_channels": (4,),
+        "data.num_frames": 4, "data.batch_size": 2, "heads.batch_size": 2, "heads.num_steps": 1, "accelerator": "cpu",
+    }  # fmt: skip
+    grid = Grid(
+        preset="moving-mnist",
+        measured="detection",
+        variants=tuple(Variant(name=f"K = {k}", train=tiny | {"rollout_steps": k}) for k in (1, 2)),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "rollout", grid)
+    config = AblateConfig(
+        name="rollout",
+        num_steps=1,
+        num_videos=2,
+        runs=tmp_path / "here",
+        output=tmp_path / "rollout.json",
+        progress=False,
+    )
+    alone = run(config)["rows"]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        side_by_side = run(replace(config, ray=True, runs=tmp_path / "there"))["rows"]
+    finally:
+        ray.shutdown()
+    for a, b in zip(alone, side_by_side, strict=True):
+        assert (a["variant"], a["seed"], a["detection"]) == (b["variant"], b["seed"], b["detection"])
+    assert json.loads(config.output.read_text())["rows"] == json.loads(json.dumps(side_by_side))

@@ -1,0 +1,144 @@
+"""Grids of variants for ``worldmodel ablate``: what is compared with what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A change of the full method.
+
+    Attributes:
+        name: What it is called.
+        preset: Another preset to train in place of the grid's.
+        train: Changed fields of the preset, by dotted path.
+        plan: Changed fields of the planner's configuration.
+        actor_alone: Whether to measure the actor without search too, where there is one.
+    """
+
+    name: str
+    preset: str | None = None
+    train: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    actor_alone: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Variants to compare; the first is the full method.
+
+    Attributes:
+        preset: What is trained; None: nothing, all variants plan with one checkpoint.
+        variants: The variants.
+        measured: What tells how good a variant is: success of the agent, digits found in rollouts of videos.
+        timed: Whether to show how long training took: for grids whose runs have the machine to themselves.
+    """
+
+    preset: str | None
+    variants: tuple[Variant, ...]
+    measured: Literal["success", "detection"] = "success"
+    timed: bool = False
+
+
+LONG = {"propose": False, "horizon": 20, "num_samples": 64, "num_iterations": 3, "num_elites": 16, "init_std": 2.45}
+"""A search that can do without what was learned in imagination: far ahead, with more candidates."""
+
+REFERENCE = {
+    "propose": False, "cost": "summed", "horizon": 60, "num_samples": 100, "num_iterations": 3, "num_elites": 20,
+    "init_std": 2.0, "temperature": 0.005, "keep_elites": 0.0, "replan_every": 8,
+}  # fmt: skip
+"""EB-JEPA's search, 160 times cheaper: two thirds of its horizon, half its samples, 3 of its 20 iterations, and a plan
+for every 8 steps instead of every one."""
+
+GRIDS = {
+    "planning": Grid(
+        preset=None,
+        variants=(
+            Variant(name="full: MPPI"),
+            Variant(name="CEM", plan={"planner": "cem"}),
+            Variant(name="iCEM", plan={"planner": "icem"}),
+            Variant(name="the actor alone", plan={"planner": "policy"}),
+            Variant(name="no proposal by the actor", plan={"propose": False}),
+            Variant(name="no warm start", plan={"warm_start": False}),
+            Variant(name="no kept elites", plan={"keep_elites": 0.0}),
+            Variant(name="coloured noise", plan={"noise_beta": 1.0}),
+            Variant(name="mean executed, not the best", plan={"execute": "mean"}),
+            Variant(name="horizon 1", plan={"horizon": 1}),
+            Variant(name="horizon 6", plan={"horizon": 6}),
+            Variant(name="8 samples", plan={"num_samples": 8}),
+            Variant(name="16 samples", plan={"num_samples": 16}),
+            Variant(name="128 samples", plan={"num_samples": 128}),
+            Variant(name="long horizon, closest and stay", plan=LONG | {"cost": "reach", "noise_beta": 1.0}),
+            Variant(name="… with white noise", plan=LONG | {"cost": "reach"}),
+            Variant(name="long horizon, closest approach", plan=LONG | {"cost": "closest", "noise_beta": 1.0}),
+            Variant(name="long horizon, summed distance", plan=LONG | {"cost": "summed", "noise_beta": 1.0}),
+            Variant(name="long horizon, last distance", plan=LONG | {"cost": "last", "noise_beta": 1.0}),
+        ),
+    ),
+    "training": Grid(
+        preset="two-rooms",
+        variants=(
+            Variant(name="full"),
+            Variant(name="no action blocks", train={"model.frame_skip": 1}),
+            Variant(name="GRU predictor", train={"model.predictor": "gru"}),
+            Variant(name="reference data", train={"data.recipe": "reference"}),
+            Variant(name="time-centred terms added", train={"weights.centred": 1.0}),
+            Variant(name="nonlinear inverse dynamics", train={"idm_layers": 2}),
+            Variant(name="latent of 128", train={"model.latent_dim": 128}),
+            Variant(name="no random actions for the critic", train={"policy.random_actions": 0}),
+        ),
+    ),
+    "losses": Grid(
+        preset="two-rooms",
+        variants=(
+            Variant(name="full"),
+            Variant(name="no variance", train={"weights.variance": 0.0}),
+            Variant(name="no covariance", train={"weights.covariance": 0.0}),
+            Variant(name="no temporal similarity", train={"weights.temporal_similarity": 0.0}),
+            Variant(name="no inverse dynamics", train={"weights.inverse_dynamics": 0.0}),
+            Variant(
+                name="SIGReg for variance and covariance",
+                train={"weights.variance": 0.0, "weights.covariance": 0.0, "weights.sigreg": 10.0},
+            ),
+        ),
+    ),
+    "rollout": Grid(
+        preset="moving-mnist",
+        measured="detection",
+        variants=(
+            Variant(name="K = 4", train={"rollout_steps": 4}),
+            Variant(name="K = 1", train={"rollout_steps": 1}),
+            Variant(name="K = 2", train={"rollout_steps": 2}),
+            Variant(name="K = 8", train={"rollout_steps": 8}),
+        ),
+    ),
+    "std-cov": Grid(
+        preset="moving-mnist",
+        measured="detection",
+        variants=(
+            # EB-JEPA's best first.
+            *(
+                Variant(name=f"std {std:g}, cov {cov:g}", train={"weights.variance": std, "weights.covariance": cov})
+                for cov in (100.0, 10.0, 1.0)
+                for std in (10.0, 1.0, 100.0)
+            ),
+            Variant(
+                name="SIGReg 10",
+                train={"weights.variance": 0.0, "weights.covariance": 0.0, "weights.sigreg": 10.0},
+            ),
+        ),
+    ),
+    "recipe": Grid(
+        preset="two-rooms",
+        timed=True,
+        variants=(
+            Variant(name="ours"),
+            Variant(name="ours, the reference's search", plan=REFERENCE | {"horizon": 15, "replan_every": 2}),
+            # On two cores 8 s a step: these are a quarter of an hour and two hours.
+            Variant(name="EB-JEPA, equal time", preset="two-rooms-paper", train={"num_steps": 105}, plan=REFERENCE),
+            Variant(name="EB-JEPA, equal frames", preset="two-rooms-paper", train={"num_steps": 882}, plan=REFERENCE),
+        ),
+    ),
+}
+"""Grids by name."""
