@@ -14,7 +14,7 @@ Views are a function of the images and a seed alone, the same on every device.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import kornia.augmentation as K  # noqa: N812 - as its documentation calls it
+import kornia.augmentation as K
 import numpy as np
 import torch
 from jaxtyping import UInt8

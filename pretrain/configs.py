@@ -229,7 +229,7 @@ class ImageConfig(PretrainConfig):
     """Weight decay."""
     trust_coefficient: float = 0.02
     """Largest relative change of a layer in a step at learning rate 1 (lars)."""
-    probe_learning_rate: float = 1e-3
+    probe_learning_rate: float = 1e-2
     """Peak learning rate of the linear probe, which trains beside the model on detached representations. With lars it
     is the relative change of its weights in a step."""
 

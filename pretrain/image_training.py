@@ -93,9 +93,7 @@ class ImageSource:
 class JointEmbeddingTraining(nn.Module):
     """The objective on two views and the linear probe beside it, in one ``forward`` so that DDP sees both."""
 
-    def __init__(
-        self, objective: ImageObjective, classifier: nn.Linear, augmentation: Augmentation, seed: int
-    ) -> None:
+    def __init__(self, objective: ImageObjective, classifier: nn.Linear, augmentation: Augmentation, seed: int) -> None:
         super().__init__()
         self.objective = objective
         self.classifier = classifier

@@ -1,7 +1,8 @@
 """What a training run consists of: stages, each with its own loss, batches and schedule, and how it is saved.
 
 Each kind of run builds its own (``build_training`` in :mod:`pretrain.world_model_training`,
-:mod:`pretrain.video_training` and :mod:`pretrain.image_training`); the one loop of :mod:`pretrain.train` runs the stages one after the other.
+:mod:`pretrain.video_training` and :mod:`pretrain.image_training`); the one loop of :mod:`pretrain.train` runs the
+stages one after the other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
