@@ -238,7 +238,7 @@ class ImageConfig(PretrainConfig):
         super().__post_init__()
         at_least(2, "data.batch_size", self.data.batch_size)
         for width in self.projector:
-            at_least(2, "projector", width)
+            at_least(2, "each width of projector", width)
 
 
 def at_least(smallest: int, name: str, value: int) -> None:

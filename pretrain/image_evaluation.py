@@ -25,7 +25,7 @@ NUM_NEIGHBOURS = 20
 """Neighbours that vote."""
 TEMPERATURE = 0.07
 """A neighbour at cosine distance d has weight exp(−d / temperature), as in arXiv 1805.01978."""
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths C of the linear probe's regularisation to choose from."""
 HELD_BACK = 0.2
 """Part of the training images on which the strength is chosen."""

@@ -116,7 +116,8 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             trust_coefficient=0.02,
             probe_learning_rate=5e-3,
             warmup_fraction=10 / 300,
-            # LARS scales gradients itself; this only stops explosions.
+            # LARS scales gradients itself (the reference's also caps a layer's rate, the library's does not); this only
+            # stops explosions.
             clip_norm=1_000.0,
             validate_every=1_000,
             checkpoint_every=1_000,

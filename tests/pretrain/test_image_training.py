@@ -11,7 +11,7 @@ from pytorch_optimizer import LARS
 
 import pretrain.train
 from pretrain.configs import ImageConfig, ImageDataConfig
-from pretrain.image_evaluation import Accuracy, knn_accuracy, linear_accuracy
+from pretrain.image_evaluation import STRENGTHS, Accuracy, knn_accuracy, linear_accuracy
 from pretrain.image_training import ImageSource, JointEmbeddingTraining, build_training, view_seed
 from pretrain.presets import preset
 from pretrain.run_log import read_metrics
@@ -251,7 +251,7 @@ def test_sources_draw_pairs_that_belong_together():
     ("changes", "message"),
     [
         ({"data": ImageDataConfig(batch_size=1)}, "data.batch_size must be at least 2, got 1"),
-        ({"projector": (16, 1)}, "projector must be at least 2, got 1"),
+        ({"projector": (16, 1)}, "each width of projector must be at least 2, got 1"),
     ],
 )
 def test_wrong_numbers_are_explained(changes, message):
@@ -284,7 +284,7 @@ def test_probes_find_classes_that_are_there_and_none_that_are_not():
     test, labels = clusters(200, seed=1)
     linear, strength = linear_accuracy(train, train_labels, test, labels)
     assert linear.rate > 0.95
-    assert strength in (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    assert strength in STRENGTHS
     assert knn_accuracy(train, train_labels, test, labels).rate > 0.95
     shuffled = np.random.default_rng(2).permutation(train_labels)
     assert linear_accuracy(train, shuffled, test, labels)[0].rate < 0.6
