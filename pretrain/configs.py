@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from worldmodel.build import ActorCriticConfig, ModelConfig, VideoModelConfig
+from worldmodel.build import ActorCriticConfig, ImageModelConfig, ModelConfig, VideoModelConfig
+from worldmodel.image_objective import ImageLossWeights
 from worldmodel.objective import LossWeights
 from worldmodel.video_objective import VideoLossWeights
 
@@ -191,6 +192,54 @@ class VideoConfig(PretrainConfig):
         at_least(self.model.context + 1, "data.num_frames", self.data.num_frames)
         at_least(1, "heads.num_steps", self.heads.num_steps)
         at_least(1, "heads.batch_size", self.heads.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDataConfig:
+    """Labelled images, and what may change in them without changing what they show."""
+
+    images: str = "digits"
+    """Set of images: "digits" (10,000 that come with the package), "mnist" or "cifar-10" (downloaded), or a folder with
+    the IDX files of MNIST or Fashion-MNIST, or with the binary version of CIFAR-10."""
+    augmentation: Literal["auto", "photographs", "clothes", "digits"] = "auto"
+    """How views differ. photographs: crop, colours, greyscale, solarising, mirroring. clothes: crop, brightness,
+    contrast, mirroring. digits: small rotations, shifts and scalings. auto: by the name of the set or the folder."""
+    batch_size: int = 256
+    """Images in a batch, over all processes; each is seen in two views."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(PretrainConfig):
+    """An Image-JEPA, with a linear probe beside it."""
+
+    objective: Literal["joint-embedding", "supervised"] = "joint-embedding"
+    """joint-embedding: two views agree, without labels. supervised: the same network trained on labels, a baseline."""
+    model: ImageModelConfig = field(default_factory=ImageModelConfig)
+    """Architecture."""
+    data: ImageDataConfig = field(default_factory=ImageDataConfig)
+    """Images."""
+    weights: ImageLossWeights = field(default_factory=ImageLossWeights)
+    """Weights of the losses."""
+    projector: tuple[int, ...] = (2048, 2048, 128)
+    """Widths of the projector's layers, which the losses look through; none: no projector."""
+    optimizer: Literal["adamw", "lars"] = "adamw"
+    """adamw, or lars: each layer moves in proportion to its weights."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-5
+    """Weight decay."""
+    trust_coefficient: float = 0.02
+    """Largest relative change of a layer in a step at learning rate 1 (lars)."""
+    probe_learning_rate: float = 1e-2
+    """Peak learning rate of the linear probe, which trains beside the model on detached representations. With lars it
+    is the relative change of its weights in a step."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers that nothing else would check before training has begun."""
+        super().__post_init__()
+        at_least(2, "data.batch_size", self.data.batch_size)
+        for width in self.projector:
+            at_least(2, "each width of projector", width)
 
 
 def at_least(smallest: int, name: str, value: int) -> None:

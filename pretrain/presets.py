@@ -3,13 +3,16 @@
 from pretrain.configs import (
     DataConfig,
     HeadsConfig,
+    ImageConfig,
+    ImageDataConfig,
     PolicyConfig,
     PretrainConfig,
     VideoConfig,
     VideoDataConfig,
     WorldModelConfig,
 )
-from worldmodel.build import ModelConfig, VideoModelConfig
+from worldmodel.build import ImageModelConfig, ModelConfig, VideoModelConfig
+from worldmodel.image_objective import ImageLossWeights
 from worldmodel.objective import LossWeights
 from worldmodel.video_objective import VideoLossWeights
 
@@ -83,6 +86,41 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             learning_rate=1e-3,
             validate_every=500,
             checkpoint_every=100,
+        ),
+    ),
+    "images": (
+        "Image-JEPA on digits, or with --data.images on a folder such as Fashion-MNIST's, in minutes on two CPU cores.",
+        ImageConfig(
+            model=ImageModelConfig(encoder="resnet18", width=16, stem_stride=2),
+            data=ImageDataConfig(images="digits", batch_size=256),
+            weights=ImageLossWeights(sigreg=10.0),
+            projector=(512, 512, 64),
+            num_steps=1_500,
+            learning_rate=2e-3,
+            weight_decay=1e-4,
+            validate_every=250,
+            checkpoint_every=250,
+        ),
+    ),
+    "images-paper": (
+        "Image-JEPA on CIFAR-10 as in EB-JEPA: ResNet-18, SIGReg, LARS, 300 epochs; made for a GPU.",
+        ImageConfig(
+            model=ImageModelConfig(encoder="resnet18", width=64),
+            data=ImageDataConfig(images="cifar-10", batch_size=256),
+            weights=ImageLossWeights(sigreg=10.0),
+            projector=(2048, 2048, 128),
+            optimizer="lars",
+            num_steps=50_000 * 300 // 256,
+            learning_rate=0.3,
+            weight_decay=1e-4,
+            trust_coefficient=0.02,
+            probe_learning_rate=5e-3,
+            warmup_fraction=10 / 300,
+            # LARS scales gradients itself (the reference's also caps a layer's rate, the library's does not); this only
+            # stops explosions.
+            clip_norm=1_000.0,
+            validate_every=1_000,
+            checkpoint_every=1_000,
         ),
     ),
     "dataset": (

@@ -1,7 +1,8 @@
 """What a training run consists of: stages, each with its own loss, batches and schedule, and how it is saved.
 
-Each kind of run builds its own (``build_training`` in :mod:`pretrain.world_model_training` and
-:mod:`pretrain.video_training`); the one loop of :mod:`pretrain.train` runs the stages one after the other.
+Each kind of run builds its own (``build_training`` in :mod:`pretrain.world_model_training`,
+:mod:`pretrain.video_training` and :mod:`pretrain.image_training`); the one loop of :mod:`pretrain.train` runs the
+stages one after the other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,20 @@ def adamw(weight_decay: float) -> Optimizers:
 
     def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+
+    return make
+
+
+def lars(weight_decay: float, trust_coefficient: float) -> Optimizers:
+    """LARS (arXiv 1708.03888) with momentum 0.9; each group has its own learning rate, set at every step.
+
+    Matrices move in proportion to their own norm: by the learning rate times ``trust_coefficient``, which a group may
+    have of its own. Vectors (biases, normalisation) get plain SGD without weight decay.
+    """
+    from pytorch_optimizer import LARS  # slow to import
+
+    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return LARS(groups, weight_decay=weight_decay, momentum=0.9, trust_coefficient=trust_coefficient)
 
     return make
 

@@ -34,6 +34,9 @@ COMMANDS = {
         "MovingMNISTConfig",
     ),
     "pretrain": Command("train a world model: worldmodel pretrain PRESET", "pretrain.presets", "PRESETS"),
+    "probe": Command(
+        "measure image representations: linear probe, nearest neighbours", "benchmarks.image_probe", "ProbeConfig"
+    ),
     "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
     "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
     "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),

@@ -10,6 +10,8 @@ from torch import nn
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.encoders import AxialEncoder, ImpalaEncoder, ResidualEncoder, StridedConvEncoder
 from worldmodel.heads import DetectionHead, PixelDecoder
+from worldmodel.image_encoders import ResNet18, VisionTransformer
+from worldmodel.image_jepa import ImageJEPA
 from worldmodel.jepa import JEPA
 from worldmodel.normalize import Normalizer
 from worldmodel.predictors import GRUPredictor, MLPPredictor, UNetPredictor
@@ -20,6 +22,8 @@ ENCODERS = ("impala", "strided", "axial")
 """Names of the encoders."""
 PREDICTORS = ("gru", "mlp")
 """Names of the predictors."""
+IMAGE_ENCODERS = ("resnet18", "vit")
+"""Names of the encoders of Image-JEPA."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,31 @@ class VideoModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageModelConfig:
+    """An Image-JEPA's architecture."""
+
+    encoder: Literal["resnet18", "vit"] = "resnet18"
+    """resnet18: ResNet-18 with a 3 × 3 stem, for small images. vit: a vision transformer."""
+    width: int = 64
+    """Channels of the first stage (resnet18; the representation has eight times as many features), or features of a
+    token and of the representation (vit; 384 for ViT-S, 768 for ViT-B)."""
+    stem_stride: int = 1
+    """Stride of the first convolution; 2 costs a quarter (resnet18)."""
+    patch: int = 2
+    """Side of a patch in pixels (vit)."""
+    depth: int = 12
+    """Number of blocks (vit)."""
+    num_heads: int = 6
+    """Attention heads of a block (vit; 12 for ViT-B)."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers that the modules would not name."""
+        for name in ("width", "stem_stride", "patch", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig:
     """The actor and the critic that act in a world model."""
 
@@ -112,7 +141,7 @@ class DataSpec:
     position_high: tuple[float, ...] | None = None
 
 
-C = TypeVar("C", ModelConfig, VideoModelConfig, ActorCriticConfig, DataSpec)
+C = TypeVar("C", ModelConfig, VideoModelConfig, ImageModelConfig, ActorCriticConfig, DataSpec)
 
 
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
@@ -213,7 +242,29 @@ def build_decoder(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Pixel
     )
 
 
-def to_json(config: ModelConfig | VideoModelConfig | ActorCriticConfig | DataSpec) -> dict[str, Any]:
+def build_image_jepa(config: ImageModelConfig, pixel_shape: Sequence[int]) -> ImageJEPA:
+    """Builds an untrained Image-JEPA.
+
+    Raises:
+        ValueError: If the encoder is unknown or does not fit the images.
+    """
+    encoder: ResNet18 | VisionTransformer
+    if config.encoder == "resnet18":
+        encoder = ResNet18(pixel_shape[0], config.width, config.stem_stride)
+    elif config.encoder == "vit":
+        encoder = VisionTransformer(pixel_shape, config.patch, config.width, config.depth, config.num_heads)
+    else:
+        raise ValueError(f"encoder must be one of {', '.join(map(repr, IMAGE_ENCODERS))}, got {config.encoder!r}")
+    model = ImageJEPA(encoder, Normalizer(pixel_shape, action_dim=0), encoder.latent_dim)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_classifier(model: ImageJEPA, num_classes: int) -> nn.Linear:
+    """Builds an untrained linear classifier of an Image-JEPA's representations."""
+    return nn.Linear(model.latent_dim, num_classes)
+
+
+def to_json(config: ModelConfig | VideoModelConfig | ImageModelConfig | ActorCriticConfig | DataSpec) -> dict[str, Any]:
     """A configuration as JSON types."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 

@@ -5,6 +5,16 @@ from torch import Tensor
 from torch import distributed as dist
 
 
+def num_processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def process_rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if num_processes() > 1 else 0
+
+
 def gather_batch(x: Tensor) -> Tensor:
     """Concatenates a tensor over processes along the batch dimension, with gradients.
 
@@ -14,7 +24,7 @@ def gather_batch(x: Tensor) -> Tensor:
     Returns:
         ``x`` itself where there is one process.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if num_processes() == 1:
         return x
     from torch.distributed.nn.functional import all_gather
 

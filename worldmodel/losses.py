@@ -55,9 +55,10 @@ def sigreg(
 ) -> Float[Tensor, ""]:
     """Sketched isotropic Gaussian regularisation (LeJEPA, arXiv 2511.08544, section 4).
 
-    Projects the latents on random unit directions and averages the Epps–Pulley statistic of each projection against
-    the standard normal: ``n ∫ |φ_n(t) − exp(−t²/2)|² exp(−t²/2) dt`` with the empirical characteristic function
-    ``φ_n``, integrated over ``[−3, 3]`` by the trapezoidal rule.
+    Projects the latents on random unit directions and averages the distance of each projection from the standard
+    normal, ``∫ |φ_n(t) − exp(−t²/2)|² exp(−t²/2) dt`` with the empirical characteristic function ``φ_n``, integrated
+    over ``[−3, 3]`` by the trapezoidal rule. This is the Epps–Pulley statistic without its factor ``n``, so that one
+    weight suits batches of any size; so weighs EB-JEPA (arXiv 2602.03604).
 
     Args:
         latents: ``n`` samples of ``d`` features.
@@ -65,7 +66,7 @@ def sigreg(
         num_points: Number of integration points.
         generator: Source of the directions; on several processes it must be in the same state on each.
     """
-    n, d = latents.shape
+    d = latents.shape[1]
     directions = torch.randn(d, num_projections, generator=generator, device=latents.device, dtype=latents.dtype)
     directions = F.normalize(directions, dim=0)
     # The integrand is even in t: integrate over [0, 3] and double.
@@ -74,4 +75,4 @@ def sigreg(
     angles = (latents @ directions)[..., None] * t  # (N, P, points)
     real, imaginary = angles.cos().mean(dim=0), angles.sin().mean(dim=0)
     error = ((real - normal).square() + imaginary.square()) * normal
-    return 2.0 * n * torch.trapezoid(error, t, dim=-1).mean()
+    return 2.0 * torch.trapezoid(error, t, dim=-1).mean()

@@ -15,7 +15,7 @@ from worldmodel.objective import LossWeights, Objective
 PREDICTION_ONLY = LossWeights(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0)
 REGULARISERS = {
     "vicreg": LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.0, inverse_dynamics=0.0),
-    "sigreg": LossWeights(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0, sigreg=1.0),
+    "sigreg": LossWeights(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0, sigreg=10.0),
 }
 
 
