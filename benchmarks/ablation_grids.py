@@ -15,6 +15,7 @@ class Variant:
         train: Changed fields of the preset, by dotted path.
         plan: Changed fields of the planner's configuration.
         actor_alone: Whether to measure the actor without search too, where there is one.
+        untrained: Whether to measure the network with random weights in place of the trained one (images).
     """
 
     name: str
@@ -22,6 +23,7 @@ class Variant:
     train: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     actor_alone: bool = True
+    untrained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,14 @@ class Grid:
     Attributes:
         preset: What is trained; None: nothing, all variants plan with one checkpoint.
         variants: The variants.
-        measured: What tells how good a variant is: success of the agent, digits found in rollouts of videos.
+        measured: What tells how good a variant is: success of the agent, digits found in rollouts of videos, or what a
+            linear probe reads off representations of images.
         timed: Whether to show how long training took: for grids whose runs have the machine to themselves.
     """
 
     preset: str | None
     variants: tuple[Variant, ...]
-    measured: Literal["success", "detection"] = "success"
+    measured: Literal["success", "detection", "probe"] = "success"
     timed: bool = False
 
 
@@ -50,6 +53,9 @@ REFERENCE = {
 }  # fmt: skip
 """EB-JEPA's search, 160 times cheaper: two thirds of its horizon, half its samples, 3 of its 20 iterations, and a plan
 for every 8 steps instead of every one."""
+
+VICREG = {"weights.sigreg": 0.0, "weights.variance": 1.0, "weights.covariance": 80.0}
+"""EB-JEPA's weights of VICReg for images, in place of SIGReg."""
 
 GRIDS = {
     "planning": Grid(
@@ -126,6 +132,36 @@ GRIDS = {
             Variant(
                 name="SIGReg 10",
                 train={"weights.variance": 0.0, "weights.covariance": 0.0, "weights.sigreg": 10.0},
+            ),
+        ),
+    ),
+    "images": Grid(
+        preset="images",
+        measured="probe",
+        variants=(
+            Variant(name="SIGReg"),
+            Variant(name="SIGReg, no projector", train={"projector": ()}),
+            Variant(name="VICReg", train=VICREG),
+            Variant(name="VICReg, no projector", train=VICREG | {"projector": ()}),
+            Variant(name="supervised", train={"objective": "supervised"}),
+            Variant(name="random weights", untrained=True),
+        ),
+    ),
+    "image-weights": Grid(
+        preset="images",
+        measured="probe",
+        variants=(
+            *(
+                Variant(name=f"SIGReg {weight:g}", train={"weights.sigreg": weight})
+                for weight in (10.0, 0.1, 1.0, 100.0)
+            ),
+            *(
+                Variant(
+                    name=f"VICReg, std {std:g}, cov {cov:g}",
+                    train=VICREG | {"weights.variance": std, "weights.covariance": cov},
+                )
+                for std in (1.0, 10.0, 100.0)
+                for cov in (1.0, 10.0, 100.0)
             ),
         ),
     ),

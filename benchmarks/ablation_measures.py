@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from agents.planner_config import PlannerConfig
 from agents.results import EvalResult, compare
-from benchmarks import detection, success
+from benchmarks import detection, image_probe, success
 from benchmarks.ablation_grids import Variant
 from benchmarks.manifests import VALIDATION
 from pretrain.configs import changed
@@ -121,6 +121,26 @@ def _detection_estimate(row: Row) -> tuple[float, float, float]:
     return 100 * rolled["reference_mean"], 100 * low, 100 * high
 
 
+def _measure_probe(checkpoint: str, variant: Variant, budget: Budget) -> Row:
+    config = image_probe.ProbeConfig(checkpoint=Path(checkpoint), untrained=variant.untrained, progress=False)
+    measured = image_probe.run(config)
+    return {key: measured[key] for key in ("images", "linear", "knn", "effective_rank")}
+
+
+def _probe_cells(row: Row) -> dict[str, str]:
+    low, high = row["linear"]["interval"]
+    return {
+        "linear probe": f"{row['linear']['accuracy']:.2%} [{low:.2%}, {high:.2%}]",
+        "nearest neighbours": f"{row['knn']['accuracy']:.2%}",
+        "effective rank": f"{row['effective_rank']:.0f}",
+    }
+
+
+def _probe_estimate(row: Row) -> tuple[float, float, float]:
+    low, high = row["linear"]["interval"]
+    return 100 * row["linear"]["accuracy"], 100 * low, 100 * high
+
+
 MEASURES = {
     "success": Measure(
         _measure_success, _paired, _success_cells, _success_estimate, "final success, % of validation episodes"
@@ -131,6 +151,13 @@ MEASURES = {
         _detection_cells,
         _detection_estimate,
         "mAP of digits found in rollouts, % (drawn cells, EB-JEPA's protocol)",
+    ),
+    "probe": Measure(
+        _measure_probe,
+        lambda row, full: {},
+        _probe_cells,
+        _probe_estimate,
+        "accuracy of a linear probe, % of test images",
     ),
 }
 """Measures by name."""

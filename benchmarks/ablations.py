@@ -24,7 +24,7 @@ from benchmarks.ablation_grids import GRIDS, Grid, Variant
 from benchmarks.ablation_measures import MEASURES, Budget, Row
 from benchmarks.drawing import AMBER, BLUE, GRID, PAPER, STYLE
 from benchmarks.manifests import VALIDATION
-from pretrain.configs import WorldModelConfig, changed
+from pretrain.configs import ImageConfig, WorldModelConfig, changed
 from pretrain.presets import preset
 from pretrain.train import fit
 from worldmodel.checkpoint import CONFIG, replacing
@@ -36,10 +36,13 @@ logger = logging.getLogger(__name__)
 class AblateConfig:
     """Measures what each piece of the method is worth."""
 
-    name: tyro.conf.Positional[Literal["planning", "training", "losses", "recipe", "rollout", "std-cov"]]
+    name: tyro.conf.Positional[
+        Literal["planning", "training", "losses", "recipe", "rollout", "std-cov", "images", "image-weights"]
+    ]
     """planning: variants of the search, with one checkpoint. training, losses: a training run in Two Rooms for each
     variant. recipe: this project's method beside that of EB-JEPA at equal time and at equal frames; hours. rollout,
-    std-cov: rounds of prediction, and weights of the regularisers, of Video-JEPA on Moving MNIST."""
+    std-cov: rounds of prediction, and weights of the regularisers, of Video-JEPA on Moving MNIST. images,
+    image-weights: regulariser and projector, and weights of the regularisers, of Image-JEPA."""
     policy: str = "two-rooms"
     """planning: the checkpoint."""
     only: tuple[str, ...] = ()
@@ -54,10 +57,13 @@ class AblateConfig:
     """Two Rooms: episodes of the validation manifest."""
     num_videos: int = 2_048
     """Moving MNIST: videos."""
+    images: str = "digits"
+    """Image-JEPA: set of images, or its folder."""
     runs: Path = Path("runs")
     """Folder of the runs and of single evaluations."""
     output: Path | None = None
-    """JSON file to write, by default benchmarks/results/ablation-NAME.json; a picture of that name goes beside it."""
+    """JSON file to write, by default benchmarks/results/ablation-NAME.json (with the images' name where other than
+    digits); a picture of that name goes beside it."""
     ray: bool = False
     """Runs side by side with Ray Tune, on the cluster that RAY_ADDRESS names or on this machine (needs the ray
     extra). On a cluster, runs must be a folder that all machines see."""
@@ -85,7 +91,7 @@ def run(config: AblateConfig) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {name!r}")
     config = replace(config, runs=config.runs.resolve())  # Ray's workers run in folders of their own
-    output = config.output or Path(f"benchmarks/results/ablation-{config.name}.json")
+    output = config.output or Path(f"benchmarks/results/ablation-{_slug(config)}.json")
     content: dict[str, Any] = {
         "grid": config.name,
         "manifest": VALIDATION,
@@ -179,6 +185,12 @@ def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: in
     }
 
 
+def _slug(config: AblateConfig) -> str:
+    """Name of files and folders: the grid's, with that of the images where they are not the default."""
+    images = Path(config.images).name
+    return config.name if images == AblateConfig.images else f"{config.name}-{images}"
+
+
 def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tuple[str, dict[str, Any] | None]:
     """The checkpoint of a variant, trained if it must be, and how long that took."""
     if grid.preset is None:
@@ -186,7 +198,7 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
     # Variants that differ in the search alone share a run.
     first = next(v for v in grid.variants if (v.preset, v.train) == (variant.preset, variant.train))
     slug = "".join(c if c.isalnum() else "-" for c in first.name)
-    folder = config.runs / f"ablate-{config.name}" / f"{slug}-seed{seed}"
+    folder = config.runs / f"ablate-{_slug(config)}" / f"{slug}-seed{seed}"
     name = variant.preset or grid.preset
     run_config = preset(name)
     changes: dict[str, Any] = {"seed": seed, "output": str(folder)}
@@ -194,6 +206,8 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
         changes["num_steps"] = config.num_steps
     if variant.preset is None and config.policy_steps is not None and isinstance(run_config, WorldModelConfig):
         changes["policy.num_steps"] = config.policy_steps
+    if isinstance(run_config, ImageConfig):
+        changes["data.images"] = config.images
     run_config = changed(run_config, dict(variant.train) | changes)
     fit(run_config, name=name)
     training = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]
@@ -201,7 +215,7 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
     return str(folder), {
         "steps": run_config.num_steps,
         "policy_steps": run_config.policy.num_steps if isinstance(run_config, WorldModelConfig) else 0,
-        "frames": run_config.num_steps * data["batch_size"] * data["num_frames"],
+        "frames": run_config.num_steps * data["batch_size"] * data.get("num_frames", 1),
         "minutes": training["seconds"] / 60,
         "threads": training["threads"],
     }

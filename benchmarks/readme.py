@@ -29,6 +29,8 @@ TITLES = {
     "recipe": "Beside EB-JEPA's own recipe",
     "rollout": "Rounds of prediction of Video-JEPA",
     "std-cov": "Weights of the regularisers of Video-JEPA",
+    "images": "Regulariser and projector of Image-JEPA",
+    "image-weights": "Weights of the regularisers of Image-JEPA",
 }
 """Headings of the ablations."""
 FLOOR_AND_CEILING = ("random-random-wall.json", "expert-random-wall.json")
@@ -146,13 +148,17 @@ def _detection() -> str:
 
 def _ablations() -> str:
     parts = []
-    for name in GRIDS:
-        path = RESULTS / f"ablation-{name}.json"
-        if path.exists():
+    for name, grid in GRIDS.items():
+        # The grid of another set of images has that name too.
+        for path in sorted(RESULTS.glob(f"ablation-{name}.json")) + sorted(
+            RESULTS.glob(f"ablation-{name}-*-mnist.json")
+        ):
             content = json.loads(path.read_text(encoding="utf-8"))
-            amount = f"{content.get('num_videos')} videos"
-            if GRIDS[name].measured == "success":
-                amount = f"{content['num_episodes']} validation episodes, differences to the first row paired"
+            amount = {
+                "success": f"{content['num_episodes']} validation episodes, differences to the first row paired",
+                "detection": f"{content.get('num_videos')} videos",
+                "probe": f"the test images of {content['rows'][0].get('images')}",
+            }[grid.measured]
             parts.append(
                 f"**{TITLES[name]}**, on {amount} (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
             )

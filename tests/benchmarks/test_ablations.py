@@ -178,6 +178,33 @@ def test_a_grid_of_video_models(tmp_path, monkeypatch):
     assert run(config)["rows"] == rows
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+def test_a_grid_of_image_models(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.image_training.NUM_BANK", 100)
+    monkeypatch.setattr("pretrain.image_training.NUM_QUERIES", 20)
+    monkeypatch.setattr("pretrain.image_evaluation.STRENGTHS", (0.1,))
+    monkeypatch.setattr("pretrain.image_evaluation.MAX_ITERATIONS", 20)
+    tiny = changed(
+        preset("images"),
+        {"model.width": 2, "projector": (8, 4), "data.batch_size": 8, "num_steps": 1, "accelerator": "cpu"},
+    )
+    monkeypatch.setattr(ablations, "preset", {"images": tiny}.__getitem__)
+    variants = (
+        Variant(name="full"),
+        Variant(name="bare", train={"projector": ()}),
+        Variant(name="raw", untrained=True),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "images", Grid(preset="images", measured="probe", variants=variants))
+    config = AblateConfig(name="images", runs=tmp_path, output=tmp_path / "images.json", progress=False)
+    rows = run(config)["rows"]
+    assert [row["images"] for row in rows] == ["digits"] * 3
+    assert [row["training"]["frames"] for row in rows] == [8] * 3
+    assert {path.name for path in (tmp_path / "ablate-images").iterdir()} == {"full-seed0", "bare-seed0"}
+    assert len({row["linear"]["correct"] for row in rows}) > 1
+    assert all(0.2 < row["linear"]["accuracy"] < 1 for row in rows)
+    assert markdown(config.output).splitlines()[4].startswith("| raw | ")
+
+
 def test_ray_gives_the_same_rows(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     # Workers are other processes, where nothing is patched: the grid itself makes a tiny model of the preset.
