@@ -37,6 +37,7 @@ COMMANDS = {
     "probe": Command(
         "measure image representations: linear probe, nearest neighbours", "benchmarks.image_probe", "ProbeConfig"
     ),
+    "train-rl": Command("train a reinforcement learning baseline", "benchmarks.train_rl", "TrainRLConfig"),
     "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
     "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
     "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),

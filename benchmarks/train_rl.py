@@ -1,0 +1,220 @@
+"""``worldmodel train-rl ALGO``: train a reinforcement learning baseline for Two Rooms, under a budget of time.
+
+Success on layouts of the validation set is measured while it trains; the best model by that is kept beside the last.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+import envs as _envs  # noqa: F401 - registers Two Rooms
+from agents import rl
+from agents.features import ImageFeatures, LatentFeatures, VectorFeatures
+from agents.vec_env import SB3VecEnv
+from worldmodel.checkpoint import replacing
+
+logger = logging.getLogger(__name__)
+
+UNSAVED_FIELDS = ("max_minutes", "max_steps", "output", "overwrite", "progress", "threads")
+"""Fields that may change when a run resumes."""
+EVALUATIONS = "evaluations.npz"
+"""Name of the file of the learning curve, written by EvalCallback."""
+NORMALIZATION_IMAGES = 128
+"""Images on which a trained encoder's normalisation is fitted."""
+MAX_PIXEL_REPLAY = 100_000
+"""Transitions with images that a replay buffer holds: 50 kB each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRLConfig:
+    """Trains a reinforcement learning baseline for Two Rooms."""
+
+    algorithm: tyro.conf.Positional[Literal["a2c", "ppo", "trpo", "recurrent-ppo", "ddpg", "td3", "sac", "tqc"]]
+    """Of Stable-Baselines3 and sb3-contrib."""
+    observation: Literal["state", "pixels", "latents"] = "state"
+    """What it sees. state: positions, wall and door. pixels: images, through an encoder of its own. latents: images,
+    through the frozen encoder of a pretrained world model."""
+    hindsight: bool = True
+    """Relabels goals in hindsight (HER), with the algorithms that have a replay buffer."""
+    reward: Literal["sparse", "dense"] | None = None
+    """sparse: 0 at the goal, −1 elsewhere. dense: minus the distance. By default sparse with hindsight and dense
+    without."""
+    checkpoint: str = "two-rooms"
+    """latents: the world model."""
+    encoder: Literal["strided", "axial", "impala"] = "axial"
+    """pixels: the encoder; axial is that of the shipped world model."""
+    num_envs: int = 16
+    """Environments that are stepped together."""
+    learning_rate: float | None = None
+    """By default what suits the algorithm here."""
+    seed: int = 0
+    """Seed of weights, exploration and episodes."""
+    max_minutes: float | None = 15.0
+    """Minutes to train, evaluations included; the same command with more resumes the run."""
+    max_steps: int | None = None
+    """Environment steps to train."""
+    eval_every: int = 50_000
+    """Environment steps between two evaluations."""
+    eval_episodes: int = 50
+    """Episodes of an evaluation, on layouts of the validation set."""
+    threads: int | None = None
+    """Threads of torch; by default its own choice."""
+    output: Path | None = None
+    """Folder of the run; by default runs/rl-ALGORITHM-OBSERVATION-seedSEED."""
+    overwrite: bool = False
+    """Starts anew where the folder already holds a run; by default the run resumes."""
+    progress: bool = True
+    """Whether to show a progress bar."""
+
+
+def run(config: TrainRLConfig) -> Path:
+    """Trains, or goes on where the run was stopped.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ValueError: If the folder holds a run of another configuration, or a number is out of its range.
+    """
+    for name in ("num_envs", "eval_every", "eval_episodes"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    folder = config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")
+    env, validation_env = make_env(config, "train"), make_env(config, "validation", config.eval_episodes)
+    try:
+        model = _open(config, folder, env)
+        evaluation = EvalCallback(
+            validation_env,
+            n_eval_episodes=config.eval_episodes,
+            eval_freq=max(1, config.eval_every // config.num_envs),
+            log_path=str(folder),
+            best_model_save_path=str(folder),
+            verbose=0,
+        )
+        _resume_evaluations(evaluation, folder / EVALUATIONS)
+        spent = rl.train(
+            model,
+            folder,
+            max_seconds=None if config.max_minutes is None else 60 * config.max_minutes,
+            max_steps=config.max_steps,
+            callbacks=[evaluation],
+            save_replay=config.observation == "state",
+            progress=config.progress,
+        )
+    finally:
+        env.close()
+        validation_env.close()
+    logger.info("%d steps in %.1f minutes: %s", spent.steps, spent.seconds / 60, folder)
+    return folder
+
+
+def make_env(config: TrainRLConfig, layout_set: str, num_envs: int | None = None) -> VecEnv:
+    """Environments to train or to evaluate in."""
+    reward = config.reward or ("sparse" if _hindsight(config) else "dense")
+    vector = gym.make_vec(
+        "TwoRooms-v0",
+        num_envs=num_envs or config.num_envs,
+        autoreset_mode="SameStep",
+        observation="state" if config.observation == "state" else "pixels",
+        reward=reward,
+        layout_set=layout_set,
+    )
+    env = VecMonitor(SB3VecEnv(vector), info_keywords=("is_success",))
+    env.seed(config.seed if layout_set == "train" else config.seed + 1_000_003)
+    return env
+
+
+def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
+    """What suits an algorithm here, from rl-zoo's settings for goal-conditioned tasks."""
+    state = config.observation == "state"
+    if rl.is_off_policy(config.algorithm):
+        options: dict[str, Any] = {
+            "learning_rate": 1e-3,
+            "buffer_size": 1_000_000 if state else MAX_PIXEL_REPLAY,
+            "batch_size": 512 if state else 256,
+            "gamma": 0.98,
+            "tau": 0.01,
+            "learning_starts": 200 * config.num_envs,  # hindsight needs finished episodes
+            "train_freq": 1,
+            "gradient_steps": max(1, config.num_envs // 4),
+        }
+    else:
+        options = {"learning_rate": 3e-4, "n_steps": 200, "gamma": 0.99}
+        if config.algorithm in ("ppo", "recurrent-ppo", "trpo"):
+            options |= {"batch_size": 400, "gae_lambda": 0.95}
+        if config.algorithm == "ppo":
+            options |= {"n_epochs": 10}
+    if config.learning_rate is not None:
+        options["learning_rate"] = config.learning_rate
+    return options
+
+
+def _hindsight(config: TrainRLConfig) -> bool:
+    return config.hindsight and rl.is_off_policy(config.algorithm)
+
+
+def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
+    """The model that the folder holds, or a new one."""
+    saved = {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
+    if (folder / rl.CONFIG).exists() and not config.overwrite:
+        before = rl.read_config(folder)
+        different = sorted(key for key in saved if before.get(key) != saved[key])
+        if different:
+            changes = "; ".join(f"{key} (was {before.get(key)}, now {saved[key]})" for key in different)
+            raise ValueError(
+                f"{folder} holds a run of another configuration; it differs in {changes}. "
+                "Choose another --output, or --overwrite"
+            )
+        if (folder / rl.MODEL).exists():
+            return rl.load(folder, env)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (rl.MODEL, rl.BEST, rl.REPLAY, rl.PROGRESS, EVALUATIONS):
+        (folder / name).unlink(missing_ok=True)
+    with replacing(folder / rl.CONFIG) as temporary:
+        temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+    features, feature_options = _features(config)
+    return rl.make_model(
+        config.algorithm,
+        env,
+        features=features,
+        feature_options=feature_options,
+        hindsight=_hindsight(config),
+        options=hyperparameters(config),
+        policy_options={"net_arch": [256, 256]},
+        seed=config.seed,
+        log=folder / "tensorboard",
+    )
+
+
+def _resume_evaluations(callback: EvalCallback, path: Path) -> None:
+    """Goes on with the learning curve that a folder holds."""
+    if not path.exists():
+        return
+    with np.load(path) as file:
+        callback.evaluations_timesteps = file["timesteps"].tolist()
+        callback.evaluations_results = file["results"].tolist()
+        callback.evaluations_length = file["ep_lengths"].tolist()
+        callback.evaluations_successes = file["successes"].tolist()
+    callback.best_mean_reward = float(np.mean(callback.evaluations_results, axis=1).max())
+
+
+def _features(config: TrainRLConfig) -> tuple[type, dict[str, Any]]:
+    if config.observation == "state":
+        return VectorFeatures, {}
+    if config.observation == "latents":
+        return LatentFeatures, {"checkpoint": config.checkpoint}
+    sample_env = gym.make_vec("TwoRooms-v0", num_envs=NORMALIZATION_IMAGES, observation="pixels")
+    images = sample_env.reset(seed=config.seed)[0]["observation"]
+    sample_env.close()
+    return ImageFeatures, {"encoder": config.encoder, "sample": images}
