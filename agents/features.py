@@ -6,7 +6,8 @@
     ImageFeatures     images through one encoder, trained with the rest
     LatentFeatures    images through the frozen encoder of a pretrained world model
 
-Each returns the features of both side by side. Use them with ``normalize_images=False``: images come as they are.
+Each returns the features of both side by side; ``achieved_goal`` repeats a part of ``observation``. Use them with
+``normalize_images=False``: images come as they are.
 """
 
 import numpy as np
@@ -15,12 +16,10 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
+from agents.observations import KEYS
 from worldmodel.build import ModelConfig, build_encoder
 from worldmodel.checkpoint import load_pretrained
 from worldmodel.normalize import Normalizer
-
-KEYS = ("observation", "desired_goal")
-"""What is looked at; ``achieved_goal`` repeats a part of ``observation``."""
 
 
 class VectorFeatures(BaseFeaturesExtractor):

@@ -10,7 +10,6 @@ It follows Stable-Baselines3's ``predict`` protocol, so every loop written for t
 """
 
 import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.observations import read_images
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_state import EnvState, PlanningState, PlanRecord
 from worldmodel.checkpoint import load_pretrained
@@ -38,9 +38,6 @@ from worldmodel.planning import (
     shift,
     warm_start,
 )
-
-KEYS = ("observation", "desired_goal")
-"""All that the agent looks at."""
 
 
 @runtime_checkable
@@ -250,7 +247,7 @@ class PlanningAgent:
             ValueError: If the observation, the state or the flags do not fit.
             FloatingPointError: If the model imagines nothing but non-finite latents.
         """
-        images, goals, batched = _images(observation)
+        images, goals, batched = read_images(observation)
         envs = self._continue(state, episode_start, len(images))
         due = [i for i, env in enumerate(envs) if len(env.pending) == 0]
         if due:
@@ -392,22 +389,3 @@ def _place(model: WorldModel, device: torch.device | str | None) -> torch.device
 
 def _stack_goals(envs: list[EnvState], group: list[int]) -> Tensor:
     return torch.stack([goal for i in group if (goal := envs[i].goal) is not None])
-
-
-def _images(observation: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
-    """Present and goal images as batches of four dimensions, and whether they came as batches."""
-    wanted = "observation must be a dict with uint8 images " + " and ".join(map(repr, KEYS))
-    if not isinstance(observation, Mapping):
-        raise ValueError(f"{wanted}, got {type(observation).__name__}")
-    for key in KEYS:
-        if key not in observation:
-            raise ValueError(f"{wanted}, got keys {', '.join(map(repr, observation)) or 'none'}")
-    images, goals = (np.asarray(observation[key]) for key in KEYS)
-    for key, image in zip(KEYS, (images, goals), strict=True):
-        if image.dtype != np.uint8:
-            raise ValueError(f"{key} must have dtype uint8, got {image.dtype}")
-        if image.ndim not in (3, 4) or image.size == 0:
-            raise ValueError(f"{key} must be an image of 3 dimensions or a batch of 4, got shape {image.shape}")
-    if images.shape != goals.shape:
-        raise ValueError(f"observation and desired_goal must have one shape, got {images.shape} and {goals.shape}")
-    return (images, goals, True) if images.ndim == 4 else (images[None], goals[None], False)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
+from agents.offline import MethodConfig
 from worldmodel.build import ActorCriticConfig, ImageModelConfig, ModelConfig, VideoModelConfig
 from worldmodel.image_objective import ImageLossWeights
 from worldmodel.objective import LossWeights
@@ -240,6 +241,27 @@ class ImageConfig(PretrainConfig):
         at_least(2, "data.batch_size", self.data.batch_size)
         for width in self.projector:
             at_least(2, "each width of projector", width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineConfig(PretrainConfig):
+    """An agent learned from trajectories without reward and without a model: a baseline."""
+
+    method: MethodConfig = field(default_factory=MethodConfig)
+    """How it learns, and its networks."""
+    data: DataConfig = field(default_factory=lambda: DataConfig(num_frames=23, batch_size=32))
+    """Trajectories: the world model's, longer."""
+    frame_skip: int = 4
+    """Environment steps between two images; their mean action is learned."""
+    checkpoint: str = "two-rooms"
+    """gcidm: the world model on whose latents it acts."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers that nothing else would check before training has begun."""
+        super().__post_init__()
+        at_least(1, "data.batch_size", self.data.batch_size)
+        at_least(2, "data.num_frames", self.data.num_frames)
+        at_least(1, "frame_skip", self.frame_skip)
 
 
 def at_least(smallest: int, name: str, value: int) -> None:

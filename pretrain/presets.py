@@ -1,10 +1,14 @@
 """Presets: complete, named training configurations."""
 
+from typing import Literal
+
+from agents.offline import MethodConfig
 from pretrain.configs import (
     DataConfig,
     HeadsConfig,
     ImageConfig,
     ImageDataConfig,
+    OfflineConfig,
     PolicyConfig,
     PretrainConfig,
     VideoConfig,
@@ -15,6 +19,13 @@ from worldmodel.build import ImageModelConfig, ModelConfig, VideoModelConfig
 from worldmodel.image_objective import ImageLossWeights
 from worldmodel.objective import LossWeights
 from worldmodel.video_objective import VideoLossWeights
+
+OFFLINE: dict[Literal["gcbc", "gcidm", "gcivl"], str] = {
+    "gcbc": "Goal-conditioned behavioural cloning",
+    "gcidm": "Goal-conditioned inverse dynamics on a world model's latents",
+    "gcivl": "Goal-conditioned implicit value learning",
+}
+"""Offline baselines."""
 
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms": (
@@ -123,6 +134,20 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             checkpoint_every=1_000,
         ),
     ),
+    **{
+        name: (
+            f"{title}: a baseline that learns to act from the world model's trajectories, without a model.",
+            OfflineConfig(
+                method=MethodConfig(name=name),
+                num_steps=20_000,
+                learning_rate=1e-3,
+                warmup_fraction=0.05,
+                validate_every=2_000,
+                checkpoint_every=1_000,
+            ),
+        )
+        for name, title in OFFLINE.items()
+    },
     "dataset": (
         "A world model of your own Minari dataset; name it with --data.dataset.",
         WorldModelConfig(

@@ -22,8 +22,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pretrain import image_training, video_training, world_model_training
-from pretrain.configs import ImageConfig, PretrainConfig, VideoConfig, WorldModelConfig
+from pretrain import image_training, offline_training, video_training, world_model_training
+from pretrain.configs import ImageConfig, OfflineConfig, PretrainConfig, VideoConfig, WorldModelConfig
 from pretrain.interruption import Interruption
 from pretrain.memory import keep_memory
 from pretrain.run_log import RunLog
@@ -94,7 +94,10 @@ def build_training(config: PretrainConfig, device: torch.device) -> Training:
             return video_training.build_training(config, device)
         case ImageConfig():
             return image_training.build_training(config, device)
-    raise TypeError(f"config must be a WorldModelConfig, VideoConfig or ImageConfig, got {type(config).__name__}")
+        case OfflineConfig():
+            return offline_training.build_training(config, device)
+    kinds = "WorldModelConfig, VideoConfig, ImageConfig or OfflineConfig"
+    raise TypeError(f"config must be a {kinds}, got {type(config).__name__}")
 
 
 class Run:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from worldmodel.normalize import Normalizer
 from worldmodel.predictors import GRUPredictor, MLPPredictor, UNetPredictor
 from worldmodel.probes import Probe
 from worldmodel.video_jepa import VideoJEPA
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ENCODERS = ("impala", "strided", "axial")
 """Names of the encoders."""
@@ -141,7 +144,7 @@ class DataSpec:
     position_high: tuple[float, ...] | None = None
 
 
-C = TypeVar("C", ModelConfig, VideoModelConfig, ImageModelConfig, ActorCriticConfig, DataSpec)
+C = TypeVar("C", bound="DataclassInstance")
 
 
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
@@ -264,8 +267,8 @@ def build_classifier(model: ImageJEPA, num_classes: int) -> nn.Linear:
     return nn.Linear(model.latent_dim, num_classes)
 
 
-def to_json(config: ModelConfig | VideoModelConfig | ImageModelConfig | ActorCriticConfig | DataSpec) -> dict[str, Any]:
-    """A configuration as JSON types."""
+def to_json(config: "DataclassInstance") -> dict[str, Any]:
+    """A configuration of this or another package as JSON types."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 
 

@@ -1,0 +1,170 @@
+"""Agents learned from trajectories without reward: one class for all methods, with ``predict`` and checkpoints.
+
+The methods (:mod:`agents.gcbc`, :mod:`agents.gcidm`, :mod:`agents.gcivl`) say how they learn and how they act; they are
+trained by :mod:`pretrain.offline_training`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.gcbc import GCBC
+from agents.gcidm import GCIDM
+from agents.gcivl import GCIVL
+from agents.observations import read_images
+from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model, from_json, to_json
+from worldmodel.checkpoint import CONFIG, CheckpointError, read_config, read_parts, write_checkpoint
+from worldmodel.normalize import Normalizer
+from worldmodel.planning import ActionBounds
+
+FORMAT = "worldmodel.offline/1"
+"""Format name written to and required of ``config.json``."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """What a method offers to an agent."""
+
+    def act(self, pixels: Tensor, goals: Tensor) -> Tensor:
+        """Actions ``(b, a)`` in the environment's units, from uint8 images ``(b, c, h, w)`` towards goal images."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """An offline method, and its networks."""
+
+    name: Literal["gcbc", "gcidm", "gcivl"] = "gcbc"
+    """gcbc: behavioural cloning. gcidm: inverse dynamics on the latents of a world model. gcivl: implicit value
+    learning."""
+    encoder: Literal["impala", "strided", "axial"] = "axial"
+    """gcbc, gcivl: the encoder, trained with the rest; axial is that of the shipped world model."""
+    latent_dim: int = 128
+    """gcbc, gcivl: features of an image."""
+    hidden_dim: int = 512
+    """Width of hidden layers."""
+    num_layers: int = 3
+    """Number of these."""
+    discount: float = 0.97
+    """gcivl: discount of a block of actions."""
+    expectile: float = 0.9
+    """gcivl: which expectile of what followed the value is."""
+    temperature: float = 3.0
+    """gcivl: how much more good actions are imitated than bad ones."""
+
+
+def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None = None) -> GCBC | GCIDM | GCIVL:
+    """Builds an untrained method.
+
+    Args:
+        config: Which, and its networks.
+        data: Shapes and bounds of the data.
+        model: gcidm: architecture of the world model whose latents it acts on.
+
+    Raises:
+        ValueError: If there is no such method, or it lacks a world model.
+    """
+    widths: dict[str, Any] = {"hidden_dim": config.hidden_dim, "num_layers": config.num_layers}
+    if config.name == "gcidm":
+        if model is None:
+            raise ValueError("method 'gcidm' acts on the latents of a world model, got none")
+        return GCIDM(build_model(model, data), **widths)
+    encoder = build_encoder(ModelConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape)
+    normalizer = Normalizer(data.pixel_shape, data.action_dim)
+    if config.name == "gcbc":
+        return GCBC(encoder, normalizer, config.latent_dim, **widths)
+    if config.name == "gcivl":
+        return GCIVL(
+            encoder,
+            normalizer,
+            config.latent_dim,
+            **widths,
+            discount=config.discount,
+            expectile=config.expectile,
+            temperature=config.temperature,
+        )
+    raise ValueError(f"method must be one of 'gcbc', 'gcidm', 'gcivl', got {config.name!r}")
+
+
+def save_method(
+    path: Path | str,
+    method: nn.Module,
+    config: MethodConfig,
+    data: DataSpec,
+    *,
+    model: ModelConfig | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a checkpoint; each file appears whole or not at all.
+
+    Args:
+        path: The directory; made if missing.
+        method: The method.
+        config: Which, and its networks.
+        data: Shapes and bounds of its data.
+        model: gcidm: architecture of the world model.
+        training: How it was trained, in JSON types.
+    """
+    sections = {
+        "method": to_json(config),
+        "data": to_json(data),
+        "model": None if model is None else to_json(model),
+    }
+    write_checkpoint(Path(path), FORMAT, {"method": method}, sections, training)
+
+
+class OfflineAgent:
+    """Acts by an offline method; sees the current image and the goal image, nothing else.
+
+    Args:
+        method: The method, in evaluation mode.
+        data: Bounds of its actions.
+        action_space: If given, actions get its shape and dtype.
+    """
+
+    def __init__(self, method: nn.Module, data: DataSpec, action_space: spaces.Box | None = None) -> None:
+        self.method = method
+        self.bounds = ActionBounds(data.action_low, data.action_high, data.action_max_norm)
+        self.action_space = action_space
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str, action_space: spaces.Box | None = None) -> "OfflineAgent":
+        """Reads an agent from a checkpoint; nothing in it is executed.
+
+        Raises:
+            CheckpointError: If it is missing, corrupt, or of another format or architecture.
+        """
+        path = Path(path)
+        config = read_config(path, FORMAT)
+        try:
+            data = from_json(DataSpec, config["data"])
+            model = None if config["model"] is None else from_json(ModelConfig, config["model"])
+            method = build_method(from_json(MethodConfig, config["method"]), data, model)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path / CONFIG} does not describe a method of this version: {error}") from error
+        read_parts(path, {"method": method})
+        return cls(method, data, action_space)
+
+    @torch.no_grad()
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], None]:
+        """The next actions; there is no state, and nothing is random.
+
+        Raises:
+            ValueError: If the observation does not fit.
+        """
+        images, goals, batched = read_images(observation)
+        assert isinstance(self.method, Method)
+        actions = self.method.act(torch.from_numpy(images), torch.from_numpy(goals))
+        chosen = self.bounds.project(actions.float()).numpy()
+        if self.action_space is not None:
+            chosen = chosen.reshape(-1, *self.action_space.shape).astype(self.action_space.dtype)
+        return (chosen if batched else np.asarray(chosen[0])), None
