@@ -10,6 +10,8 @@ Each returns the features of both side by side; ``achieved_goal`` repeats a part
 ``normalize_images=False``: images come as they are.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -35,7 +37,7 @@ class VectorFeatures(BaseFeaturesExtractor):
     centre: Tensor
     half_range: Tensor
 
-    def __init__(self, observation_space: spaces.Dict) -> None:
+    def __init__(self, observation_space: spaces.Space[Any]) -> None:
         boxes = [_box(observation_space, key, num_dims=1) for key in KEYS]
         for key, box in zip(KEYS, boxes, strict=True):
             if not box.is_bounded():
@@ -63,7 +65,7 @@ class ImageFeatures(BaseFeaturesExtractor):
 
     def __init__(
         self,
-        observation_space: spaces.Dict,
+        observation_space: spaces.Space[Any],
         encoder: str = "strided",
         latent_dim: int = 64,
         sample: np.ndarray | None = None,
@@ -96,7 +98,7 @@ class LatentFeatures(BaseFeaturesExtractor):
         checkpoint: Directory of the world model's checkpoint, or name of a shipped one.
     """
 
-    def __init__(self, observation_space: spaces.Dict, checkpoint: str) -> None:
+    def __init__(self, observation_space: spaces.Space[Any], checkpoint: str) -> None:
         model = load_pretrained(checkpoint).model
         super().__init__(observation_space, 2 * model.latent_dim)
         self.model = model.requires_grad_(False)
@@ -108,7 +110,7 @@ class LatentFeatures(BaseFeaturesExtractor):
         return torch.cat(latents.chunk(2), dim=-1)
 
 
-def _box(space: spaces.Dict, key: str, num_dims: int) -> spaces.Box:
+def _box(space: spaces.Space[Any], key: str, num_dims: int) -> spaces.Box:
     box = space.spaces.get(key) if isinstance(space, spaces.Dict) else None
     if not isinstance(box, spaces.Box) or len(box.shape) != num_dims:
         raise ValueError(

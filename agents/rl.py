@@ -11,6 +11,7 @@ Models are saved by Stable-Baselines3 as zips that hold pickles: load only those
 
 import json
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,9 +185,16 @@ def load(folder: Path, env: VecEnv | None = None, *, best: bool = False, device:
     config = read_config(folder)
     make = _algorithm(config["algorithm"])
     path = folder / BEST if best and (folder / BEST).exists() else folder / MODEL
-    model = make.load(path, env=env, device=device)
+    replaced: dict[str, Any] = {}
+    if env is None and issubclass(make, OffPolicyAlgorithm):
+        # To act it needs no replay buffer, whose memory would be taken at once.
+        replaced = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
+    model = make.load(path, env=env, device=device, custom_objects=replaced)
     if env is not None and isinstance(model, OffPolicyAlgorithm) and (folder / REPLAY).exists():
-        model.load_replay_buffer(folder / REPLAY)
+        with warnings.catch_warnings():
+            # Episodes begin anew, so the last one in the buffer does end where it was saved.
+            warnings.filterwarnings("ignore", "The last trajectory in the replay buffer will be truncated")
+            model.load_replay_buffer(folder / REPLAY)
     return model
 
 

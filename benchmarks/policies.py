@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 import envs as _envs  # noqa: F401 - registers Two Rooms
+from agents import rl
 from agents.evaluate import Policy
+from agents.offline import FORMAT as OFFLINE_FORMAT
+from agents.offline import OfflineAgent
 from agents.planner_config import PlannerConfig
 from agents.planning_agent import PlanningAgent
 from agents.scripted import RandomPolicy
+from benchmarks import provenance
 from envs.two_rooms.expert import ExpertPolicy
 from pretrain.datasets import is_two_rooms
-from worldmodel.checkpoint import Pretrained, load_pretrained, shipped_checkpoints
+from worldmodel.checkpoint import SHIPPED, Pretrained, load_pretrained, read_format, shipped_checkpoints
 
 SCRIPTED = ("random", "expert")
 """Policies that are no checkpoint; the expert is for Two Rooms."""
@@ -80,19 +84,54 @@ def make_task(env_id: str, env_kwargs: dict[str, Any] | None = None) -> Task:
     )
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a policy's name stands for.
+
+    Attributes:
+        kind: A scripted policy, or what the folder of a training run holds.
+        path: The folder; None for scripted policies.
+    """
+
+    kind: Literal["scripted", "world model", "offline", "rl"]
+    path: Path | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the weights, in hexadecimal; None for scripted policies."""
+        return None if self.path is None else provenance.file_hash(provenance.weights_file(self.path))
+
+
+def find_policy(policy: str) -> Source:
+    """Looks up what a policy's name stands for.
+
+    Args:
+        policy: "random", "expert", the folder of a training run or the name of a shipped checkpoint.
+
+    Raises:
+        ValueError: If there is no such policy.
+    """
+    if policy in SCRIPTED:
+        return Source("scripted")
+    path = Path(policy)
+    if not path.is_dir() and policy in shipped_checkpoints():
+        path = SHIPPED / policy
+    if not path.is_dir():
+        names = ", ".join(map(repr, (*SCRIPTED, *shipped_checkpoints())))
+        raise ValueError(f"policy must be one of {names} or the directory of a checkpoint, got {policy!r}")
+    if (path / rl.CONFIG).exists():
+        return Source("rl", path)
+    return Source("offline" if read_format(path) == OFFLINE_FORMAT else "world model", path)
+
+
 def open_checkpoint(policy: str, device: str = "cpu") -> Pretrained | None:
-    """The checkpoint that a policy's name stands for; None for "random" and "expert".
+    """The world model that a policy's name stands for; None for policies without one.
 
     Raises:
         ValueError: If there is no such policy, or its checkpoint is not valid.
     """
-    if policy in SCRIPTED:
-        return None
-    known = [*SCRIPTED, *shipped_checkpoints()]
-    if policy not in known and not Path(policy).is_dir():
-        names = ", ".join(map(repr, known))
-        raise ValueError(f"policy must be one of {names} or the directory of a checkpoint, got {policy!r}")
-    return load_pretrained(policy, device)
+    source = find_policy(policy)
+    return load_pretrained(source.path, device) if source.kind == "world model" and source.path else None
 
 
 def make_policy(
@@ -107,7 +146,7 @@ def make_policy(
     """Makes a policy, and says what it looks at.
 
     Args:
-        policy: "random", "expert", the directory of a checkpoint or the name of one that ships with the package.
+        policy: "random", "expert", the folder of a training run or the name of a shipped checkpoint.
         task: The environment it acts in.
         planner: How an agent with a checkpoint plans.
         seed: Seed of the policy.
@@ -120,17 +159,23 @@ def make_policy(
     Raises:
         ValueError: If there is no such policy, or it does not fit the environment.
     """
-    pretrained = open_checkpoint(policy, device)
+    source = find_policy(policy)
     if policy == "random":
         return RandomPolicy(task.action_space, seed), "state"
     if policy == "expert":
         if not task.two_rooms:
             raise ValueError(f"policy 'expert' is for Two Rooms only, got environment {task.env_id!r}")
         return ExpertPolicy(task.env_kwargs.get("wall_orientation", "vertical")), "state"
-    assert pretrained is not None
-    _check_images(task, pretrained)
+    assert source.path is not None
+    if source.kind == "rl":
+        seen = "state" if rl.read_config(source.path)["observation"] == "state" else "pixels"
+        return rl.load(source.path, best=True, device=device), seen
     if not isinstance(task.action_space, gym.spaces.Box):
         raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
+    if source.kind == "offline":
+        return OfflineAgent.from_pretrained(source.path, task.action_space), "pixels"
+    pretrained = load_pretrained(source.path, device)
+    _check_images(task, pretrained)
     agent = PlanningAgent.from_pretrained(
         pretrained.path, planner, action_space=task.action_space, seed=seed, device=device, record=record
     )

@@ -14,6 +14,8 @@ import torch
 
 PACKAGES = ("worldmodel", "torch", "gymnasium", "numpy", "stable-baselines3")
 """Packages whose versions a result carries."""
+WEIGHTS = ("model.safetensors", "best_model.zip", "model.zip")
+"""Names of files of weights, those that are evaluated first."""
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or where the package is installed."""
 
@@ -26,15 +28,21 @@ def collect(checkpoint: Path | None = None) -> dict[str, Any]:
 
     Returns:
         ``command``, ``commit`` (None outside a checkout; with ``-dirty`` where tracked files differ), ``versions``,
-        ``machine`` and ``checkpoint_hash`` (SHA-256 of ``model.safetensors``, or None).
+        ``machine`` and ``checkpoint_hash`` (SHA-256 of its weights, or None).
     """
     return {
         "command": command_line(),
         "commit": commit(),
         "versions": versions(),
         "machine": machine(),
-        "checkpoint_hash": None if checkpoint is None else file_hash(Path(checkpoint) / "model.safetensors"),
+        "checkpoint_hash": None if checkpoint is None else file_hash(weights_file(checkpoint)),
     }
+
+
+def weights_file(checkpoint: Path) -> Path:
+    """The file of a checkpoint's weights: the best model of a reinforcement learning run, or a safetensors file."""
+    found = [path for name in WEIGHTS if (path := Path(checkpoint) / name).exists()]
+    return found[0] if found else Path(checkpoint) / WEIGHTS[0]
 
 
 def command_line() -> str:

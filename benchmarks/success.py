@@ -19,7 +19,7 @@ from agents.evaluate import EvalResult, Manifest, evaluate, measure_latency
 from agents.planner_config import PlannerConfig
 from benchmarks import provenance, report
 from benchmarks.manifests import VALIDATION, load_manifest
-from benchmarks.policies import Task, make_policy, make_task, open_checkpoint
+from benchmarks.policies import Source, Task, find_policy, make_policy, make_task
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class EvaluateConfig:
     """Measures success rate, SPL and latency of a policy."""
 
     policy: tyro.conf.Positional[str] = "two-rooms"
-    """'random', 'expert', the directory of a checkpoint, or the name of one that ships with the package."""
+    """'random', 'expert', the folder of a training run (of a world model, an offline agent or reinforcement learning),
+    or the name of a checkpoint that ships with the package."""
     manifest: str = "random-wall"
     """Episodes: random-wall, fixed-wall, held-out, bounce, or validation (for all tuning)."""
     env_id: str | None = None
@@ -75,8 +76,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
             another evaluation.
     """
     manifest, task = _episodes(config)
-    pretrained = open_checkpoint(config.policy, config.device)
-    mark = _fingerprint(config, manifest, pretrained.sha256 if pretrained else None)
+    source = find_policy(config.policy)
+    mark = _fingerprint(config, manifest, source)
     path = config.output or _default_output(config, manifest, mark)
     previous, stored = _previous(path, mark, config.overwrite)
     if stored is not None and stored["finished"]:
@@ -94,8 +95,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         "env_kwargs": manifest.env_kwargs,
         "seed": config.seed,
         "fingerprint": mark,
-        "config": _saved(config) if pretrained else {k: v for k, v in _saved(config).items() if k != "planner"},
-        "provenance": provenance.collect(pretrained.path if pretrained else None),
+        "config": {k: v for k, v in _saved(config).items() if k != "planner" or source.kind == "world model"},
+        "provenance": provenance.collect(source.path),
     }
 
     def save(result: EvalResult, latency: dict[str, Any] | None = None, finished: bool = False) -> None:
@@ -134,8 +135,7 @@ def fingerprint(config: EvaluateConfig) -> str:
     Raises:
         ValueError: If the policy, the manifest or the environment is unknown.
     """
-    pretrained = open_checkpoint(config.policy)
-    return _fingerprint(config, _episodes(config)[0], pretrained.sha256 if pretrained else None)
+    return _fingerprint(config, _episodes(config)[0], find_policy(config.policy))
 
 
 def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
@@ -175,11 +175,11 @@ def _saved(config: EvaluateConfig) -> dict[str, Any]:
     return {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
 
 
-def _fingerprint(config: EvaluateConfig, manifest: Manifest, checkpoint_hash: str | None) -> str:
+def _fingerprint(config: EvaluateConfig, manifest: Manifest, source: Source) -> str:
     """What two evaluations must share to be the same one: everything that decides their rows."""
     decides = {key: value for key, value in _saved(config).items() if key not in ("policy", "device")}
-    decides |= {"policy": checkpoint_hash or config.policy, "manifest_hash": manifest.hash}
-    if checkpoint_hash is None:
+    decides |= {"policy": source.sha256 or config.policy, "manifest_hash": manifest.hash}
+    if source.kind != "world model":
         del decides["planner"]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

@@ -26,11 +26,21 @@ from agents.planner_config import PlannerConfig
 from benchmarks.drawing import EpisodeFigure, PlanView, Scene
 from benchmarks.encoding import FORMATS, write_videos
 from benchmarks.manifests import load_manifest
-from benchmarks.policies import Task, make_policy, make_task, open_checkpoint
+from benchmarks.policies import Task, find_policy, make_policy, make_task, open_checkpoint
 from envs.two_rooms.physics import Layout
 from worldmodel.probes import Probe
 
 logger = logging.getLogger(__name__)
+
+
+TITLES = {
+    "random": "Random policy",
+    "expert": "Scripted expert",
+    "world model": "Planning in imagination",
+    "offline": "Offline agent",
+    "rl": "Reinforcement learning",
+}
+"""Titles by policy or kind of policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +100,7 @@ def run(config: RenderConfig) -> list[Path]:
     policy, observation = make_policy(
         config.policy, task, planner=config.planner, seed=config.seed, device=config.device, record=True
     )
-    title = {"random": "Random policy", "expert": "Scripted expert"}.get(config.policy, "Planning in imagination")
+    title = TITLES.get(config.policy) or TITLES[find_policy(config.policy).kind]
     for index in config.episodes:
         place = manifest.seeds.index(index) if config.env_id else index
         scenes = record_episode(

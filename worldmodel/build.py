@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -17,9 +17,6 @@ from worldmodel.normalize import Normalizer
 from worldmodel.predictors import GRUPredictor, MLPPredictor, UNetPredictor
 from worldmodel.probes import Probe
 from worldmodel.video_jepa import VideoJEPA
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 ENCODERS = ("impala", "strided", "axial")
 """Names of the encoders."""
@@ -144,7 +141,7 @@ class DataSpec:
     position_high: tuple[float, ...] | None = None
 
 
-C = TypeVar("C", bound="DataclassInstance")
+C = TypeVar("C")
 
 
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
@@ -267,7 +264,7 @@ def build_classifier(model: ImageJEPA, num_classes: int) -> nn.Linear:
     return nn.Linear(model.latent_dim, num_classes)
 
 
-def to_json(config: "DataclassInstance") -> dict[str, Any]:
+def to_json(config: Any) -> dict[str, Any]:
     """A configuration of this or another package as JSON types."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 
@@ -278,7 +275,7 @@ def from_json(kind: type[C], values: dict[str, Any]) -> C:
     Raises:
         ValueError: If a field is unknown.
     """
-    known = {field.name for field in fields(kind)}
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"{kind.__name__} has the fields {', '.join(sorted(known))}, got unknown {', '.join(unknown)}")

@@ -236,6 +236,15 @@ def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
     return config
 
 
+def read_format(path: Path) -> str | None:
+    """Name of the kind and version of a checkpoint; None where its ``config.json`` does not tell."""
+    try:
+        config = json.loads((path / CONFIG).read_text())
+    except (OSError, ValueError):
+        return None
+    return config.get("format") if isinstance(config, dict) else None
+
+
 def save_training_state(path: Path, state: dict[str, Any]) -> None:
     """Writes what resuming needs, whole or not at all."""
     path.mkdir(parents=True, exist_ok=True)
