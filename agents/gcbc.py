@@ -12,29 +12,23 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agents.goal_encoder import GoalEncoder
 from worldmodel.layers import perceptron
-from worldmodel.normalize import Normalizer
 
 
 class GCBC(nn.Module):
     """Imitates the actions of trajectories, given one of the images that followed as the goal.
 
     Args:
-        encoder: Normalised images ``(B, C, H, W)`` → ``(B, D)``, trained with the policy.
-        normalizer: Turns pixels and actions into the networks' units.
-        latent_dim: Number of features ``D``.
+        encoder: Encodes images and goals; trained with the policy.
         hidden_dim: Width of the policy's hidden layers.
         num_layers: Number of these.
     """
 
-    def __init__(
-        self, encoder: nn.Module, normalizer: Normalizer, latent_dim: int, *, hidden_dim: int = 512, num_layers: int = 3
-    ) -> None:
+    def __init__(self, encoder: GoalEncoder, *, hidden_dim: int = 512, num_layers: int = 3) -> None:
         super().__init__()
         self.encoder = encoder
-        self.normalizer = normalizer
-        self.norm = nn.LayerNorm(latent_dim)
-        self.policy = perceptron(2 * latent_dim, [hidden_dim] * num_layers, normalizer.action_dim, normalized=True)
+        self.policy = perceptron(2 * encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True)
 
     def forward(
         self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
@@ -47,19 +41,12 @@ class GCBC(nn.Module):
             goals: For each image but the last, which later image is its goal.
             step: Training step; nothing here depends on it.
         """
-        latents = self.encode(pixels)
+        latents = self.encoder(pixels)
         wanted = latents.gather(1, goals[..., None].expand(-1, -1, latents.shape[-1]))
         done = self.policy(torch.cat([latents[:, :-1], wanted], dim=-1))
-        loss = F.mse_loss(done, self.normalizer.actions(actions))
+        loss = F.mse_loss(done, self.encoder.normalizer.actions(actions))
         return loss, {"loss": loss.detach()}
-
-    def encode(self, pixels: UInt8[Tensor, "*b c h w"]) -> Float[Tensor, "*b d"]:
-        """Encodes images."""
-        latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
-        return latents.reshape(*pixels.shape[:-3], -1)
 
     def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
         """Actions towards goals, in the environment's units."""
-        latents, wanted = self.encode(torch.stack([pixels, goals])).unbind()
-        actions = self.policy(torch.cat([latents, wanted], dim=-1))
-        return actions * self.normalizer.action_std + self.normalizer.action_mean
+        return self.encoder.to_env(self.policy(self.encoder.pair(pixels, goals)))

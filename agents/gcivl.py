@@ -15,17 +15,15 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from agents.goal_encoder import GoalEncoder
 from worldmodel.layers import perceptron
-from worldmodel.normalize import Normalizer
 
 
 class GCIVL(nn.Module):
     """A value of goals, and a policy that imitates what raised it.
 
     Args:
-        encoder: Normalised images ``(B, C, H, W)`` → ``(B, D)``, trained by the value.
-        normalizer: Turns pixels and actions into the networks' units.
-        latent_dim: Number of features ``D``.
+        encoder: Encodes images and goals; trained by the value.
         hidden_dim: Width of hidden layers.
         num_layers: Number of these.
         discount: γ, of a block of actions.
@@ -37,9 +35,7 @@ class GCIVL(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
-        normalizer: Normalizer,
-        latent_dim: int,
+        encoder: GoalEncoder,
         *,
         hidden_dim: int = 512,
         num_layers: int = 3,
@@ -50,12 +46,10 @@ class GCIVL(nn.Module):
         target_rate: float = 0.005,
     ) -> None:
         super().__init__()
-        hidden = [hidden_dim] * num_layers
+        hidden, in_dim = [hidden_dim] * num_layers, 2 * encoder.latent_dim
         self.encoder = encoder
-        self.normalizer = normalizer
-        self.norm = nn.LayerNorm(latent_dim)
-        self.value = perceptron(2 * latent_dim, hidden, 1, normalized=True)
-        self.policy = perceptron(2 * latent_dim, hidden, normalizer.action_dim, normalized=True)
+        self.value = perceptron(in_dim, hidden, 1, normalized=True)
+        self.policy = perceptron(in_dim, hidden, encoder.action_dim, normalized=True)
         self.target = copy.deepcopy(self.value).requires_grad_(False)
         self.discount = discount
         self.expectile = expectile
@@ -71,7 +65,7 @@ class GCIVL(nn.Module):
         The value also learns from goals that are not reached: those of the next trajectory of the batch.
         """
         self._follow()
-        latents = self.encode(pixels)
+        latents = self.encoder(pixels)
         wanted = latents.gather(1, goals[..., None].expand(-1, -1, latents.shape[-1]))
         now, then = latents[:, :-1], latents[:, 1:]
         reached = goals == torch.arange(1, pixels.shape[1], device=goals.device)
@@ -80,7 +74,7 @@ class GCIVL(nn.Module):
         weight = (self.temperature * advantage).exp().clamp_max(self.max_weight)
         # The policy trains no encoder: its weighted loss is noisy.
         done = self.policy(torch.cat([now, wanted], dim=-1).detach())
-        error = (done - self.normalizer.actions(actions)).square().mean(dim=-1)
+        error = (done - self.encoder.normalizer.actions(actions)).square().mean(dim=-1)
         policy_loss = (weight * error).mean()
         loss = value_loss + other_loss + policy_loss
         metrics = {"value": value_loss, "policy": policy_loss, "mean_value": mean, "weight": weight.mean()}
@@ -104,13 +98,6 @@ class GCIVL(nn.Module):
         for slow, fast in zip(self.target.parameters(), self.value.parameters(), strict=True):
             slow.lerp_(fast, self.target_rate)
 
-    def encode(self, pixels: UInt8[Tensor, "*b c h w"]) -> Float[Tensor, "*b d"]:
-        """Encodes images."""
-        latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
-        return latents.reshape(*pixels.shape[:-3], -1)
-
     def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
         """Actions towards goals, in the environment's units."""
-        latents, wanted = self.encode(torch.stack([pixels, goals])).unbind()
-        actions = self.policy(torch.cat([latents, wanted], dim=-1))
-        return actions * self.normalizer.action_std + self.normalizer.action_mean
+        return self.encoder.to_env(self.policy(self.encoder.pair(pixels, goals)))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from agents.gcbc import GCBC
 from agents.gcidm import GCIDM
 from agents.gcivl import GCIVL
+from agents.goal_encoder import GoalEncoder
 from agents.observations import read_images
 from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model, from_json, to_json
 from worldmodel.checkpoint import CONFIG, CheckpointError, read_config, read_parts, write_checkpoint
@@ -76,15 +77,16 @@ def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None
         if model is None:
             raise ValueError("method 'gcidm' acts on the latents of a world model, got none")
         return GCIDM(build_model(model, data), **widths)
-    encoder = build_encoder(ModelConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape)
-    normalizer = Normalizer(data.pixel_shape, data.action_dim)
+    encoder = GoalEncoder(
+        build_encoder(ModelConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape),
+        Normalizer(data.pixel_shape, data.action_dim),
+        config.latent_dim,
+    )
     if config.name == "gcbc":
-        return GCBC(encoder, normalizer, config.latent_dim, **widths)
+        return GCBC(encoder, **widths)
     if config.name == "gcivl":
         return GCIVL(
             encoder,
-            normalizer,
-            config.latent_dim,
             **widths,
             discount=config.discount,
             expectile=config.expectile,

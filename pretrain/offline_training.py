@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float32, Int, UInt8
 from torch import Tensor, nn
 
+from agents.gcidm import GCIDM
 from agents.offline import build_method, save_method
 from pretrain.configs import OfflineConfig
 from pretrain.sources import build_sources, data_spec
@@ -80,19 +81,16 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
     """
     source, validation_source = build_sources(config.data, config.frame_skip, device)
     data = data_spec(source)
-    model = None
-    sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
+    model: ModelConfig | None = None
     if config.method.name == "gcidm":
         pretrained = load_pretrained(config.checkpoint)
         model = from_json(ModelConfig, pretrained.config["model"])
-        method = build_method(config.method, data, model)
-        method.model.load_state_dict(pretrained.model.state_dict())  # type: ignore[union-attr]
+    method = build_method(config.method, data, model)
+    if isinstance(method, GCIDM):
+        method.model.load_state_dict(pretrained.model.state_dict())
     else:
-        method = build_method(config.method, data)
-        method.normalizer.fit(sample.pixels.cpu(), sample.actions.cpu())  # type: ignore[union-attr]
-        fit = getattr(method.encoder, "fit", None)
-        if fit is not None:
-            fit(method.normalizer.pixels(sample.pixels.flatten(0, 1).cpu()))  # type: ignore[union-attr,operator]
+        sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
+        method.encoder.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
 
     def save(path: Path, training: Mapping[str, Any]) -> None:
         save_method(path, method, config.method, data, model=model, training=training)

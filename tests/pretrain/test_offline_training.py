@@ -11,6 +11,7 @@ from torch import nn
 import envs  # noqa: F401 - registers Two Rooms
 from agents.gcbc import GCBC
 from agents.gcivl import GCIVL
+from agents.goal_encoder import GoalEncoder
 from agents.offline import MethodConfig, OfflineAgent, build_method
 from pretrain.configs import DataConfig, OfflineConfig
 from pretrain.offline_training import build_training, draw_goals
@@ -48,6 +49,12 @@ class Corner(nn.Module):
     def forward(self, images):
         place = images[:, 0, 0, 0]
         return torch.stack([place, place.square()], dim=-1)
+
+
+def corner() -> GoalEncoder:
+    encoder = GoalEncoder(Corner(), Normalizer((1, 4, 4), 1), 2)
+    encoder.norm = nn.Identity()
+    return encoder
 
 
 def line(places: torch.Tensor) -> torch.Tensor:
@@ -105,8 +112,7 @@ def test_inverse_dynamics_leave_the_world_model_as_it_is(tmp_path):
 def test_cloning_goes_where_the_goal_is():
     # On a line the action is the way to the next place; only the goal tells which way.
     torch.manual_seed(0)
-    method = GCBC(Corner(), Normalizer((1, 4, 4), 1), 2, hidden_dim=32, num_layers=1)
-    method.norm = nn.Identity()
+    method = GCBC(corner(), hidden_dim=32, num_layers=1)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
     for step in range(300):
@@ -128,17 +134,8 @@ def test_cloning_goes_where_the_goal_is():
 def test_values_count_the_steps_to_the_goal_and_the_policy_prefers_short_ways():
     # Trajectories to the right, by one place or by two; goals are the ends. V ≈ −(steps − 1), discounted.
     torch.manual_seed(0)
-    method = GCIVL(
-        Corner(),
-        Normalizer((1, 4, 4), 1),
-        2,
-        hidden_dim=64,
-        num_layers=1,
-        discount=0.9,
-        expectile=0.9,
-        target_rate=0.05,
-    )
-    method.norm = nn.Identity()
+    options = {"hidden_dim": 64, "num_layers": 1, "discount": 0.9, "expectile": 0.9, "target_rate": 0.05}
+    method = GCIVL(corner(), **options)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
     for step in range(600):
@@ -153,7 +150,7 @@ def test_values_count_the_steps_to_the_goal_and_the_policy_prefers_short_ways():
     method.eval()
     goal = torch.tensor([150, 150])
     with torch.no_grad():
-        latents = torch.cat([method.encode(line(torch.tensor([60, 120]))), method.encode(line(goal))], dim=-1)
+        latents = torch.cat([method.encoder(line(torch.tensor([60, 120]))), method.encoder(line(goal))], dim=-1)
         far, near = method.value(latents)[:, 0].tolist()
     assert far < near - 0.5
     # The value leans to the best: the longer stride is imitated more than its share.
