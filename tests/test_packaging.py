@@ -113,7 +113,7 @@ def test_every_data_file_matches_a_package_data_pattern():
 # --- dependencies ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("requirement", requirements("video", "dev"), ids=str)
+@pytest.mark.parametrize("requirement", requirements("video", "ray", "dev"), ids=str)
 def test_constraints_pin_within_the_ranges(requirement):
     pins = constraints()
     assert canonicalize_name(requirement.name) in pins
@@ -128,7 +128,7 @@ def test_constraints_hold_public_releases_only():
 
 
 def test_third_party_imports_are_declared():
-    declared = {canonicalize_name(requirement.name) for requirement in requirements("video", "wandb")}
+    declared = {canonicalize_name(requirement.name) for requirement in requirements("video", "wandb", "ray")}
     distributions = packages_distributions()
     undeclared = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):

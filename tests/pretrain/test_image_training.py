@@ -265,7 +265,9 @@ def test_augmentations_that_do_not_fit_are_explained(tmp_path):
     stage, _ = built(data=ImageDataConfig(augmentation="clothes"))
     assert isinstance(stage.module, JointEmbeddingTraining)
     assert stage.module.augmentation.name == "clothes"
-    with pytest.raises(TypeError, match="config must be a WorldModelConfig, VideoConfig or ImageConfig, got int"):
+    with pytest.raises(
+        TypeError, match="config must be a WorldModelConfig, VideoConfig, ImageConfig or OfflineConfig, got int"
+    ):
         pretrain.train.build_training.__wrapped__(3, torch.device("cpu"))
 
 
