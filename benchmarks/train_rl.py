@@ -5,6 +5,7 @@ Success on layouts of the validation set is measured while it trains; the best m
 
 import json
 import logging
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import envs as _envs  # noqa: F401 - registers Two Rooms
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 UNSAVED_FIELDS = ("max_minutes", "max_steps", "output", "overwrite", "progress", "threads")
 """Fields that may change when a run resumes."""
-EVALUATIONS = "evaluations.npz"
-"""Name of the file of the learning curve, written by EvalCallback."""
+EVALUATIONS, CURVE = "evaluations.npz", "curve.jsonl"
+"""Names of the files of the learning curve: EvalCallback's, and ours, which knows the time."""
 NORMALIZATION_IMAGES = 128
 """Images on which a trained encoder's normalisation is fitted."""
 MAX_PIXEL_REPLAY = 100_000
@@ -100,6 +101,7 @@ def run(config: TrainRLConfig) -> Path:
             eval_freq=max(1, config.eval_every // config.num_envs),
             log_path=str(folder),
             best_model_save_path=str(folder),
+            callback_after_eval=_Curve(folder),
             verbose=0,
         )
         _resume_evaluations(evaluation, folder / EVALUATIONS)
@@ -179,7 +181,7 @@ def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
         if (folder / rl.MODEL).exists():
             return rl.load(folder, env)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (rl.MODEL, rl.BEST, rl.REPLAY, rl.PROGRESS, EVALUATIONS):
+    for name in (rl.MODEL, rl.BEST, rl.REPLAY, rl.PROGRESS, EVALUATIONS, CURVE):
         (folder / name).unlink(missing_ok=True)
     with replacing(folder / rl.CONFIG) as temporary:
         temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
@@ -195,6 +197,26 @@ def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
         seed=config.seed,
         log=folder / "tensorboard",
     )
+
+
+class _Curve(BaseCallback):
+    """Writes a line of steps, seconds and success after each evaluation."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._began = time.monotonic() - rl.spent(folder).seconds
+
+    def _on_step(self) -> bool:
+        assert isinstance(self.parent, EvalCallback)
+        line = {
+            "steps": self.num_timesteps,
+            "seconds": time.monotonic() - self._began,
+            "success": float(np.mean(self.parent.evaluations_successes[-1])),
+        }
+        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return True
 
 
 def _resume_evaluations(callback: EvalCallback, path: Path) -> None:

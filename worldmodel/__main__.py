@@ -53,6 +53,9 @@ COMMANDS = {
     "detect": Command(
         "find digits in what a Video-JEPA imagines, beside baselines", "benchmarks.detection", "DetectConfig"
     ),
+    "compare": Command(
+        "compare world model, reinforcement learning and offline agents", "benchmarks.compare", "CompareConfig"
+    ),
     "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
 }
 

@@ -1,0 +1,243 @@
+"""``worldmodel compare``: world model, reinforcement learning and offline agents, one budget, the same episodes.
+
+::
+
+    contender, seed ──► train for so many minutes ──► evaluate on each manifest ──► one file each in the results store
+    results store ──► compare.json, compare.md, plots
+
+What the store holds is not run again, so the table can be filled over days, by anyone.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markdown import Markdown
+
+from agents.evaluate import EvalResult
+from agents.statistics import compare_paired, wilson_interval
+from benchmarks import provenance, success
+from benchmarks.compare_plots import draw
+from benchmarks.contenders import CONTENDERS, Contender, training_facts
+from benchmarks.provenance import ROOT
+from benchmarks.report import read_result, write_result
+from worldmodel.checkpoint import replacing
+
+logger = logging.getLogger(__name__)
+
+STORE = ROOT / "benchmarks" / "results" / "compare"
+"""Where the evaluations lie."""
+MANIFESTS = ("random-wall", "held-out", "bounce")
+"""Episodes that every contender is evaluated on; latency is measured on the first."""
+LATENCY_EPISODES = 3
+"""Episodes on which latency is measured, with a single environment."""
+BASE = "jepa-mppi"
+"""What the others are compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Trains and evaluates all contenders under one budget, and draws how they stand."""
+
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    """Which of them."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the training runs."""
+    minutes: float = 15.0
+    """Minutes that each is trained, on this machine."""
+    num_episodes: int | None = None
+    """Only the first so many episodes of each manifest; by default all."""
+    runs: Path = Path("runs/compare")
+    """Folder of the training runs."""
+    store: Path = STORE
+    """Folder of the evaluations; those that are there already are not run again."""
+    output: Path = ROOT / "benchmarks" / "results" / "compare.json"
+    """JSON file to write; table and plots go beside it."""
+    only_report: bool = False
+    """Only make JSON, table and plots of what the store holds."""
+    progress: bool = True
+    """Whether to show progress bars and the table."""
+
+
+def run(config: CompareConfig) -> dict[str, Any]:
+    """Runs what is missing, and reports on all that there is.
+
+    Returns:
+        What was written to the JSON file.
+
+    Raises:
+        ValueError: If a contender is unknown or there is nothing to report.
+    """
+    for name in config.contenders:
+        if name not in CONTENDERS:
+            raise ValueError(f"contenders must be among {', '.join(map(repr, CONTENDERS))}, got {name!r}")
+    if config.minutes <= 0:
+        raise ValueError(f"minutes must be positive, got {config.minutes:g}")
+    if not config.only_report:
+        for contender in (CONTENDERS[name] for name in config.contenders):
+            for seed in config.seeds if contender.run else (0,):
+                measure(config, contender, seed)
+                report(config)
+    content = report(config)
+    if config.progress:
+        Console().print(Markdown(markdown(content)))
+        logger.info("written to %s", config.output)
+    return content
+
+
+def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
+    """Trains and evaluates a contender, as far as the store lacks it."""
+    paths = {manifest: config.store / f"{contender.name}-seed{seed}-{manifest}.json" for manifest in MANIFESTS}
+    if all(path.exists() and "training" in read_result(path) for path in paths.values()):
+        return
+    logger.info("%s, seed %d", contender.title, seed)
+    policy, folder = contender.name, Path()
+    if contender.run is not None and contender.train is not None:
+        minutes = config.minutes * contender.budgets
+        folder = config.runs / f"{contender.run}-{minutes:g}min-seed{seed}"
+        contender.train(contender.run, folder, seed, minutes)
+        policy = str(folder)
+    for manifest, path in paths.items():
+        evaluation = success.EvaluateConfig(
+            policy=policy,
+            manifest=manifest,
+            num_episodes=config.num_episodes,
+            planner=contender.planner,
+            latency_episodes=LATENCY_EPISODES if manifest == MANIFESTS[0] else 0,
+            output=path,
+            progress=False,
+        )
+        content = success.run(evaluation)
+        facts = {"contender": contender.name, "training_seed": seed, "training": training_facts(contender, folder)}
+        write_result(path, content | facts)
+
+
+def report(config: CompareConfig) -> dict[str, Any]:
+    """Makes JSON, table and plots of what the store holds.
+
+    Raises:
+        ValueError: If it holds nothing.
+    """
+    results = {name: found for name in CONTENDERS if (found := list(_read(config.store, name)))}
+    if not results:
+        raise ValueError(f"store must hold evaluations of contenders, got none in {config.store}")
+    content = {
+        "rows": [_row(CONTENDERS[name], found, results.get(BASE, [])) for name, found in results.items()],
+        "provenance": provenance.collect(),
+    }
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(config.output) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with replacing(config.output.with_suffix(".md")) as temporary:
+        temporary.write_text(markdown(content), encoding="utf-8")
+    draw(content, results, config.output)
+    return content
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The comparison as a Markdown table; every seed is shown."""
+    heads = (
+        "policy", "sees", "reward", "final success", "ever", "SPL", "steps to goal", "held-out", "bounce",
+        "env steps", "minutes", "ms an action", "difference to JEPA + MPPI",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * (len(heads) - 3)]
+    for row in content["rows"]:
+        final, gain = row["random-wall"], row["difference"]
+        low, high = final["interval"]
+        cells = (
+            row["title"],
+            row["sees"],
+            "yes" if row["rewarded"] else "no",
+            f"{_rates(final['final'])} [{low:.1%}, {high:.1%}]",
+            _rates(final["ever"]),
+            f"{np.mean(final['spl']):.3f}",
+            _mean(final["steps_to_goal"]),
+            _rates(row["held-out"]["final"]) if row["held-out"] else "–",
+            _rates(row["bounce"]["final"]) if row["bounce"] else "–",
+            _count(row["env_steps"]),
+            _mean(row["minutes"]),
+            f"{np.mean(final['ms']):.2f}" if final["ms"] else "–",
+            f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain else "–",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _read(store: Path, name: str) -> Iterator[dict[str, Any]]:
+    """The finished evaluations of a contender, all seeds and manifests."""
+    for path in sorted(store.glob(f"{name}-seed*-*.json")):
+        content = read_result(path)
+        if content.get("contender") == name and content["finished"]:
+            yield content
+
+
+def _row(contender: Contender, found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any]:
+    by_manifest = {manifest: [c for c in found if c["manifest"] == manifest] for manifest in MANIFESTS}
+    first = by_manifest[MANIFESTS[0]]
+    return {
+        "contender": contender.name,
+        "title": contender.title,
+        "kind": contender.kind,
+        "sees": contender.sees,
+        "rewarded": contender.rewarded,
+        "seeds": [content["training_seed"] for content in first],
+        "minutes": [content["training"]["minutes"] for content in first],
+        "env_steps": [content["training"]["env_steps"] for content in first],
+        "images": [content["training"]["images"] for content in first],
+        "curves": [content["training"]["curve"] for content in first],
+        **{manifest: _measures(contents) for manifest, contents in by_manifest.items()},
+        "difference": _difference(first, [c for c in base if c["manifest"] == MANIFESTS[0]]),
+    }
+
+
+def _measures(contents: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Measures of a manifest, one entry a seed; the interval is of all seeds' episodes together."""
+    if not contents:
+        return None
+    summaries = [content["summary"] for content in contents]
+    trials = sum(summary["num_episodes"] for summary in summaries)
+    successes = sum(round(summary["final_success"] * summary["num_episodes"]) for summary in summaries)
+    return {
+        "final": [summary["final_success"] for summary in summaries],
+        "ever": [summary["ever_success"] for summary in summaries],
+        "spl": [summary["spl"] for summary in summaries],
+        "steps_to_goal": [summary["mean_steps_to_goal"] for summary in summaries],
+        "ms": [content["latency"]["step_p50_ms"] for content in contents if content["latency"]],
+        "interval": list(wilson_interval(successes, trials)),
+    }
+
+
+def _difference(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Paired difference to the base: the same episodes, seed by seed, all pairs together."""
+    if not found or not base:
+        return None
+    seeds = {content["training_seed"]: content for content in base}
+    first: list[bool] = []
+    second: list[bool] = []
+    for content in found:
+        other = seeds.get(content["training_seed"], base[0])
+        results = [EvalResult.from_dict(one["result"]) for one in (content, other)]
+        count = min(len(result.rows) for result in results)
+        first += results[0].successes()[:count].tolist()
+        second += results[1].successes()[:count].tolist()
+    return asdict(compare_paired(first, second))
+
+
+def _rates(values: list[float]) -> str:
+    """Every seed's rate, or the one where there is one."""
+    return "; ".join(f"{value:.1%}" for value in values)
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.1f}" if known else "–"
+
+
+def _count(values: list[int]) -> str:
+    mean = float(np.mean(values))
+    return "–" if mean == 0 else f"{mean / 1e6:.2f} M"

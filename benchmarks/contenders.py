@@ -1,0 +1,148 @@
+"""Who is compared: world models, reinforcement learning, offline agents, and how each is trained under one budget."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from agents import rl
+from agents.planner_config import PlannerConfig
+from benchmarks.train_rl import CURVE, TrainRLConfig
+from benchmarks.train_rl import run as train_rl
+from pretrain.configs import changed
+from pretrain.presets import preset
+from pretrain.train import fit
+from worldmodel.checkpoint import CONFIG
+
+Kind = Literal["floor", "ceiling", "world model", "reinforcement learning", "offline"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A policy in the comparison.
+
+    Attributes:
+        name: For files and the command line.
+        title: For tables and plots.
+        kind: What sort of method it is.
+        sees: What it observes.
+        run: Name of its training run; contenders may share one. None: nothing is trained.
+        train: Trains that run: from the run's name, a folder, a seed and minutes.
+        planner: How a world model plans.
+        rewarded: Whether its training used the reward.
+        budgets: How many times the common budget it gets.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    sees: Literal["pixels", "state", "nothing"]
+    run: str | None = None
+    train: Callable[[str, Path, int, float], None] | None = None
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    rewarded: bool = False
+    budgets: int = 1
+
+
+def _fit(name: str, folder: Path, seed: int, minutes: float) -> None:
+    changes = {"seed": seed, "output": str(folder), "max_minutes": _left(folder, minutes)}
+    fit(changed(preset(name), changes), name=name)
+
+
+def _left(folder: Path, minutes: float) -> float:
+    """Minutes of the budget that a run has not spent yet."""
+    path = folder / CONFIG
+    spent = json.loads(path.read_text(encoding="utf-8"))["training"]["seconds"] / 60 if path.exists() else 0.0
+    return max(0.0, minutes - spent)
+
+
+def _learn(name: str, folder: Path, seed: int, minutes: float) -> None:
+    algorithm, observation = name.split("-")
+    config: dict[str, Any] = {"algorithm": algorithm, "observation": observation, "seed": seed, "output": folder}
+    train_rl(TrainRLConfig(**config, max_minutes=minutes, progress=False))
+
+
+def _planned(name: str, title: str, planner: str) -> Contender:
+    return Contender(
+        name=name,
+        title=title,
+        kind="world model",
+        sees="pixels",
+        run="two-rooms",
+        train=_fit,
+        planner=PlannerConfig(planner=planner),  # type: ignore[arg-type]
+    )
+
+
+def _learned(name: str, title: str, sees: Literal["pixels", "state"], run: str, budgets: int = 1) -> Contender:
+    return Contender(
+        name=name,
+        title=title,
+        kind="reinforcement learning",
+        sees=sees,
+        run=run,
+        train=_learn,
+        rewarded=True,
+        budgets=budgets,
+    )
+
+
+def _offline(name: str, title: str) -> Contender:
+    return Contender(name=name, title=title, kind="offline", sees="pixels", run=name, train=_fit)
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender(name="random", title="random actions", kind="floor", sees="nothing"),
+        Contender(name="expert", title="scripted expert", kind="ceiling", sees="state"),
+        _planned("jepa-mppi", "JEPA + MPPI", "mppi"),
+        _planned("jepa-cem", "JEPA + CEM", "cem"),
+        _planned("jepa-actor", "JEPA, its actor alone", "policy"),
+        _learned("ppo-state", "PPO, state", "state", "ppo-state"),
+        _learned("sac-state", "SAC + HER, state", "state", "sac-state"),
+        _learned("tqc-state", "TQC + HER, state", "state", "tqc-state"),
+        _learned("ppo-pixels", "PPO, pixels", "pixels", "ppo-pixels"),
+        _learned("sac-pixels", "SAC + HER, pixels", "pixels", "sac-pixels"),
+        _learned("sac-latents", "SAC + HER, JEPA latents", "pixels", "sac-latents"),
+        _offline("gcbc", "GCBC"),
+        _offline("gcidm", "GCIDM on JEPA latents"),
+        _offline("gcivl", "GCIVL"),
+    )
+}
+"""Contenders by name; the first world model is what all are compared with."""
+
+
+def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
+    """What training cost: minutes, steps of the environment, images learned from, and the learning curve, if any.
+
+    Steps that a generator simulates count as steps of the environment.
+    """
+    if contender.run is None:
+        return {"minutes": 0.0, "env_steps": 0, "images": 0, "curve": []}
+    if contender.kind == "reinforcement learning":
+        spent = rl.spent(folder)
+        lines = (folder / CURVE).read_text(encoding="utf-8").splitlines() if (folder / CURVE).exists() else []
+        images = spent.steps if contender.sees == "pixels" else 0
+        return {
+            "minutes": spent.seconds / 60,
+            "env_steps": spent.steps,
+            "images": images,
+            "curve": [json.loads(line) for line in lines],
+        }
+    training = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]
+    config = training["config"]
+    data, policy = config["data"], config.get("policy")
+    steps = min(training["step"], config["num_steps"])
+    windows = steps * data["batch_size"]
+    images = windows * data["num_frames"]
+    if policy is not None:  # an actor and a critic, in imagination
+        images += (training["step"] - steps) * policy["batch_size"] * policy["images_per_scene"]
+    skip = config["model"]["frame_skip"] if "model" in config else config["frame_skip"]
+    return {
+        "minutes": training["seconds"] / 60,
+        "env_steps": windows * (data["num_frames"] - 1) * skip,
+        "images": images,
+        "curve": [],
+    }

@@ -1,0 +1,116 @@
+"""``worldmodel compare``: one store, one budget, nothing run twice; table and plots come from what is stored."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import compare, contenders, train_rl
+from benchmarks.compare import CompareConfig, markdown, report, run
+from benchmarks.contenders import CONTENDERS, training_facts
+from pretrain.presets import PRESETS, preset
+
+TINY_DATA = {"data.num_frames": 3, "data.batch_size": 2, "num_steps": 2, "accelerator": "cpu"}
+
+
+def smaller(options):
+    return {"buffer_size": 500} if "buffer_size" in options else {"n_steps": 8, "batch_size": 8}
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """Presets and budgets so small that nothing is learned."""
+    monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 2)
+    monkeypatch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.offline_training.NORMALIZATION_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.offline_training.NUM_WINDOWS", 4)
+    small = {
+        "two-rooms": TINY_DATA | {"policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
+        "gcbc": TINY_DATA,
+        "gcidm": TINY_DATA,
+        "gcivl": TINY_DATA,
+    }
+    changed = {
+        name: (text, contenders.changed(config, small.get(name, {}))) for name, (text, config) in PRESETS.items()
+    }
+    monkeypatch.setattr(contenders, "preset", lambda name: changed[name][1])
+    learned = []
+
+    def few_steps(config):
+        learned.append(config)
+        options = {"max_steps": 64, "max_minutes": None, "num_envs": 2, "eval_every": 32, "eval_episodes": 1}
+        return original(replace(config, **options))
+
+    options = train_rl.hyperparameters
+    monkeypatch.setattr(train_rl, "hyperparameters", lambda config: options(config) | smaller(options(config)))
+    original = contenders.train_rl
+    monkeypatch.setattr(contenders, "train_rl", few_steps)
+    monkeypatch.setattr("benchmarks.train_rl.NORMALIZATION_IMAGES", 4)
+    config = CompareConfig(
+        seeds=(0,),
+        minutes=5.0,
+        num_episodes=2,
+        runs=tmp_path / "runs",
+        store=tmp_path / "store",
+        output=tmp_path / "compare.json",
+        progress=False,
+    )
+    return config, learned
+
+
+def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
+    config, learned = tiny
+    names = ("random", "expert", "jepa-mppi", "ppo-pixels", "sac-state", "gcbc")
+    config = replace(config, contenders=names)
+    content = run(config)
+    rows = {row["contender"]: row for row in content["rows"]}
+    assert sorted(rows) == sorted(names)
+    assert [run_config.max_minutes for run_config in learned] == [5.0] * 2
+    assert rows["expert"]["random-wall"]["final"] == [1.0]
+    assert rows["random"]["env_steps"] == [0]
+    assert rows["jepa-mppi"]["difference"]["difference"] == 0.0
+    assert rows["jepa-mppi"]["env_steps"] == [2 * 2 * 2 * 4]
+    assert rows["jepa-mppi"]["images"] == [2 * 2 * 3 + 1 * 2 * 4]
+    assert rows["gcbc"]["env_steps"] == [2 * 2 * 2 * 4]
+    assert rows["sac-state"]["env_steps"][0] >= 64
+    assert [point["steps"] for point in rows["sac-state"]["curves"][0]] == [32, 64]
+    assert json.loads(config.output.read_text())["rows"] == json.loads(json.dumps(content["rows"]))
+    table = config.output.with_suffix(".md").read_text()
+    assert table == markdown(content)
+    assert len(table.splitlines()) == 2 + len(names)
+    for name in ("costs", "difficulty"):
+        assert config.output.with_name(f"compare-{name}.png").stat().st_size > 10_000
+
+    def never(*_, **__):
+        raise AssertionError("run twice")
+
+    monkeypatch.setattr(compare.success, "run", never)
+    assert run(config)["rows"] == content["rows"]
+    assert report(config)["rows"] == content["rows"]
+
+
+def test_runs_are_shared_and_budgets_multiply(tiny, tmp_path):
+    config, learned = tiny
+    run(replace(config, contenders=("jepa-mppi", "jepa-actor")))
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"two-rooms-5min-seed0"}
+    longer = replace(CONTENDERS["sac-state"], name="long", budgets=4)
+    compare.measure(config, longer, 1)
+    assert learned[-1].max_minutes == 20.0
+    assert learned[-1].output.name == "sac-state-20min-seed1"
+
+
+def test_facts_of_what_is_not_trained_are_nothing(tmp_path):
+    facts = training_facts(CONTENDERS["random"], tmp_path)
+    assert (facts["minutes"], facts["env_steps"], facts["curve"]) == (0.0, 0, [])
+
+
+def test_errors_name_the_rule(tmp_path):
+    config = CompareConfig(store=tmp_path, output=tmp_path / "compare.json", progress=False)
+    with pytest.raises(ValueError, match=r"contenders must be among 'random', .*, got 'human'"):
+        run(replace(config, contenders=("human",)))
+    with pytest.raises(ValueError, match="minutes must be positive, got 0"):
+        run(replace(config, minutes=0.0))
+    with pytest.raises(ValueError, match="store must hold evaluations of contenders, got none in"):
+        run(replace(config, only_report=True))
+    assert preset("gcbc").num_steps > 2
