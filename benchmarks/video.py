@@ -27,6 +27,7 @@ from benchmarks.drawing import EpisodeFigure, PlanView, Scene
 from benchmarks.encoding import FORMATS, write_videos
 from benchmarks.manifests import load_manifest
 from benchmarks.policies import Task, find_policy, make_policy, make_task, open_checkpoint
+from benchmarks.side_by_side import SideBySide
 from envs.two_rooms.physics import Layout
 from worldmodel.probes import Probe
 
@@ -49,6 +50,8 @@ class RenderConfig:
 
     policy: tyro.conf.Positional[str] = "two-rooms"
     """'random', 'expert', the directory of a checkpoint, or the name of one that ships with the package."""
+    compare: tuple[str, ...] = ()
+    """Other policies that play the same episodes beside it, each in a panel without plans."""
     manifest: str = "random-wall"
     """Where the episodes come from."""
     env_id: str | None = None
@@ -95,6 +98,9 @@ def run(config: RenderConfig) -> list[Path]:
     _check(config)
     manifest, task = _episodes(config)
     name = config.policy if config.env_id is None else f"{config.policy}-{config.env_id}"
+    if config.compare:
+        frames, count = _compared(config, manifest, task)
+        return _write(config, f"{name}-compared", frames, count)
     episodes: list[tuple[list[Scene], str]] = []
     pretrained = open_checkpoint(config.policy, config.device)
     policy, observation = make_policy(
@@ -118,6 +124,11 @@ def run(config: RenderConfig) -> list[Path]:
         episodes.append((scenes, subtitle))
     frames = (frame for scenes, subtitle in episodes for frame in draw_episode(scenes, title, subtitle, config))
     count = sum(num_frames(scenes, config) for scenes, _ in episodes)
+    return _write(config, name, frames, count)
+
+
+def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]], count: int) -> list[Path]:
+    """Writes the files that are asked for."""
     output = config.output or Path("runs") / "render" / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
     paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +137,33 @@ def run(config: RenderConfig) -> list[Path]:
     for path in paths:
         logger.info("written to %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return paths
+
+
+def _compared(config: RenderConfig, manifest: Manifest, task: Task) -> tuple[Iterator[NDArray[np.uint8]], int]:
+    """Frames of all policies in the same episodes side by side, and how many there are."""
+    policies = (config.policy, *config.compare)
+    titles = [TITLES.get(policy, Path(policy).name) for policy in policies]
+    films = []
+    for index in config.episodes:
+        episodes = []
+        for name in policies:
+            policy, observation = make_policy(
+                name, task, planner=config.planner, seed=config.seed, device=config.device
+            )
+            scenes = record_episode(
+                policy,
+                task,
+                manifest,
+                manifest.seeds.index(index) if config.env_id else index,
+                observation=observation,
+                max_steps=config.max_steps,
+                steps_after_success=config.steps_after_success,
+            )
+            episodes.append(scenes)
+        films.append(SideBySide(titles, episodes))
+    held = max(1, round(config.hold_seconds * config.fps))
+    frames = (frame for film in films for frame in film.frames(config.frames_per_step, held))
+    return frames, sum(film.count(config.frames_per_step, held) for film in films)
 
 
 def record_episode(

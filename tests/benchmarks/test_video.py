@@ -181,3 +181,29 @@ def test_a_failed_drawing_leaves_no_file(tmp_path):
 def test_bad_requests(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         render(tmp_path, **({"policy": "random"} | change))
+
+
+def test_policies_play_side_by_side(checkpoint, tmp_path):
+    config = RenderConfig(
+        policy="expert",
+        compare=("random", str(checkpoint)),
+        manifest="validation",
+        episodes=(0,),
+        max_steps=6,
+        frames_per_step=1,
+        hold_seconds=0.1,
+        output=tmp_path / "beside",
+        formats=("mp4",),
+        planner=PLANNER,
+        progress=False,
+    )
+    (path,) = run(config)
+    reader = imageio_ffmpeg.read_frames(str(path))
+    width, height = next(reader)["size"]
+    film = [np.frombuffer(frame, np.uint8).reshape(height, width, 3).astype(int) for frame in reader]
+    assert len(film) == 6 + 2
+    # All start in the same place and go on in ways of their own.
+    panels = [[frame[62:342, 16 + 296 * i : 16 + 296 * i + 280] for i in range(3)] for frame in (film[0], film[-1])]
+    before, after = (np.abs(expert - random).mean() for expert, random, _ in panels)
+    assert before < 1
+    assert after > 2 * before
