@@ -160,7 +160,8 @@ def _ablations() -> str:
                 "probe": f"the test images of {content['rows'][0].get('images')}",
             }[grid.measured]
             parts.append(
-                f"**{TITLES[name]}**, on {amount} (`{content['provenance']['command']}`):\n\n{ablation_table(path)}"
+                f"**{TITLES[name]}**, on {amount} (`{content['provenance']['command']}`){content.get('remark', '')}:\n\n"
+                f"{ablation_table(path)}"
             )
     return "\n".join(parts)
 
