@@ -159,10 +159,8 @@ def _ablations() -> str:
                 "detection": f"{content.get('num_videos')} videos",
                 "probe": f"the test images of {content['rows'][0].get('images')}",
             }[grid.measured]
-            parts.append(
-                f"**{TITLES[name]}**, on {amount} (`{content['provenance']['command']}`){content.get('remark', '')}:\n\n"
-                f"{ablation_table(path)}"
-            )
+            source = f"(`{content['provenance']['command']}`){content.get('remark', '')}"
+            parts.append(f"**{TITLES[name]}**, on {amount} {source}:\n\n{ablation_table(path)}")
     return "\n".join(parts)
 
 
