@@ -21,7 +21,7 @@ from agents.gcivl import GCIVL
 from agents.goal_encoder import GoalEncoder
 from agents.observations import read_images
 from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model, from_json, to_json
-from worldmodel.checkpoint import CONFIG, CheckpointError, read_config, read_parts, write_checkpoint
+from worldmodel.checkpoint import described_by, read_config, read_parts, write_checkpoint
 from worldmodel.normalize import Normalizer
 from worldmodel.planning import ActionBounds
 
@@ -145,12 +145,10 @@ class OfflineAgent:
         """
         path = Path(path)
         config = read_config(path, FORMAT)
-        try:
+        with described_by(path):
             data = from_json(DataSpec, config["data"])
             model = None if config["model"] is None else from_json(ModelConfig, config["model"])
             method = build_method(from_json(MethodConfig, config["method"]), data, model)
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{path / CONFIG} does not describe a method of this version: {error}") from error
         read_parts(path, {"method": method})
         return cls(method, data, action_space)
 

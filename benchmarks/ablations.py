@@ -24,6 +24,7 @@ from benchmarks.ablation_grids import GRIDS, Grid, Variant
 from benchmarks.ablation_measures import MEASURES, Budget, Row
 from benchmarks.drawing import AMBER, BLUE, GRID, PAPER, STYLE
 from benchmarks.manifests import VALIDATION
+from benchmarks.report import write_json
 from pretrain.configs import ImageConfig, WorldModelConfig, changed
 from pretrain.presets import preset
 from pretrain.train import fit
@@ -222,9 +223,7 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
     _draw(content, path.with_suffix(".png"))
 
 

@@ -5,7 +5,6 @@ What the first mends is the model's fault, what the second mends is the search's
 Videos of failed episodes are named after whose fault it was.
 """
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,12 +25,13 @@ from agents.results import compare
 from benchmarks import provenance, video
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_task, open_checkpoint
+from benchmarks.report import write_json
 from envs.two_rooms.expert import read_layout
 from envs.two_rooms.physics import Layout, step
 from envs.two_rooms.rendering import render
 from envs.two_rooms.task import image_positions
 from worldmodel.actor_critic import ActorCritic
-from worldmodel.checkpoint import Pretrained, replacing
+from worldmodel.checkpoint import Pretrained
 from worldmodel.jepa import JEPA
 from worldmodel.planning import Measure, distance_measure
 
@@ -168,9 +168,7 @@ def run(config: AttributeConfig) -> dict[str, Any]:
         "variants": {name: _row(results["as configured"], result) for name, result in results.items()},
         "failures": _failures(results),
     }
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(config.output) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(config.output, content)
     if config.progress:
         Console().print(_table(content))
         logger.info("written to %s", config.output)

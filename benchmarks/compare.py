@@ -8,7 +8,6 @@
 What the store holds is not run again, so the table can be filled over days, by anyone.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from benchmarks import provenance, success
 from benchmarks.compare_plots import draw
 from benchmarks.contenders import CONTENDERS, Contender, training_facts
 from benchmarks.provenance import ROOT
-from benchmarks.report import read_result, write_result
+from benchmarks.report import read_result, write_json, write_result
 from worldmodel.checkpoint import replacing
 
 logger = logging.getLogger(__name__)
@@ -130,9 +129,7 @@ def report(config: CompareConfig) -> dict[str, Any]:
         "rows": [_row(CONTENDERS[name], found, results.get(BASE, [])) for name, found in results.items()],
         "provenance": provenance.collect(),
     }
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(config.output) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(config.output, content)
     with replacing(config.output.with_suffix(".md")) as temporary:
         temporary.write_text(markdown(content), encoding="utf-8")
     draw(content, results, config.output)

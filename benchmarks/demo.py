@@ -4,7 +4,6 @@ Evaluates the planning agent, a random policy and the scripted expert on the sam
 agent planning. It uses the validation manifest: the others are for published figures, and each look at them is logged.
 """
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import tyro
 from agents.planner_config import PlannerConfig
 from benchmarks import report, success, video
 from benchmarks.manifests import VALIDATION
-from worldmodel.checkpoint import replacing
+from benchmarks.report import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +61,7 @@ def run(config: DemoConfig) -> dict[str, Any]:
         name: {key: result[key] for key in ("manifest", "manifest_hash", "summary", "latency", "provenance")}
         for name, result in results.items()
     }
-    with replacing(config.output / "demo.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(config.output / "demo.json", content)
     if config.video_episodes:
         video.run(
             video.RenderConfig(

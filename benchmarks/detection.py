@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from benchmarks import provenance
 from benchmarks.encoding import write_videos
+from benchmarks.report import write_json
 from pretrain import detection
 from pretrain.configs import VideoDataConfig
 from pretrain.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
 from pretrain.moving_mnist import MovingMNIST, VideoBatch
 from pretrain.video_training import build_source
-from worldmodel.checkpoint import replacing
 from worldmodel.video_checkpoint import PretrainedVideo, load_video_jepa
 
 logger = logging.getLogger(__name__)
@@ -89,9 +89,7 @@ def run(config: DetectConfig) -> dict[str, Any]:
         "training": {key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
         "provenance": provenance.collect(config.checkpoint),
     }
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(config.output) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(config.output, content)
     if config.shown:
         videos = source.sample(config.shown, np.random.default_rng(EVALUATION_SEED))
         paths = [config.output.with_suffix(suffix) for suffix in (".mp4", ".gif")]

@@ -4,7 +4,6 @@ A linear probe and nearest neighbours learn from all training images and are mea
 encoder frozen (:mod:`pretrain.image_evaluation`). ``--untrained`` measures the same network as it was before training.
 """
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import provenance
+from benchmarks.report import write_json
 from pretrain.image_evaluation import Accuracy, knn_accuracy, linear_accuracy, represent
 from pretrain.image_training import ImageSource
 from pretrain.validation import effective_rank
 from worldmodel.build import build_image_jepa
-from worldmodel.checkpoint import replacing
 from worldmodel.image_checkpoint import PretrainedImages, load_image_jepa
 from worldmodel.image_jepa import ImageJEPA
 
@@ -92,9 +91,7 @@ def run(config: ProbeConfig) -> dict[str, Any]:
     }
     default = "probe-untrained.json" if config.untrained else "probe.json"
     path = config.output or config.checkpoint / default
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
     if config.progress:
         Console().print(table(content))
         logger.info("written to %s", path)

@@ -4,7 +4,6 @@ Searches are given a budget of milliseconds a replan, after which they begin no 
 one forward pass. Plans under a budget depend on the machine and on what else runs on it: run this on a quiet one.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from benchmarks.ablation_grids import LONG
 from benchmarks.drawing import AMBER, BLUE, GREEN, GRID, INK, MUTED, PAPER, STYLE, VIOLET
 from benchmarks.manifests import VALIDATION
 from benchmarks.policies import open_checkpoint
+from benchmarks.report import write_json
 from pretrain.configs import changed
 from worldmodel.checkpoint import replacing
 
@@ -86,9 +86,7 @@ def run(config: LatencyConfig) -> dict[str, Any]:
         output = config.runs / "evaluate" / f"latency-{success.fingerprint(evaluation)[:12]}.json"
         summary = success.run(replace(evaluation, output=output))["summary"]
         rows.append({"curve": curve, "budget_ms": budget, "planner": asdict(planner), "summary": summary})
-        config.output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(config.output) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(config.output, content)
         _draw(content, config.output.with_suffix(".png"))
     return content
 

@@ -1,6 +1,5 @@
 """``worldmodel maps``: how far the goal is from everywhere, in truth, between latents, and to the critic."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from benchmarks import provenance
 from benchmarks.drawing import INK, MUTED, PAPER, STYLE
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import open_checkpoint
+from benchmarks.report import write_json
 from envs.two_rooms.expert import optimal_path_length
 from envs.two_rooms.layouts import check_layout
 from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, SIZE, Layout, is_free
@@ -83,8 +83,7 @@ def run(config: MapsConfig) -> dict[str, Any]:
     content = {"correlations": correlations, "provenance": provenance.collect(pretrained.path)}
     config.output.parent.mkdir(parents=True, exist_ok=True)
     _draw(rows, correlations, config.output)
-    with replacing(config.output.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(config.output.with_suffix(".json"), content)
     return content
 
 

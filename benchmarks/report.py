@@ -19,6 +19,13 @@ LOG = ROOT / "benchmarks" / "results" / "evaluations.jsonl"
 """Log of all evaluations on manifests that are not for tuning: repeated looks show."""
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Writes a result as JSON; the file appears whole or not at all, in a folder made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def write_result(path: Path, content: dict[str, Any]) -> None:
     """Writes an evaluation as JSON, one episode a line below the names of its columns.
 

@@ -3,7 +3,6 @@
 Each figure is measured several times; the best is reported beside the median, for other programs can only slow it down.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -25,13 +24,14 @@ from agents.planner_config import PlannerConfig
 from benchmarks import provenance
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_policy, make_task
+from benchmarks.report import write_json
 from envs.two_rooms.physics import MAX_STEP
 from pretrain.configs import WorldModelConfig
 from pretrain.labelled_images import load_images
 from pretrain.moving_mnist import MovingMNIST
 from pretrain.presets import preset
 from pretrain.two_rooms import RECIPES, TwoRoomsWindows
-from worldmodel.checkpoint import load_pretrained, replacing
+from worldmodel.checkpoint import load_pretrained
 from worldmodel.objective import LossWeights, Objective
 
 logger = logging.getLogger(__name__)
@@ -98,9 +98,7 @@ def run(config: SpeedConfig) -> dict[str, Any]:
         path = load_pretrained(config.checkpoint).path
         content["latency"] = time_planning(config.checkpoint)
     content["provenance"] = provenance.collect(path)
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(config.output) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(config.output, content)
     _show(content)
     return content
 

@@ -21,7 +21,7 @@ import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.features import ImageFeatures, LatentFeatures, VectorFeatures
 from agents.vec_env import SB3VecEnv
-from worldmodel.checkpoint import replacing
+from benchmarks.report import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +183,7 @@ def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (rl.MODEL, rl.BEST, rl.REPLAY, rl.PROGRESS, EVALUATIONS, CURVE):
         (folder / name).unlink(missing_ok=True)
-    with replacing(folder / rl.CONFIG) as temporary:
-        temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / rl.CONFIG, saved)
     features, feature_options = _features(config)
     return rl.make_model(
         config.algorithm,

@@ -70,7 +70,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         ),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST, with strided latents, in under 45 minutes on two CPU cores.",
+        "Video-JEPA on Moving MNIST with strided latents; its sizes are not tuned yet: hours on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(stride=4, hidden_channels=64, predictor_channels=(64, 128)),
             data=VideoDataConfig(batch_size=16),

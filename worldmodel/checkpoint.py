@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,16 +181,23 @@ def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu"
     """
     path = _locate(path_or_name)
     config = read_config(path)
-    try:
+    with described_by(path):
         model_config = from_json(ModelConfig, config["model"])
         data = from_json(DataSpec, config["data"])
         model, probe, actor_critic = build_model(model_config, data), build_probe(model_config, data), None
         if config.get("actor_critic"):
             actor_critic = build_actor_critic(from_json(ActorCriticConfig, config["actor_critic"]), model_config, data)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
     sha256 = read_parts(path, {"model": model, "probe": probe, "actor_critic": actor_critic}, device)
     return Pretrained(model, probe, actor_critic, data, config, path, sha256)
+
+
+@contextmanager
+def described_by(path: Path) -> Iterator[None]:
+    """Turns what goes wrong in building modules from a checkpoint's ``config.json`` into a :class:`CheckpointError`."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
 
 
 def read_parts(path: Path, parts: Mapping[str, nn.Module | None], device: torch.device | str = "cpu") -> str:
@@ -224,6 +232,8 @@ def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
     Raises:
         CheckpointError: If it is missing, not JSON, or of another format.
     """
+    if not path.is_dir():
+        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
     try:
         config = json.loads((path / CONFIG).read_text())
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from worldmodel.build import ImageModelConfig, build_classifier, build_image_jepa, from_json, to_json
-from worldmodel.checkpoint import CONFIG, CheckpointError, read_config, read_parts, write_checkpoint
+from worldmodel.checkpoint import described_by, read_config, read_parts, write_checkpoint
 from worldmodel.image_jepa import ImageJEPA
 
 FORMAT = "worldmodel.image-jepa/1"
@@ -74,15 +74,11 @@ def load_image_jepa(path: Path | str, device: torch.device | str = "cpu") -> Pre
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
     config = read_config(path, FORMAT)
-    try:
+    with described_by(path):
         model_config = from_json(ImageModelConfig, config["model"])
         shape, num_classes = tuple(config["data"]["pixel_shape"]), config["data"]["num_classes"]
         model = build_image_jepa(model_config, shape)
         classifier = build_classifier(model, num_classes)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
     sha256 = read_parts(path, {"model": model, "classifier": classifier}, device)
     return PretrainedImages(model, classifier, model_config, shape, num_classes, config, path, sha256)

@@ -11,6 +11,7 @@ from worldmodel import losses
 from worldmodel.distributed import gather_batch
 from worldmodel.image_jepa import ImageJEPA
 from worldmodel.layers import BatchNorm
+from worldmodel.randomness import step_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class ImageObjective(nn.Module):
 
     def _sigreg(self, projected: Tensor, step: int) -> Tensor:
         """Both views are seen along the same directions."""
-        generator = torch.Generator(projected.device).manual_seed(self.seed * 1_000_003 + step)
+        generator = step_generator(projected.device, self.seed, step)
         return losses.sigreg(projected, generator=generator)
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
+from worldmodel.randomness import step_generator
 
 
 class Imagination(nn.Module):
@@ -101,7 +102,7 @@ class Imagination(nn.Module):
     def _explore(self, latents: Tensor, goals: Tensor, step: int) -> Tensor:
         """Least future cost ``(b, m, g)`` over random actions; an image's are tried for all of its goals."""
         shape = (*latents.shape[:2], self.random_actions)
-        generator = torch.Generator(latents.device).manual_seed(self.seed * 1_000_003 + step)
+        generator = step_generator(latents.device, self.seed, step)
         raw = torch.randn(*shape, len(self.actor_critic.low), generator=generator, device=latents.device)
         starts = latents[:, :, None].expand(*shape, -1)
         imagined = self._imagine(starts, self.actor_critic.bounded(raw))[:, :, None]  # (B, M, 1, J, D)

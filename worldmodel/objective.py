@@ -11,6 +11,7 @@ from worldmodel import losses
 from worldmodel.distributed import gather_batch
 from worldmodel.jepa import JEPA
 from worldmodel.layers import perceptron
+from worldmodel.randomness import step_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ class Objective(nn.Module):
                 w.variance * terms["centred_variance"] + w.covariance * terms["centred_covariance"]
             )
         if w.sigreg:
-            generator = torch.Generator(flat.device).manual_seed(self.seed * 1_000_003 + step)
+            generator = step_generator(flat.device, self.seed, step)
             terms["sigreg"] = losses.sigreg(flat, generator=generator)
             loss = loss + w.sigreg * terms["sigreg"]
         if w.temporal_similarity:

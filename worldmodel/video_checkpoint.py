@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from worldmodel.build import VideoModelConfig, build_decoder, build_detector, build_video_jepa, from_json, to_json
-from worldmodel.checkpoint import CONFIG, CheckpointError, read_config, read_parts, write_checkpoint
+from worldmodel.checkpoint import described_by, read_config, read_parts, write_checkpoint
 from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.video_jepa import VideoJEPA
 
@@ -73,15 +73,11 @@ def load_video_jepa(path: Path | str, device: torch.device | str = "cpu") -> Pre
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
     config = read_config(path, FORMAT)
-    try:
+    with described_by(path):
         model_config = from_json(VideoModelConfig, config["model"])
         shape = tuple(config["data"]["pixel_shape"])
         model = build_video_jepa(model_config, shape)
         detector, decoder = build_detector(model_config, shape), build_decoder(model_config, shape)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
     sha256 = read_parts(path, {"model": model, "detector": detector, "decoder": decoder}, device)
     return PretrainedVideo(model, detector, decoder, shape, config, path, sha256)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from worldmodel import losses
 from worldmodel.distributed import gather_batch
 from worldmodel.layers import perceptron
+from worldmodel.randomness import step_generator
 from worldmodel.video_jepa import VideoJEPA
 
 SIGREG_ROWS = 4096
@@ -89,7 +90,7 @@ class VideoObjective(nn.Module):
             terms["covariance"] = losses.covariance(projected)
             loss = loss + w.covariance * terms["covariance"]
         if w.sigreg:
-            generator = torch.Generator(projected.device).manual_seed(self.seed * 1_000_003 + step)
+            generator = step_generator(projected.device, self.seed, step)
             if len(projected) > SIGREG_ROWS:
                 chosen = torch.randperm(len(projected), generator=generator, device=projected.device)[:SIGREG_ROWS]
                 projected = projected[chosen]
