@@ -30,7 +30,8 @@ class PretrainConfig:
     max_minutes: float | None = None
     """Stops after this many minutes; the same command resumes the run."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16 autocast where it is faster (GPUs with bfloat16, CPUs with AMX), float32 elsewhere."""
+    """auto: bf16 autocast where it is faster (GPUs with bfloat16, CPUs with AMX, for videos also CPUs with AVX-512
+    BF16), float32 elsewhere."""
     accelerator: str = "auto"
     """Device kind: auto, cpu, cuda, mps."""
     devices: int = 1
@@ -182,6 +183,9 @@ class VideoConfig(PretrainConfig):
     """Rounds K of prediction in the loss."""
     projector: tuple[int, ...] = (64, 64)
     """Widths of the projector's layers, which the regularisers look through; none: no projector."""
+    centred: bool = False
+    """Whether the regularisers see each position without its mean over the batch, so that what is the same in all
+    frames does not count as variation."""
     train_encoder: bool = True
     """Without, the encoder stays as it was initialised: a baseline."""
 

@@ -108,6 +108,7 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, source: MovingMNIST, val
         config.weights,
         rollout_steps=config.rollout_steps,
         projector=config.projector,
+        centred=config.centred,
         seed=config.seed,
     )
     frozen = [] if config.train_encoder else list(model.encoder.parameters())
@@ -181,7 +182,8 @@ def validate_video(model: VideoJEPA, source: MovingMNIST) -> dict[str, float]:
     context = model.context
     future = latents[:, context:]
     predicted = model.rollout(latents[:, :context], future.shape[1])
-    variance = latents.var().clamp_min(1e-12)
+    # Of each channel, so that constants which differ between channels do not count as variation.
+    variance = latents.movedim(2, -1).flatten(0, -2).var(dim=0).mean().clamp_min(1e-12)
     error = (predicted - future).square().mean(dim=(0, 2, 3, 4)) / variance
     copied = (latents[:, context - 1 : context] - future).square().mean(dim=(0, 2, 3, 4)) / variance
     horizons = sorted({1, (len(error) + 1) // 2, len(error)})

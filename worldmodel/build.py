@@ -13,6 +13,7 @@ from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.image_encoders import ResNet18, VisionTransformer
 from worldmodel.image_jepa import ImageJEPA
 from worldmodel.jepa import JEPA
+from worldmodel.layers import ChannelNorm
 from worldmodel.normalize import Normalizer
 from worldmodel.predictors import GRUPredictor, MLPPredictor, UNetPredictor
 from worldmodel.probes import Probe
@@ -67,6 +68,8 @@ class VideoModelConfig:
     """Channels of the predictor at each size; every further one is half as large."""
     context: int = 2
     """Past latents that the predictor sees."""
+    normalize_latents: bool = False
+    """Whether a layer normalisation, shared by encoder and predictor, keeps latents on one scale."""
     grid: int = 8
     """Cells along each side of the detection head's grid."""
     head_channels: int = 64
@@ -225,7 +228,8 @@ def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Vi
         stride=config.stride,
     )
     predictor = UNetPredictor(config.latent_channels, config.context, config.predictor_channels)
-    model = VideoJEPA(encoder, predictor, Normalizer(pixel_shape, action_dim=0), config.context)
+    norm = ChannelNorm(config.latent_channels) if config.normalize_latents else None
+    model = VideoJEPA(encoder, predictor, Normalizer(pixel_shape, action_dim=0), config.context, norm)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.layers import perceptron
+from worldmodel.layers import ResidualBlock, perceptron
 
 
 class ImpalaEncoder(nn.Module):
@@ -35,7 +35,7 @@ class ImpalaEncoder(nn.Module):
         layers: list[nn.Module] = []
         for out_channels in channels:
             layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
-            layers += [_ResidualBlock(out_channels) for _ in range(num_blocks)]
+            layers += [ResidualBlock(out_channels) for _ in range(num_blocks)]
             in_channels = out_channels
             size = [(side + 1) // 2 for side in size]
         self.features = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
@@ -44,18 +44,6 @@ class ImpalaEncoder(nn.Module):
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Encodes normalised images."""
         return self.head(self.features(images))
-
-
-class _ResidualBlock(nn.Module):
-    """``x + conv(relu(conv(relu(x))))``."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(torch.relu(self.first(torch.relu(x))))
 
 
 class StridedConvEncoder(nn.Module):
@@ -161,7 +149,7 @@ class ResidualEncoder(nn.Module):
         super().__init__()
         # Patches overlap by half, so that nothing is lost at their borders.
         self.stem = nn.Conv2d(in_channels, hidden_channels, 2 * stride + 1, stride=stride, padding=stride)
-        self.blocks = nn.Sequential(*(_ResidualBlock(hidden_channels) for _ in range(num_blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(hidden_channels) for _ in range(num_blocks)))
         self.head = nn.Conv2d(hidden_channels, latent_channels, 1)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:

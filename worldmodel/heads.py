@@ -4,11 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldmodel.layers import ResidualBlock
+
 
 class DetectionHead(nn.Module):
     """Tells in which cells of a grid something is, from spatial latents.
 
-    Each cell sees all latents within it and, through two 3 × 3 convolutions, its neighbours two cells away.
+    Each cell sees the latents within it and half a cell around it and, through residual blocks, its neighbours four
+    cells away.
 
     Args:
         latent_channels: Channels ``D`` of the latents.
@@ -20,11 +23,9 @@ class DetectionHead(nn.Module):
     def __init__(self, latent_channels: int, cell: int, *, num_kinds: int = 2, hidden_channels: int = 64) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv2d(latent_channels, hidden_channels, cell, stride=cell),
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1),
+            nn.Conv2d(latent_channels, hidden_channels, 2 * cell + 1, stride=cell, padding=cell),
+            ResidualBlock(hidden_channels),
+            ResidualBlock(hidden_channels),
             nn.ReLU(),
             nn.Conv2d(hidden_channels, num_kinds, 1),
         )

@@ -28,6 +28,39 @@ def perceptron(in_dim: int, hidden_dims: Sequence[int], out_dim: int, *, normali
     return nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
 
 
+class ResidualBlock(nn.Module):
+    """``x + conv(relu(conv(relu(x))))``, with 3 × 3 convolutions.
+
+    Args:
+        channels: Number of channels ``C``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Adds to an image what the block makes of it."""
+        return x + self.second(torch.relu(self.first(torch.relu(x))))
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation (arXiv 1607.06450) of each position of an image over its channels.
+
+    Args:
+        num_channels: Number of channels ``C``.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(num_channels)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Normalises each position."""
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation (arXiv 1502.03167) with the statistics of the joint batch of all processes.
 

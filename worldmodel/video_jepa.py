@@ -23,14 +23,23 @@ class VideoJEPA(nn.Module):
         predictor: The last latents ``(B, K, D, H, W)``, oldest first → the next, ``(B, D, H, W)``.
         normalizer: Turns pixels into the network's units.
         context: How many latents ``K`` the predictor sees.
+        norm: Puts encoded and predicted latents on one scale; by default they stay as they are.
     """
 
-    def __init__(self, encoder: nn.Module, predictor: nn.Module, normalizer: Normalizer, context: int = 2) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        predictor: nn.Module,
+        normalizer: Normalizer,
+        context: int = 2,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
         self.normalizer = normalizer
         self.context = context
+        self.norm = nn.Identity() if norm is None else norm
 
     def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d h w"]:
         """Encodes images.
@@ -38,12 +47,12 @@ class VideoJEPA(nn.Module):
         Args:
             pixels: uint8 ``(..., C, h, w)``, or ``(..., h, w, C)``.
         """
-        latents = self.encoder(self.normalizer.pixels(pixels)).float()
+        latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
         return latents.reshape(*pixels.shape[:-3], *latents.shape[1:])
 
     def predict(self, history: Float[Tensor, "b k d h w"]) -> Float[Tensor, "b d h w"]:
         """Predicts the latents of the next frame from those of the last ``context`` frames."""
-        return self.predictor(history).float()
+        return self.norm(self.predictor(history).float())
 
     def rollout(self, history: Float[Tensor, "b k d h w"], num_steps: int) -> Float[Tensor, "b n d h w"]:
         """Predicts ``num_steps`` latents, one after the other, each from what was predicted before.
@@ -68,7 +77,8 @@ class VideoJEPA(nn.Module):
             round 1    z_0  z_1  ẑ_2  ẑ_3  ẑ_4     from latents
             round 2    z_0  z_1  ẑ_2  ẑ_3  ẑ_4     from round 1: ẑ_3 and later are predicted from predictions
 
-        So the frame ``j`` after the first ``context`` is, from round ``j + 1`` on, what :meth:`rollout` predicts there.
+        So the frame ``j`` after the first ``context`` is, from round ``j + 1`` on, what :meth:`rollout` predicts there,
+        and is not predicted again.
 
         Args:
             latents: Latents of all frames.
@@ -84,9 +94,9 @@ class VideoJEPA(nn.Module):
         if num_frames <= context:
             raise ValueError(f"a video must have more than {context} frames, got {num_frames}")
         rounds, known = [], latents
-        for _ in range(num_steps):
-            windows = torch.stack([known[:, i : num_frames - context + i] for i in range(context)], dim=2)
-            flat = self.predict(windows.flatten(0, 1))  # (B (T − K), D, H, W)
-            rounds.append(flat.unflatten(0, windows.shape[:2]))
-            known = torch.cat([latents[:, :context], rounds[-1]], dim=1)
-        return rounds
+        for settled in range(min(num_steps, num_frames - context)):
+            windows = [known[:, settled + i : num_frames - context + i] for i in range(context)]
+            flat = self.predict(torch.stack(windows, dim=2).flatten(0, 1))  # (B (T − K − settled), D, H, W)
+            known = torch.cat([known[:, : context + settled], flat.unflatten(0, (len(latents), -1))], dim=1)
+            rounds.append(known[:, context:])
+        return rounds + rounds[-1:] * (num_steps - len(rounds))

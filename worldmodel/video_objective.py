@@ -13,7 +13,7 @@ from worldmodel.layers import perceptron
 from worldmodel.randomness import step_generator
 from worldmodel.video_jepa import VideoJEPA
 
-SIGREG_ROWS = 4096
+SIGREG_ROWS = 1024
 """Most positions that SIGReg looks at; there are hundreds in every frame."""
 
 
@@ -41,6 +41,9 @@ class VideoObjective(nn.Module):
         weights: Weights of the losses.
         rollout_steps: Rounds of prediction K (:meth:`worldmodel.video_jepa.VideoJEPA.unroll`).
         projector: Widths of the projector's layers after the latent; none: no projector.
+        centred: Whether the regularisers see each position without its mean over the batch. Otherwise convolutions,
+            which can tell from their padding where they are, make latents vary by their place in the image alone: that
+            satisfies the regularisers, is trivial to predict, and leaves little room for what moves.
         seed: Seed of SIGReg's random choices.
     """
 
@@ -52,12 +55,14 @@ class VideoObjective(nn.Module):
         *,
         rollout_steps: int = 4,
         projector: Sequence[int] = (64, 64),
+        centred: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
         self.weights = weights
         self.rollout_steps = rollout_steps
+        self.centred = centred
         self.seed = seed
         self.projector: nn.Module = nn.Identity()
         if projector:
@@ -80,8 +85,11 @@ class VideoObjective(nn.Module):
         target = latents[:, self.model.context :]
         rounds = self.model.unroll(latents, self.rollout_steps)
         terms = {"prediction": torch.stack([losses.prediction(predicted, target) for predicted in rounds]).mean()}
-        rows = latents.movedim(2, -1).flatten(0, -2)  # (B T H W, D)
+        rows = latents.movedim(2, -1).flatten(0, 1)  # (B T, H, W, D)
         projected = gather_batch(self.projector(rows).float())
+        if self.centred:
+            projected = projected - projected.mean(dim=0)
+        projected = projected.flatten(0, -2)  # (B T H W, D)
         w, loss = self.weights, terms["prediction"]
         if w.variance:
             terms["variance"] = losses.variance(projected)
