@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.planner_config import PlannerConfig
-from agents.results import EvalResult, compare
+from agents.results import EvalResult
+from agents.statistics import compare_paired
 from benchmarks import detection, image_probe, success
 from benchmarks.ablation_grids import Variant
 from benchmarks.manifests import VALIDATION
@@ -34,8 +35,7 @@ class Measure(NamedTuple):
     """One way of telling how good a variant is.
 
     Attributes:
-        measure: From a checkpoint, a variant and a budget to figures for the row, in JSON types; ``result`` is for
-            ``against`` only.
+        measure: From a checkpoint, a variant and a budget to figures for the row, in JSON types.
         against: Figures of a row that need the full method's row of the same seed: from the two rows.
         cells: A row's cells of the table, by their headings.
         estimate: What is drawn: value and interval, in percent.
@@ -51,7 +51,9 @@ class Measure(NamedTuple):
 
 def _measure_success(checkpoint: str, variant: Variant, budget: Budget) -> Row:
     evaluation = _evaluate(checkpoint, variant.plan, budget)
-    row = {key: evaluation[key] for key in ("result", "summary", "latency")}
+    row = {key: evaluation[key] for key in ("summary", "latency")}
+    successes = EvalResult.from_dict(evaluation["result"]).successes()
+    row["outcomes"] = "".join("1" if success else "0" for success in successes)
     if variant.actor_alone:
         row["actor_alone"] = _evaluate(checkpoint, {"planner": "policy"}, budget)["summary"]
     return row
@@ -72,7 +74,8 @@ def _evaluate(checkpoint: str, plan: Mapping[str, Any], budget: Budget) -> Row:
 
 def _paired(row: Row, full: Row) -> Row:
     """The difference to the full method on the same episodes."""
-    return {"gain": asdict(compare(EvalResult.from_dict(row["result"]), EvalResult.from_dict(full["result"])))}
+    first, second = ([outcome == "1" for outcome in one["outcomes"]] for one in (row, full))
+    return {"gain": asdict(compare_paired(first, second))}
 
 
 def _success_cells(row: Row) -> dict[str, str]:

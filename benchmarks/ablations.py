@@ -2,7 +2,8 @@
 
 A grid (:mod:`benchmarks.ablation_grids`) is a list of variants of one full method; each changes as little as it can.
 Every variant is trained and measured for every seed, one after the other or on a Ray cluster. The result is one JSON of
-all rows, with intervals, and a picture. What has been trained or measured already is not run again.
+all rows, with intervals, and a picture. Rows that it holds already, of the same settings, are not run again: a grid can
+be filled over days and on several machines.
 """
 
 import json
@@ -25,12 +26,15 @@ from benchmarks.ablation_measures import MEASURES, Budget, Row
 from benchmarks.drawing import AMBER, BLUE, GRID, PAPER, STYLE
 from benchmarks.manifests import VALIDATION
 from benchmarks.report import write_json
-from pretrain.configs import ImageConfig, WorldModelConfig, changed
+from pretrain.configs import ImageConfig, VideoConfig, WorldModelConfig, changed
 from pretrain.presets import preset
 from pretrain.train import fit
 from worldmodel.checkpoint import CONFIG, replacing
 
 logger = logging.getLogger(__name__)
+
+SETTINGS = ("policy", "num_steps", "policy_steps", "head_steps", "num_episodes", "num_videos", "images")
+"""Fields that rows of one table share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,9 @@ class AblateConfig:
     num_steps: int | None = None
     """Steps of the model in each training run; by default the preset's."""
     policy_steps: int | None = None
-    """Steps of actor and critic in each training run; by default the preset's."""
+    """Two Rooms: steps of actor and critic in each training run; by default the preset's."""
+    head_steps: int | None = None
+    """Moving MNIST: steps of detection head and decoder in each training run; by default the preset's."""
     num_episodes: int = 500
     """Two Rooms: episodes of the validation manifest."""
     num_videos: int = 2_048
@@ -93,22 +99,22 @@ def run(config: AblateConfig) -> dict[str, Any]:
             raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {name!r}")
     config = replace(config, runs=config.runs.resolve())  # Ray's workers run in folders of their own
     output = config.output or Path(f"benchmarks/results/ablation-{_slug(config)}.json")
+    settings: dict[str, Any] = {name: getattr(config, name) for name in SETTINGS}
     content: dict[str, Any] = {
         "grid": config.name,
         "manifest": VALIDATION,
-        "num_episodes": config.num_episodes,
-        "num_videos": config.num_videos,
+        **settings,
         "provenance": provenance.collect(),
-        "rows": [],
+        "rows": _known_rows(output, grid, settings),
     }
     chosen = [v for v in grid.variants if not config.only or v.name in config.only or v is grid.variants[0]]
     jobs = [(variant, seed) for variant in chosen for seed in (config.seeds if grid.preset else (0,))]
-    full: dict[int, Row] = {}
+    present = {(row["variant"], row["seed"]) for row in content["rows"]}
+    jobs = [(variant, seed) for variant, seed in jobs if (variant.name, seed) not in present]
     for row in _rows_by_ray(config, grid, jobs) if config.ray else _rows(config, grid, jobs):
-        base = full.setdefault(row["seed"], row)
-        finished = row | MEASURES[grid.measured].against(row, base)
-        content["rows"].append({key: value for key, value in finished.items() if key != "result"})
+        content["rows"] = _in_order([*content["rows"], row | {"provenance": provenance.collect()}], grid)
         _write(output, content)
+    content = json.loads(output.read_text(encoding="utf-8"))
     if config.progress:
         Console().print(_table(content))
         logger.info("written to %s", output)
@@ -122,6 +128,38 @@ def markdown(path: Path) -> str:
     lines = ["| variant | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
     lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in _grouped(content, "<br>")]
     return "\n".join(lines) + "\n"
+
+
+def _known_rows(path: Path, grid: Grid, settings: dict[str, Any]) -> list[Row]:
+    """Rows that a file holds of the same settings, of variants that are as they were."""
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if any(content.get(name) != value for name, value in settings.items()):
+        return []
+    descriptions = {variant.name: _description(grid, variant) for variant in grid.variants}
+    return [
+        row
+        for row in content["rows"]
+        if {"preset": row["preset"], "changes": row["changes"]} == descriptions.get(row["variant"])
+    ]
+
+
+def _description(grid: Grid, variant: Variant) -> dict[str, Any]:
+    """What is trained and how it plans, in JSON types."""
+    changes = json.loads(json.dumps(dict(variant.train) | dict(variant.plan)))
+    return {"preset": variant.preset or grid.preset, "changes": changes}
+
+
+def _in_order(rows: list[Row], grid: Grid) -> list[Row]:
+    """Rows in the grid's order and by seed, each compared with the full method's of its seed."""
+    places = {variant.name: place for place, variant in enumerate(grid.variants)}
+    ordered = sorted(rows, key=lambda row: (places[row["variant"]], row["seed"]))
+    full: dict[int, Row] = {}
+    for row in ordered:
+        base = full.setdefault(row["seed"], row)
+        row.update(MEASURES[grid.measured].against(row, base))
+    return ordered
 
 
 def _rows(config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int]]) -> Iterator[Row]:
@@ -170,7 +208,7 @@ def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: in
     """Trains a variant if it must be, and measures it.
 
     Returns:
-        Its row, with the ``result`` that comparisons need.
+        Its row, in JSON types.
     """
     checkpoint, training = _train(config, grid, variant, seed)
     budget = Budget(config.num_episodes, config.num_videos, config.runs)
@@ -179,8 +217,7 @@ def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: in
     return {
         "variant": variant.name,
         "seed": seed,
-        "preset": variant.preset or grid.preset,
-        "changes": dict(variant.train) | dict(variant.plan),
+        **_description(grid, variant),
         "training": training,
         **MEASURES[grid.measured].measure(checkpoint, variant, budget),
     }
@@ -207,6 +244,8 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
         changes["num_steps"] = config.num_steps
     if variant.preset is None and config.policy_steps is not None and isinstance(run_config, WorldModelConfig):
         changes["policy.num_steps"] = config.policy_steps
+    if config.head_steps is not None and isinstance(run_config, VideoConfig):
+        changes["heads.num_steps"] = config.head_steps
     if isinstance(run_config, ImageConfig):
         changes["data.images"] = config.images
     run_config = changed(run_config, dict(variant.train) | changes)

@@ -45,8 +45,8 @@ FPS = 4
 class DetectConfig:
     """Measures how well digits are found in latents rolled out by a Video-JEPA, and draws it."""
 
-    checkpoint: tyro.conf.Positional[Path]
-    """Folder of a training run."""
+    checkpoint: tyro.conf.Positional[Path] = Path("moving-mnist")
+    """Folder of a training run, or the name of a shipped checkpoint."""
     untrained: Path | None = None
     """Folder of a run whose encoder was left untrained (worldmodel pretrain moving-mnist --no-train-encoder), to stand
     beside it."""
@@ -87,7 +87,7 @@ def run(config: DetectConfig) -> dict[str, Any]:
         "num_videos": config.num_videos,
         "rows": rows,
         "training": {key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
-        "provenance": provenance.collect(config.checkpoint),
+        "provenance": provenance.collect(trained.path),
     }
     write_json(config.output, content)
     if config.shown:
@@ -156,6 +156,7 @@ def _measure_all(
 
     yield forecast(detection.rollout_forecaster, trained, MODEL)
     yield forecast(detection.copying_forecaster, trained, COPIED)
+    yield forecast(detection.seeing_forecaster, trained, "frames seen, no forecast")
     if untrained is not None:
         yield forecast(detection.rollout_forecaster, untrained, "untrained encoder")
     if context >= 2:

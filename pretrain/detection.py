@@ -188,14 +188,21 @@ def copying_forecaster(
 ) -> Forecaster:
     """Forecasts that nothing moves: the cells detected in the last known frame."""
 
-    @torch.no_grad()
     def forecast(videos: VideoBatch) -> list[NDArray]:
-        parts = []
-        for first in range(0, len(videos.pixels), CHUNK):
-            parts.append(_scores(detector, model.encode(videos.pixels[first : first + CHUNK].to(device))))
-        scores = np.concatenate(parts)
+        scores = _encoded_scores(model, detector, videos, device)
         frames = range(model.context, scores.shape[1])
         return [scores[:, [known(t, horizon, model.context) for t in frames]] for horizon in horizons]
+
+    return forecast
+
+
+def seeing_forecaster(
+    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
+) -> Forecaster:
+    """Forecasts nothing: the cells detected in the frames themselves, the best that the head can do."""
+
+    def forecast(videos: VideoBatch) -> list[NDArray]:
+        return [_encoded_scores(model, detector, videos, device)[:, model.context :]] * len(horizons)
 
     return forecast
 
@@ -234,6 +241,16 @@ def constant_velocity_forecaster(
         return forecasts
 
     return forecast
+
+
+@torch.no_grad()
+def _encoded_scores(
+    model: VideoJEPA, detector: nn.Module, videos: VideoBatch, device: torch.device | str
+) -> NDArray[np.float32]:
+    """Logits ``(B, T, kinds, G, G)`` in the latents of all frames."""
+    firsts = range(0, len(videos.pixels), CHUNK)
+    parts = [_scores(detector, model.encode(videos.pixels[first : first + CHUNK].to(device))) for first in firsts]
+    return np.concatenate(parts)
 
 
 def _scores(detector: nn.Module, latents: Tensor) -> NDArray[np.float32]:

@@ -89,9 +89,9 @@ class Pretrained:
         return self.data.action_max_norm
 
 
-def shipped_checkpoints() -> list[str]:
-    """Names of the checkpoints that come with the package."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+def shipped_checkpoints(format_name: str = FORMAT) -> list[str]:
+    """Names of the checkpoints of a kind that come with the package."""
+    return sorted(path.name for path in SHIPPED.glob("*") if read_format(path) == format_name)
 
 
 def save_pretrained(
@@ -179,7 +179,7 @@ def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu"
     Raises:
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
     """
-    path = _locate(path_or_name)
+    path = locate(path_or_name)
     config = read_config(path)
     with described_by(path):
         model_config = from_json(ModelConfig, config["model"])
@@ -293,14 +293,23 @@ class replacing:  # noqa: N801 - reads like the function it is
             self.temporary.unlink(missing_ok=True)
 
 
-def _locate(path_or_name: Path | str) -> Path:
-    path = Path(path_or_name)
+def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
+    """The folder of a checkpoint: itself, or that of a shipped one.
+
+    Args:
+        path_or_name: A directory, or the name of a shipped checkpoint.
+        format_name: The kind and version that shipped checkpoints are looked for of.
+
+    Raises:
+        CheckpointError: If it is neither.
+    """
+    path, shipped = Path(path_or_name), shipped_checkpoints(format_name)
     if path.is_dir():
         return path
-    if isinstance(path_or_name, str) and path_or_name in shipped_checkpoints():
-        return SHIPPED / path_or_name
+    if str(path_or_name) in shipped:
+        return SHIPPED / path
     raise CheckpointError(
-        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped_checkpoints())) or '(none shipped)'}, "
+        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped)) or '(none shipped)'}, "
         f"got {str(path_or_name)!r}"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from worldmodel.build import VideoModelConfig, build_decoder, build_detector, build_video_jepa, from_json, to_json
-from worldmodel.checkpoint import described_by, read_config, read_parts, write_checkpoint
+from worldmodel.checkpoint import described_by, locate, read_config, read_parts, write_checkpoint
 from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.video_jepa import VideoJEPA
 
@@ -66,13 +66,13 @@ def load_video_jepa(path: Path | str, device: torch.device | str = "cpu") -> Pre
     """Reads a checkpoint; nothing in it is executed.
 
     Args:
-        path: A checkpoint directory.
+        path: A checkpoint directory, or the name of a shipped checkpoint.
         device: Where the modules go.
 
     Raises:
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
     """
-    path = Path(path)
+    path = locate(path, FORMAT)
     config = read_config(path, FORMAT)
     with described_by(path):
         model_config = from_json(VideoModelConfig, config["model"])

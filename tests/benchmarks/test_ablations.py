@@ -85,7 +85,23 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr("benchmarks.success.evaluate", never)
     assert run(config)["rows"] == content["rows"]
-    assert [row["variant"] for row in run(replace(config, only=("actor",)))["rows"]] == ["full", "actor"]
+    elsewhere = tmp_path / "some.json"
+    some = run(replace(config, only=("actor",), output=elsewhere))["rows"]
+    assert [row["variant"] for row in some] == ["full", "actor"]
+    # A file's rows are kept, in the grid's order, and compared with the full method's.
+    (tmp_path / "runs").rename(tmp_path / "lost")
+    with pytest.raises(AssertionError, match="evaluated twice"):
+        run(replace(config, output=elsewhere))
+    assert run(config)["rows"] == content["rows"]
+    monkeypatch.undo()
+    monkeypatch.setitem(ablations.GRIDS, "planning", grid)
+    rows = run(replace(config, output=elsewhere))["rows"]
+    for row, before in zip(rows, content["rows"], strict=True):
+        assert [row[key] for key in ("variant", "outcomes", "gain")] == [
+            before[key] for key in ("variant", "outcomes", "gain")
+        ]
+    # Of other settings they are not.
+    assert len(run(replace(config, num_episodes=2, output=elsewhere))["rows"][0]["outcomes"]) == 2
     with pytest.raises(ValueError, match="only must be among 'full', 'few', 'actor', got 'many'"):
         run(replace(config, only=("many",)))
 
@@ -229,7 +245,8 @@ def test_ray_gives_the_same_rows(tmp_path, monkeypatch):
     alone = run(config)["rows"]
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        side_by_side = run(replace(config, ray=True, runs=tmp_path / "there"))["rows"]
+        config = replace(config, ray=True, runs=tmp_path / "there", output=tmp_path / "side-by-side.json")
+        side_by_side = run(config)["rows"]
     finally:
         ray.shutdown()
     for a, b in zip(alone, side_by_side, strict=True):

@@ -16,6 +16,7 @@ from pretrain.detection import (
     known,
     measure,
     rollout_forecaster,
+    seeing_forecaster,
     true_cells,
 )
 from pretrain.labelled_images import LabelledImages, load_images
@@ -107,6 +108,7 @@ def test_copying_is_perfect_exactly_where_nothing_moves():
         precisions = measure(forecaster, moving, context=2, grid=8)
         assert precisions.reference[0] > 2 * precisions.reference[7]
         assert precisions.strict[7] < 0.1
+    assert measure(seeing_forecaster(model, BrightestCell()), moving, context=2, grid=8).strict == [1.0] * 8
     # To repeat the last latent is to copy it.
     copied, rolled = (make(model, BrightestCell())(moving[0]) for make in (copying_forecaster, rollout_forecaster))
     for a, b in zip(copied, rolled, strict=True):

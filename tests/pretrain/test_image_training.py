@@ -132,7 +132,7 @@ def test_it_learns_without_labels(tmp_path):
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert losses[-1] < 0.7 * losses[0]
     assert rows[-1]["validation/probe_accuracy"] > 0.3  # of ten classes
-    assert rows[-1]["validation/knn_accuracy"] > 0.5
+    assert rows[-1]["validation/knn_accuracy"] > 0.4
     assert rows[-1]["validation/projected_std"] > 0.5
 
 

@@ -49,10 +49,13 @@ def objective(weights):
     torch.manual_seed(0)
     return Objective(build_model(CONFIG, DATA), weights, rollout_steps=3)
 
-def video_objective(weights):
+def video_objective(weights, centred=False):
     torch.manual_seed(0)
     model = VideoJEPA(ResidualEncoder(2, 8, stride=5), UNetPredictor(8, 2, (8, 8)), Normalizer((2, 20, 20), 0))
-    return VideoObjective(model, 8, weights, rollout_steps=2, projector=(16, 8))
+    return VideoObjective(model, 8, weights, rollout_steps=2, projector=(16, 8), centred=centred)
+
+def centred_video_objective(weights):
+    return video_objective(weights, centred=True)
 
 class ImageViews(torch.nn.Module):
     # Two frames of each video for views, so that batches come first.
@@ -77,6 +80,7 @@ pixels[4:] //= 4  # the halves must differ in distribution, or statistics of one
 actions = torch.randn(8, 3, 2, generator=generator)
 CASES = {name: (objective, weights, (pixels, actions)) for name, weights in WEIGHTS.items()}
 CASES["video vicreg"] = video_objective, VideoLossWeights(), (pixels,)
+CASES["video centred"] = centred_video_objective, VideoLossWeights(), (pixels,)
 CASES["video sigreg"] = video_objective, VideoLossWeights(variance=0.0, covariance=0.0, sigreg=1.0), (pixels,)
 VICREG = ImageLossWeights(sigreg=0.0, variance=1.0, covariance=80.0)
 CASES["image vicreg"] = image_objective, VICREG, (pixels,)
@@ -145,7 +149,14 @@ def report(tmp_path_factory) -> dict:
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     [
-        *(("vicreg", 1e-5), ("sigreg", 1e-5), ("all", 1e-5), ("video vicreg", 1e-5), ("video sigreg", 1e-5)),
+        *(
+            ("vicreg", 1e-5),
+            ("sigreg", 1e-5),
+            ("all", 1e-5),
+            ("video vicreg", 1e-5),
+            ("video centred", 1e-5),
+            ("video sigreg", 1e-5),
+        ),
         *(("image vicreg", 1e-4), ("image sigreg", 1e-4)),  # through 20 batch normalisations
     ],
 )
@@ -159,6 +170,7 @@ def test_gradients_equal_those_of_one_process_on_the_joint_batch(report, name, t
         ("vicreg", ["variance", "covariance", "centred_variance", "centred_covariance"]),
         ("sigreg", ["sigreg"]),
         ("video vicreg", ["variance", "covariance"]),
+        ("video centred", ["variance", "covariance"]),
         ("video sigreg", ["sigreg"]),
         ("image vicreg", ["variance", "covariance"]),
         ("image sigreg", ["sigreg"]),

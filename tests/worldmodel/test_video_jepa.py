@@ -1,11 +1,15 @@
 """Video-JEPA: shapes, rollouts one after the other and all at once, and its losses against closed forms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from worldmodel import losses
+from worldmodel.build import VideoModelConfig, build_video_jepa
 from worldmodel.encoders import ResidualEncoder
+from worldmodel.heads import DetectionHead
 from worldmodel.normalize import Normalizer
 from worldmodel.predictors import UNetPredictor
 from worldmodel.video_jepa import VideoJEPA
@@ -108,6 +112,7 @@ def test_the_objective_is_the_weighted_sum_of_closed_forms():
 
 
 def test_regularisers_see_projected_positions(monkeypatch):
+    monkeypatch.setattr("worldmodel.video_objective.SIGREG_ROWS", 2000)
     model = small_model()
     weights = VideoLossWeights(variance=1.0, covariance=2.0, sigreg=3.0)
     objective = VideoObjective(model, 4, weights, rollout_steps=1, projector=(8, 5), seed=2)
@@ -124,6 +129,13 @@ def test_regularisers_see_projected_positions(monkeypatch):
         assert terms[name].item() == pytest.approx(value.item(), rel=1e-4), name
     total = terms["prediction"] + terms["variance"] + 2 * terms["covariance"] + 3 * terms["sigreg"]
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+    # Centred, what is the same in all frames is not seen.
+    objective.centred = True
+    centred = objective.projector(latents.permute(0, 1, 3, 4, 2).flatten(0, 1)).detach()
+    rows = (centred - centred.mean(dim=0)).flatten(0, 2)
+    terms = objective(videos(), step=7)[1]
+    assert terms["variance"].item() == pytest.approx(losses.variance(rows).item(), rel=1e-4)
+    assert terms["covariance"].item() == pytest.approx(losses.covariance(rows).item(), rel=1e-4)
     # With many positions SIGReg looks at some of them: the same ones at the same step.
     monkeypatch.setattr("worldmodel.video_objective.SIGREG_ROWS", 100)
     some = [objective(videos(), step=step)[1]["sigreg"].item() for step in (7, 7, 8)]
@@ -143,3 +155,40 @@ def test_everything_learns():
         optimizer.step()
         history.append(loss.item())
     assert history[-1] < 0.8 * history[0]
+
+
+class Place(nn.Module):
+    """Latents that tell where they are and nothing else, as convolutions can by their padding."""
+
+    def forward(self, images):
+        return torch.linspace(-2, 2, images[0, 0].numel()).view(1, *images.shape[1:]).expand_as(images).clone()
+
+
+def test_latents_of_the_place_alone_count_as_collapsed_when_centred():
+    model = VideoJEPA(Place(), Drift(), Normalizer((1, 16, 16), 0))
+    weights = VideoLossWeights(variance=1.0, covariance=0.0)
+    variances = {}
+    for centred in (False, True):
+        objective = VideoObjective(model, 1, weights, rollout_steps=1, projector=(), centred=centred)
+        variances[centred] = objective(videos())[1]["variance"].item()
+    assert variances[False] == 0.0
+    assert variances[True] == pytest.approx(1 - 1e-2)  # the square root of 1e-4
+
+
+def test_normalised_latents_are_on_one_scale():
+    config = VideoModelConfig(latent_channels=8, hidden_channels=4, stride=4, predictor_channels=(4,), grid=4)
+    plain, normalized = (build_video_jepa(replace(config, normalize_latents=on), (1, 16, 16)) for on in (False, True))
+    with torch.no_grad():
+        latents = normalized.encode(videos())
+        rolled = normalized.rollout(latents[:, :2], 3)
+        for values in (latents, rolled):
+            torch.testing.assert_close(values.mean(dim=2), torch.zeros_like(values[:, :, 0]), atol=1e-4, rtol=0)
+            squares = values.square().mean(dim=2)
+            torch.testing.assert_close(squares, torch.ones_like(squares), atol=0.05, rtol=0)
+        assert plain.encode(videos()).square().mean(dim=2).std() > 1e-4
+
+
+def test_the_detection_head_has_a_logit_for_each_kind_in_each_cell():
+    for cell in (1, 2, 4):
+        logits = DetectionHead(3, cell, num_kinds=2, hidden_channels=4)(torch.randn(5, 3, 8 * cell, 8 * cell))
+        assert logits.shape == (5, 2, 8, 8)
