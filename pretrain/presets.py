@@ -70,7 +70,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         ),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST with strided latents; 45 minutes on two CPU cores.",
+        "Video-JEPA on Moving MNIST with strided latents; by its rate of steps, 45 minutes on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(stride=4, predictor_channels=(32, 64, 64), normalize_latents=True),
             data=VideoDataConfig(batch_size=8),

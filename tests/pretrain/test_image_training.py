@@ -50,7 +50,7 @@ LEARNING = replace(
 def small_samples():
     """Fewer images to validate on and to fit normalisation on than real runs use."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("NORMALIZATION_IMAGES", 64), ("NUM_BANK", 200), ("NUM_QUERIES", 100)):
+        for name, size in (("NORMALIZATION_IMAGES", 64), ("NUM_BANK", 500), ("NUM_QUERIES", 100)):
             patch.setattr(f"pretrain.image_training.{name}", size)
         yield
 
@@ -132,7 +132,7 @@ def test_it_learns_without_labels(tmp_path):
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert losses[-1] < 0.7 * losses[0]
     assert rows[-1]["validation/probe_accuracy"] > 0.3  # of ten classes
-    assert rows[-1]["validation/knn_accuracy"] > 0.4
+    assert rows[-1]["validation/knn_accuracy"] > 0.5
     assert rows[-1]["validation/projected_std"] > 0.5
 
 
