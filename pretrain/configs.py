@@ -18,9 +18,9 @@ class PretrainConfig:
     num_steps: int = 10_000
     """Training steps; the learning-rate schedule spans them."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     weight_decay: float = 1e-5
-    """Weight decay of AdamW."""
+    """Weight decay."""
     warmup_fraction: float = 0.1
     """Part of the steps in which the learning rate rises linearly; then it falls as a cosine."""
     clip_norm: float = 2.0
@@ -98,7 +98,7 @@ class PolicyConfig:
     target_rate: float = 0.02
     """How fast the target critic follows the critic."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ class HeadsConfig:
     batch_size: int = 16
     """Videos in a batch, over all processes."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +179,8 @@ class VideoConfig(PretrainConfig):
     """Weights of the losses."""
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     """Detection head and pixel decoder."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: matrices and filters move by orthogonalised updates, of the model and of the heads."""
     rollout_steps: int = 4
     """Rounds K of prediction in the loss."""
     projector: tuple[int, ...] = (64, 64)

@@ -72,13 +72,14 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "moving-mnist": (
         "Video-JEPA on Moving MNIST with strided latents; by its rate of steps, 45 minutes on two CPU cores.",
         VideoConfig(
-            model=VideoModelConfig(stride=4, predictor_channels=(32, 64, 64), normalize_latents=True),
+            model=VideoModelConfig(stride=4, predictor_channels=(48, 96, 96), normalize_latents=True),
             data=VideoDataConfig(batch_size=8),
             weights=VideoLossWeights(variance=10.0, covariance=100.0),
-            heads=HeadsConfig(num_steps=5_000, learning_rate=3e-3),
+            heads=HeadsConfig(num_steps=4_500, learning_rate=4e-3),
+            optimizer="muon",
             rollout_steps=4,
             centred=True,
-            num_steps=11_000,
+            num_steps=6_000,
             learning_rate=2e-3,
             warmup_fraction=0.05,
             validate_every=1_000,

@@ -98,6 +98,26 @@ def lars(weight_decay: float, trust_coefficient: float) -> Optimizers:
     return make
 
 
+def muon(weight_decay: float) -> Optimizers:
+    """Muon (https://kellerjordan.github.io/posts/muon) for matrices and filters, AdamW for vectors.
+
+    Updates of matrices are orthogonalised and scaled to the size of AdamW's (arXiv 2502.16982), so that one learning
+    rate serves both; each group has its own, set at every step.
+    """
+    from pytorch_optimizer import Muon  # slow to import
+
+    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        parts = [
+            group | {"params": [p for p in group["params"] if (p.ndim > 1) == matrices], "use_muon": matrices}
+            for group in groups
+            for matrices in (True, False)
+        ]
+        parts = [part for part in parts if part["params"]]
+        return Muon(parts, weight_decay=weight_decay, adamw_wd=weight_decay, use_adjusted_lr=True)
+
+    return make
+
+
 def total_steps(stages: Sequence[Stage]) -> int:
     """Steps of all stages together."""
     return sum(stage.num_steps for stage in stages)

@@ -19,7 +19,7 @@ from pretrain.configs import VideoConfig, VideoDataConfig
 from pretrain.detection import HORIZONS, DetectionBatch, detection_batch, measure, rollout_forecaster
 from pretrain.labelled_images import Split, load_images
 from pretrain.moving_mnist import MovingMNIST
-from pretrain.stages import Stage, Training, adamw
+from pretrain.stages import Optimizers, Stage, Training, adamw, muon
 from pretrain.validation import VALIDATION_SEED, effective_rank, warn_if_collapsed
 from worldmodel.build import build_decoder, build_detector, build_video_jepa
 from worldmodel.heads import DetectionHead, PixelDecoder
@@ -121,7 +121,7 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, source: MovingMNIST, val
         module=VideoTraining(objective),
         frozen=frozen,
         groups=[{"params": trained, "peak": config.learning_rate}],
-        optimizer=adamw(config.weight_decay),
+        optimizer=_optimizer(config),
         clipped=trained,
         clip_norm=config.clip_norm,
         num_steps=config.num_steps,
@@ -156,7 +156,7 @@ def _heads_stage(
         module=HeadsTraining(model, detector, decoder),
         frozen=list(model.parameters()),
         groups=[{"params": parameters, "peak": config.heads.learning_rate}],
-        optimizer=adamw(config.weight_decay),
+        optimizer=_optimizer(config),
         clipped=parameters,
         clip_norm=config.clip_norm,
         num_steps=config.heads.num_steps,
@@ -164,6 +164,12 @@ def _heads_stage(
         draw=lambda size, generator: detection_batch(source.sample(size, generator), grid),
         validate=validate,
     )
+
+
+def _optimizer(config: VideoConfig) -> Optimizers:
+    """Of the model and of the heads."""
+    make = muon if config.optimizer == "muon" else adamw
+    return make(config.weight_decay)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from pretrain.configs import DataConfig, PolicyConfig, WorldModelConfig
 from pretrain.policy_validation import validate_policy
 from pretrain.sources import build_sources
-from pretrain.stages import freeze, stage_at, to_modules, total_steps
+from pretrain.stages import freeze, muon, stage_at, to_modules, total_steps
 from pretrain.world_model_training import build_training
 from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import load_pretrained
@@ -109,3 +109,19 @@ def test_validation_of_a_policy_repeats_and_knows_success(built, monkeypatch):
 def test_wrong_policies_are_explained(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, policy=replace(CONFIG.policy, **changes))
+
+
+def test_muon_orthogonalises_matrices_and_leaves_vectors_to_adamw():
+    matrix, filters, vector = (torch.nn.Parameter(torch.zeros(shape)) for shape in ((4, 4), (6, 2, 3, 3), (4,)))
+    optimizer = muon(weight_decay=0.0)([{"params": [matrix, filters, vector], "peak": 0.1}])
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"]
+    for parameter in (matrix, filters, vector):
+        parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    signs = vector.grad.sign()
+    optimizer.step()
+    # Singular values near 1 (five Newton-Schulz iterations leave them in 0.7 … 1.2), times 0.2 √(longer side) · lr.
+    for parameter, longer in ((matrix, 4), (filters, 18)):
+        singular = torch.linalg.svdvals(parameter.data.flatten(1)) / (0.1 * 0.2 * longer**0.5)
+        assert 0.5 < singular.min() and singular.max() < 1.3, singular
+    torch.testing.assert_close(vector.data, -0.1 * signs)  # AdamW's first step

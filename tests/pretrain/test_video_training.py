@@ -39,8 +39,18 @@ def small_samples(monkeypatch):
     monkeypatch.setattr("pretrain.video_training.NORMALIZATION_VIDEOS", 8)
 
 
-def test_a_run_is_a_checkpoint_and_a_log_and_resumes_exactly(tmp_path):
-    whole = fit(replace(TINY, output=str(tmp_path / "whole")))
+def and_stop(method):
+    def stopping(run, *args):
+        method(run, *args)
+        run._deadline = 0.0
+
+    return stopping
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_is_a_checkpoint_and_a_log_and_resumes_exactly(tmp_path, optimizer):
+    config = replace(TINY, optimizer=optimizer)
+    whole = fit(replace(config, output=str(tmp_path / "whole")))
     rows = read_metrics(whole)
     assert [row["step"] for row in rows if "train/prediction" in row] == [2, 4, 6]
     assert [row["step"] for row in rows if "heads_train/detection" in row] == [8, 10]
@@ -48,17 +58,13 @@ def test_a_run_is_a_checkpoint_and_a_log_and_resumes_exactly(tmp_path):
     assert {"heads_validation/AP_1", "heads_validation/AP_3", "heads_validation/mAP"} <= last.keys()
     assert "heads_validation/AP_4" not in last  # five frames, two of them context
 
-    original = Run._validate
-
-    def validate_and_stop(run, stage, bar):
-        original(run, stage, bar)
-        run._deadline = 0.0
-
-    with pytest.MonkeyPatch.context() as patch:  # stops between the stages
-        patch.setattr(Run, "_validate", validate_and_stop)
-        folder = fit(replace(TINY, output=str(tmp_path / "parts")))
-    assert load_training_state(folder)["step"] == 6
-    folder = fit(replace(TINY, output=str(tmp_path / "parts")))
+    # Stops once in the middle of a stage and once between the stages.
+    for after, stopped_at in (("_save", 3), ("_validate", 6)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Run, after, and_stop(getattr(Run, after)))
+            folder = fit(replace(config, output=str(tmp_path / "parts")))
+        assert load_training_state(folder)["step"] == stopped_at
+    folder = fit(replace(config, output=str(tmp_path / "parts")))
     assert (folder / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert read_metrics(folder) == rows
 
