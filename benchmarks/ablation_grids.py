@@ -35,14 +35,19 @@ class Grid:
         variants: The variants.
         measured: What tells how good a variant is: success of the agent, digits found in rollouts of videos, or what a
             linear probe reads off representations of images.
+        reduced: Fields of the preset changed in all variants, so that the grid fits two cores.
         timed: Whether to show how long training took: for grids whose runs have the machine to themselves.
     """
 
     preset: str | None
     variants: tuple[Variant, ...]
     measured: Literal["success", "detection", "probe"] = "success"
+    reduced: Mapping[str, Any] = field(default_factory=dict)
     timed: bool = False
 
+
+SMALL_VIDEO = {"model.predictor_channels": (24, 48, 48), "data.batch_size": 4, "heads.batch_size": 8}
+"""A predictor half as wide and smaller batches."""
 
 LONG = {"propose": False, "horizon": 20, "num_samples": 64, "num_iterations": 3, "num_elites": 16, "init_std": 2.45}
 """A search that can do without what was learned in imagination: far ahead, with more candidates."""
@@ -53,6 +58,9 @@ REFERENCE = {
 }  # fmt: skip
 """EB-JEPA's search, 160 times cheaper: two thirds of its horizon, half its samples, 3 of its 20 iterations, and a plan
 for every 8 steps instead of every one."""
+
+SMALL_BATCHES = {"data.batch_size": 128}
+"""Images: half the preset's batches."""
 
 VICREG = {"weights.sigreg": 0.0, "weights.variance": 1.0, "weights.covariance": 80.0}
 """EB-JEPA's weights of VICReg for images, in place of SIGReg."""
@@ -112,6 +120,7 @@ GRIDS = {
     "rollout": Grid(
         preset="moving-mnist",
         measured="detection",
+        reduced=SMALL_VIDEO,
         variants=(
             Variant(name="K = 4", train={"rollout_steps": 4}),
             Variant(name="K = 1", train={"rollout_steps": 1}),
@@ -122,6 +131,7 @@ GRIDS = {
     "std-cov": Grid(
         preset="moving-mnist",
         measured="detection",
+        reduced=SMALL_VIDEO,
         variants=(
             # EB-JEPA's best first.
             *(
@@ -138,6 +148,7 @@ GRIDS = {
     "images": Grid(
         preset="images",
         measured="probe",
+        reduced=SMALL_BATCHES,
         variants=(
             Variant(name="SIGReg"),
             Variant(name="SIGReg, no projector", train={"projector": ()}),
@@ -150,6 +161,7 @@ GRIDS = {
     "image-weights": Grid(
         preset="images",
         measured="probe",
+        reduced=SMALL_BATCHES,
         variants=(
             *(
                 Variant(name=f"SIGReg {weight:g}", train={"weights.sigreg": weight})

@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 SETTINGS = ("policy", "num_steps", "policy_steps", "head_steps", "num_episodes", "num_videos", "images")
 """Fields that rows of one table share."""
 
+DESCRIPTION = ("preset", "changes", "reduced")
+"""Fields of a row that say what was trained and how it plans."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AblateConfig:
@@ -141,14 +144,15 @@ def _known_rows(path: Path, grid: Grid, settings: dict[str, Any]) -> list[Row]:
     return [
         row
         for row in content["rows"]
-        if {"preset": row["preset"], "changes": row["changes"]} == descriptions.get(row["variant"])
+        if {key: row[key] for key in DESCRIPTION if key in row} == descriptions.get(row["variant"])
     ]
 
 
 def _description(grid: Grid, variant: Variant) -> dict[str, Any]:
     """What is trained and how it plans, in JSON types."""
     changes = json.loads(json.dumps(dict(variant.train) | dict(variant.plan)))
-    return {"preset": variant.preset or grid.preset, "changes": changes}
+    description = {"preset": variant.preset or grid.preset, "changes": changes}
+    return description | ({"reduced": json.loads(json.dumps(dict(grid.reduced)))} if grid.reduced else {})
 
 
 def _in_order(rows: list[Row], grid: Grid) -> list[Row]:
@@ -248,7 +252,7 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
         changes["heads.num_steps"] = config.head_steps
     if isinstance(run_config, ImageConfig):
         changes["data.images"] = config.images
-    run_config = changed(run_config, dict(variant.train) | changes)
+    run_config = changed(run_config, dict(grid.reduced) | dict(variant.train) | changes)
     fit(run_config, name=name)
     training = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]
     data = training["config"]["data"]

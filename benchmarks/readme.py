@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import detection, headline
+from benchmarks import detection, findings, headline
 from benchmarks.ablation_grids import GRIDS
 from benchmarks.ablations import markdown as ablation_table
 from benchmarks.provenance import ROOT
@@ -159,9 +159,27 @@ def _ablations() -> str:
                 "detection": f"{content.get('num_videos')} videos",
                 "probe": f"the test images of {content['rows'][0].get('images')}",
             }[grid.measured]
+            reduced = content["rows"][0].get("reduced", {})
             source = f"(`{content['provenance']['command']}`){content.get('remark', '')}"
+            if reduced:
+                changes = ", ".join(f"`{field}` {value}" for field, value in reduced.items())
+                source += f"; in all of them, to fit two cores, {changes}"
             parts.append(f"**{TITLES[name]}**, on {amount} {source}:\n\n{ablation_table(path)}")
-    return "\n".join(parts)
+    return "\n".join([*parts, _findings()])
+
+
+def _findings() -> str:
+    images = {}
+    for name, suffix in (("digits", ""), ("Fashion-MNIST", "-fashion-mnist")):
+        paths = [RESULTS / f"ablation-{grid}{suffix}.json" for grid in ("images", "image-weights")]
+        if any(path.exists() for path in paths):
+            regularisers, weights = (
+                json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else [] for path in paths
+            )
+            images[name] = regularisers, weights
+    if not images:
+        return ""
+    return f"**EB-JEPA's findings on images**, and whether they show here, seed by seed:\n\n{findings.markdown(images)}"
 
 
 def shipped_run() -> str:

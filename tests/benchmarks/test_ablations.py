@@ -35,14 +35,15 @@ TINY = WorldModelConfig(
 def test_every_variant_is_valid_and_the_first_is_the_full_method(name):
     grid = GRIDS[name]
     assert dict(grid.variants[0].plan) == {}
-    if grid.preset:  # its first variant is the preset, whether it says so or not
+    if grid.preset:  # but for what is reduced in all, its first variant is the preset, whether it says so or not
         assert changed(preset(grid.preset), grid.variants[0].train) == preset(grid.preset)
     assert len({variant.name for variant in grid.variants}) == len(grid.variants)
     for variant in grid.variants:
         changed(PlannerConfig(), variant.plan)
         assert bool(variant.train or variant.preset) <= bool(grid.preset)
         if grid.preset:
-            changed(preset(variant.preset or grid.preset), variant.train)
+            changed(preset(variant.preset or grid.preset), {**grid.reduced, **variant.train})
+            assert not grid.reduced.keys() & variant.train.keys()
 
 
 def test_fields_are_changed_by_dotted_path():
@@ -162,9 +163,9 @@ def video_grid(monkeypatch, tmp_path, **options):
     monkeypatch.setattr("pretrain.video_training.NORMALIZATION_VIDEOS", 4)
     monkeypatch.setattr(ablations, "preset", {"moving-mnist": VIDEO}.__getitem__)
     variants = (Variant(name="one"), Variant(name="two", train={"rollout_steps": 2}))
-    monkeypatch.setitem(
-        ablations.GRIDS, "rollout", Grid(preset="moving-mnist", measured="detection", variants=variants)
-    )
+    reduced = {"data.batch_size": 3}
+    grid = Grid(preset="moving-mnist", measured="detection", reduced=reduced, variants=variants)
+    monkeypatch.setitem(ablations.GRIDS, "rollout", grid)
     return AblateConfig(
         name="rollout",
         seeds=(0, 1),
@@ -180,7 +181,8 @@ def test_a_grid_of_video_models(tmp_path, monkeypatch):
     config = video_grid(monkeypatch, tmp_path, num_steps=2)
     rows = run(config)["rows"]
     assert [(row["variant"], row["seed"]) for row in rows] == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
-    assert all(row["training"]["steps"] == 2 and row["training"]["frames"] == 2 * 2 * 4 for row in rows)
+    assert all(row["training"]["steps"] == 2 and row["training"]["frames"] == 2 * 3 * 4 for row in rows)
+    assert all(row["reduced"] == {"data.batch_size": 3} for row in rows)
     table = markdown(config.output).splitlines()
     assert table[0].startswith("| variant | mAP | AP_1 | AP_2 |")
     assert len(table) == 4
