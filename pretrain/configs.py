@@ -165,6 +165,9 @@ class HeadsConfig:
     """Videos in a batch, over all processes."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
+    on_rollouts: bool = False
+    """Whether the detection head also learns from latents that the model rolls out, which are blurred by what cannot be
+    known; EB-JEPA's learns from those of seen frames."""
 
 
 @dataclass(frozen=True, kw_only=True)

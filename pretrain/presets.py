@@ -75,7 +75,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             model=VideoModelConfig(stride=4, predictor_channels=(48, 96, 96), normalize_latents=True),
             data=VideoDataConfig(batch_size=8),
             weights=VideoLossWeights(variance=10.0, covariance=100.0),
-            heads=HeadsConfig(num_steps=4_500, learning_rate=4e-3),
+            heads=HeadsConfig(num_steps=4_500, learning_rate=4e-3, on_rollouts=True),
             optimizer="muon",
             rollout_steps=4,
             centred=True,

@@ -49,20 +49,35 @@ class VideoTraining(nn.Module):
 
 
 class HeadsTraining(nn.Module):
-    """Detection head and pixel decoder on the latents of a model that stays as it is."""
+    """Detection head and pixel decoder on the latents of a model that stays as it is.
 
-    def __init__(self, model: VideoJEPA, detector: DetectionHead, decoder: PixelDecoder) -> None:
+    Args:
+        model: The model.
+        detector: Learns from the latents of frames.
+        decoder: Learns from the latents of frames.
+        on_rollouts: Whether the detector learns from latents rolled out from the first frames too.
+    """
+
+    def __init__(
+        self, model: VideoJEPA, detector: DetectionHead, decoder: PixelDecoder, *, on_rollouts: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
         self.detector = detector
         self.decoder = decoder
+        self.on_rollouts = on_rollouts
 
     def forward(self, batch: DetectionBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss to minimise and the metrics of a batch of videos and their cells."""
+        context, num_frames = self.model.context, batch.pixels.shape[1]
         with torch.no_grad():
-            latents = self.model.encode(batch.pixels).flatten(0, 1)
-        detection = F.binary_cross_entropy_with_logits(self.detector(latents), batch.cells.flatten(0, 1))
-        painting = F.mse_loss(self.decoder(latents), batch.pixels.flatten(0, 1) / 255)
+            latents = self.model.encode(batch.pixels)
+            read, cells = [latents.flatten(0, 1)], [batch.cells.flatten(0, 1)]
+            if self.on_rollouts:
+                read += [self.model.rollout(latents[:, :context], num_frames - context).flatten(0, 1)]
+                cells += [batch.cells[:, context:].flatten(0, 1)]
+        detection = F.binary_cross_entropy_with_logits(self.detector(torch.cat(read)), torch.cat(cells))
+        painting = F.mse_loss(self.decoder(latents.flatten(0, 1)), batch.pixels.flatten(0, 1) / 255)
         loss = detection + painting
         return loss, {"detection": detection.detach(), "painting": painting.detach(), "loss": loss.detach()}
 
@@ -153,7 +168,7 @@ def _heads_stage(
 
     return Stage(
         name="heads",
-        module=HeadsTraining(model, detector, decoder),
+        module=HeadsTraining(model, detector, decoder, on_rollouts=config.heads.on_rollouts),
         frozen=list(model.parameters()),
         groups=[{"params": parameters, "peak": config.heads.learning_rate}],
         optimizer=_optimizer(config),

@@ -96,6 +96,32 @@ def test_stages_train_what_is_theirs():
     assert all(p.grad is not None for group in heads_stage.groups for p in group["params"])
 
 
+def test_the_detection_head_may_learn_from_rollouts_too():
+    losses = {}
+    for on_rollouts in (False, True):
+        config = replace(TINY, heads=replace(TINY.heads, on_rollouts=on_rollouts))
+        _, stage = build_training(config, torch.device("cpu")).stages
+        torch.manual_seed(0)  # the same predictor, far from what would copy the last latent
+        for parameter in stage.module.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        batch = stage.draw(4, np.random.default_rng(0))
+        loss, metrics = stage.module(batch, 0)
+        losses[on_rollouts] = metrics["detection"]
+        with torch.no_grad():
+            model, context = stage.module.model, stage.module.model.context
+            latents = model.encode(batch.pixels)
+            rolled = model.rollout(latents[:, :context], latents.shape[1] - context)
+            logits, cells = stage.module.detector(latents.flatten(0, 1)), batch.cells.flatten(0, 1)
+            if on_rollouts:
+                logits = torch.cat([logits, stage.module.detector(rolled.flatten(0, 1))])
+                cells = torch.cat([cells, batch.cells[:, context:].flatten(0, 1)])
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, cells)
+        torch.testing.assert_close(metrics["detection"], expected)
+        loss.backward()
+        assert all(p.grad is not None for p in stage.module.detector.parameters())
+    assert losses[False] != losses[True]
+
+
 def test_the_untrained_baseline_keeps_its_encoder(tmp_path):
     config = replace(TINY, train_encoder=False, output=str(tmp_path))
     folder = fit(config)
