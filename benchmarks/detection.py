@@ -86,7 +86,10 @@ def run(config: DetectConfig) -> dict[str, Any]:
         "horizons": list(horizons),
         "num_videos": config.num_videos,
         "rows": rows,
-        "training": {key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
+        "training": {
+            **{key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
+            "head_on_rollouts": trained.config["training"]["config"]["heads"].get("on_rollouts", False),
+        },
         "provenance": provenance.collect(trained.path),
     }
     write_json(config.output, content)

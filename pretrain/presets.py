@@ -70,12 +70,12 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         ),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST with strided latents; by its rate of steps, 45 minutes on two CPU cores.",
+        "Video-JEPA on Moving MNIST with strided latents; 45 minutes on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(stride=4, predictor_channels=(48, 96, 96), normalize_latents=True),
             data=VideoDataConfig(batch_size=8),
             weights=VideoLossWeights(variance=10.0, covariance=100.0),
-            heads=HeadsConfig(num_steps=4_500, learning_rate=4e-3, on_rollouts=True),
+            heads=HeadsConfig(num_steps=3_500, learning_rate=4e-3, on_rollouts=True),
             optimizer="muon",
             rollout_steps=4,
             centred=True,
