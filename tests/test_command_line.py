@@ -66,7 +66,7 @@ def test_a_presets_help_explains_its_fields(capsys):
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for text in (
         "--learning-rate",
-        "Peak learning rate of AdamW",
+        "Peak learning rate.",
         "--model.latent-dim",
         "Number of latent features D",
         "--weights.covariance",
