@@ -47,7 +47,10 @@ class Grid:
 
 
 SMALL_VIDEO = {"model.predictor_channels": (24, 48, 48), "data.batch_size": 4, "heads.batch_size": 8}
-"""A predictor half as wide and smaller batches."""
+"""Videos: a predictor half as wide and smaller batches."""
+
+SMALL_BATCHES = {"data.batch_size": 128}
+"""Images: half the preset's batches."""
 
 LONG = {"propose": False, "horizon": 20, "num_samples": 64, "num_iterations": 3, "num_elites": 16, "init_std": 2.45}
 """A search that can do without what was learned in imagination: far ahead, with more candidates."""
@@ -58,9 +61,6 @@ REFERENCE = {
 }  # fmt: skip
 """EB-JEPA's search, 160 times cheaper: two thirds of its horizon, half its samples, 3 of its 20 iterations, and a plan
 for every 8 steps instead of every one."""
-
-SMALL_BATCHES = {"data.batch_size": 128}
-"""Images: half the preset's batches."""
 
 VICREG = {"weights.sigreg": 0.0, "weights.variance": 1.0, "weights.covariance": 80.0}
 """EB-JEPA's weights of VICReg for images, in place of SIGReg."""

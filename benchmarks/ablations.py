@@ -150,9 +150,10 @@ def _known_rows(path: Path, grid: Grid, settings: dict[str, Any]) -> list[Row]:
 
 def _description(grid: Grid, variant: Variant) -> dict[str, Any]:
     """What is trained and how it plans, in JSON types."""
-    changes = json.loads(json.dumps(dict(variant.train) | dict(variant.plan)))
-    description = {"preset": variant.preset or grid.preset, "changes": changes}
-    return description | ({"reduced": json.loads(json.dumps(dict(grid.reduced)))} if grid.reduced else {})
+    description = {"preset": variant.preset or grid.preset, "changes": {**variant.train, **variant.plan}}
+    if grid.reduced:
+        description["reduced"] = dict(grid.reduced)
+    return json.loads(json.dumps(description))
 
 
 def _in_order(rows: list[Row], grid: Grid) -> list[Row]:

@@ -49,7 +49,10 @@ class ReadmeConfig:
 
 def figures() -> str:
     """The measured figures as Markdown; what has not been measured is left out."""
-    parts = (_headline(), _policies(), _attribution(), _latency(), _maps(), _detection(), _ablations(), _speed())
+    parts = (
+        *(_headline(), _policies(), _attribution(), _latency(), _maps()),
+        *(_detection(), _ablations(), _findings(), _speed()),
+    )
     return "\n".join(part for part in parts if part)
 
 
@@ -153,10 +156,11 @@ def _heads(training: dict[str, Any]) -> str:
     text = "The detection head has learned from latents of seen frames and from those rolled out from training videos"
     path = RESULTS / "moving-mnist-seen-heads.json"
     if path.exists():
-        row = json.loads(path.read_text(encoding="utf-8"))["rows"][detection.MODEL]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        row = content["rows"][detection.MODEL]
         text += (
             f"; from seen frames alone, the same model reaches {row['reference_mean']:.3f}, and "
-            f"{row['strict_mean']:.3f} on true centres"
+            f"{row['strict_mean']:.3f} on true centres (`{content['provenance']['command']}`)"
         )
     return f"{text}."
 
@@ -180,7 +184,7 @@ def _ablations() -> str:
                 changes = ", ".join(f"`{field}` {value}" for field, value in reduced.items())
                 source += f"; in all of them, to fit two cores, {changes}"
             parts.append(f"**{TITLES[name]}**, on {amount} {source}:\n\n{ablation_table(path)}")
-    return "\n".join([*parts, _findings()])
+    return "\n".join(parts)
 
 
 def _findings() -> str:
