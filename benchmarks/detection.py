@@ -45,7 +45,7 @@ FPS = 4
 class DetectConfig:
     """Measures how well digits are found in latents rolled out by a Video-JEPA, and draws it."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: tyro.conf.Positional[Path] = Path("moving-mnist")
     """Folder of a training run, or the name of a shipped checkpoint."""
     untrained: Path | None = None
     """Folder of a run whose encoder was left untrained (worldmodel pretrain moving-mnist --no-train-encoder), to stand

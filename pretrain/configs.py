@@ -30,8 +30,8 @@ class PretrainConfig:
     max_minutes: float | None = None
     """Stops after this many minutes; the same command resumes the run."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16 autocast where it is faster (GPUs with bfloat16, CPUs with AMX, for videos also CPUs with AVX-512
-    BF16), float32 elsewhere."""
+    """auto: bf16 autocast where it is faster (GPUs with bfloat16, CPUs with AMX, for videos and images also CPUs with
+    AVX-512 BF16), float32 elsewhere."""
     accelerator: str = "auto"
     """Device kind: auto, cpu, cuda, mps."""
     devices: int = 1

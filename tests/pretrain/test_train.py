@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import pretrain.train
-from pretrain.configs import DataConfig, PolicyConfig, PretrainConfig, WorldModelConfig
+from pretrain.configs import DataConfig, ImageConfig, PolicyConfig, PretrainConfig, VideoConfig, WorldModelConfig
 from pretrain.presets import PRESETS, preset
 from pretrain.run_log import METRICS, RunLog, read_metrics
 from pretrain.sources import build_sources
@@ -258,6 +258,13 @@ def test_precision_is_bf16_only_where_it_is_faster(monkeypatch, cuda, cuda_bf16,
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
     assert _precision(PretrainConfig(accelerator=accelerator)) == expected
     assert _precision(PretrainConfig(accelerator=accelerator, precision="32-true")) == "32-true"
+
+
+@pytest.mark.parametrize("config", [VideoConfig, ImageConfig])
+def test_convolutions_of_videos_and_images_are_faster_with_avx512_bf16(monkeypatch, config):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert _precision(config()) == "bf16-mixed"
 
 
 def test_a_run_without_dataset_is_refused():

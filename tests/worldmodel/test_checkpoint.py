@@ -25,6 +25,8 @@ from worldmodel.checkpoint import (
     save_training_state,
     shipped_checkpoints,
 )
+from worldmodel.video_checkpoint import FORMAT as VIDEO_FORMAT
+from worldmodel.video_checkpoint import load_video_jepa
 
 CONFIGURATION = ModelConfig(
     encoder="strided",
@@ -133,8 +135,10 @@ def test_a_model_without_probe_has_none_after_loading(tmp_path):
 
 
 def test_every_shipped_checkpoint_loads_by_its_name():
-    names = shipped_checkpoints()
-    assert all(load_pretrained(name).path.name == name for name in names)
+    assert all(load_pretrained(name).path.name == name for name in shipped_checkpoints())
+    videos = shipped_checkpoints(VIDEO_FORMAT)
+    assert videos == ["moving-mnist"]
+    assert all(load_video_jepa(name).path.name == name for name in videos)
 
 
 def test_a_missing_checkpoint_lists_the_shipped_ones(monkeypatch, tmp_path):
