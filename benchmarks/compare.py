@@ -99,7 +99,7 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
     if contender.run is not None and contender.train is not None:
         minutes = config.minutes * contender.budgets
         folder = config.runs / f"{contender.run}-{minutes:g}min-seed{seed}"
-        contender.train(contender.run, folder, seed, minutes)
+        contender.train(contender.run, folder, seed, minutes, {})
         policy = str(folder)
     for manifest, path in paths.items():
         evaluation = success.EvaluateConfig(

@@ -1,8 +1,8 @@
 """Who is compared: world models, reinforcement learning, offline agents, and how each is trained under one budget."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ class Contender:
         kind: What sort of method it is.
         sees: What it observes.
         run: Name of its training run; contenders may share one. None: nothing is trained.
-        train: Trains that run: from the run's name, a folder, a seed and minutes.
+        train: Trains that run: from the run's name, a folder, a seed, minutes, and changed hyperparameters.
         planner: How a world model plans.
         rewarded: Whether its training used the reward.
         budgets: How many times the common budget it gets.
@@ -39,15 +39,16 @@ class Contender:
     kind: Kind
     sees: Literal["pixels", "state", "nothing"]
     run: str | None = None
-    train: Callable[[str, Path, int, float], None] | None = None
+    train: Callable[[str, Path, int, float, Mapping[str, Any]], None] | None = None
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     rewarded: bool = False
     budgets: int = 1
 
 
-def _fit(name: str, folder: Path, seed: int, minutes: float) -> None:
-    changes = {"seed": seed, "output": str(folder), "max_minutes": _left(folder, minutes)}
-    fit(changed(preset(name), changes), name=name)
+def _fit(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
+    """Trains a preset; the changes are fields, by dotted path."""
+    run = {"seed": seed, "output": str(folder), "max_minutes": _left(folder, minutes)}
+    fit(changed(preset(name), {**changes, **run}), name=name)
 
 
 def _left(folder: Path, minutes: float) -> float:
@@ -57,10 +58,14 @@ def _left(folder: Path, minutes: float) -> float:
     return max(0.0, minutes - spent)
 
 
-def _learn(name: str, folder: Path, seed: int, minutes: float) -> None:
+def _learn(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
+    """Trains an algorithm; the changes are fields of its configuration, or keywords of the algorithm."""
     algorithm, observation = name.split("-")
-    config: dict[str, Any] = {"algorithm": algorithm, "observation": observation, "seed": seed, "output": folder}
-    train_rl(TrainRLConfig(**config, max_minutes=minutes, progress=False))
+    known = {f.name for f in fields(TrainRLConfig)}
+    config: dict[str, Any] = {key: value for key, value in changes.items() if key in known}
+    config |= {"algorithm": algorithm, "observation": observation, "seed": seed, "output": folder}
+    options = {key: value for key, value in changes.items() if key not in known}
+    train_rl(TrainRLConfig(**config, options=options, max_minutes=minutes, progress=False))
 
 
 def _planned(name: str, title: str, planner: str) -> Contender:

@@ -3,10 +3,11 @@
 Success on layouts of the validation set is measured while it trains; the best model by that is kept beside the last.
 """
 
+import inspect
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,8 +56,10 @@ class TrainRLConfig:
     """pixels: the encoder; axial is that of the shipped world model."""
     num_envs: int = 16
     """Environments that are stepped together."""
-    learning_rate: float | None = None
-    """By default what suits the algorithm here."""
+    net_arch: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of actor and critic."""
+    options: dict[str, int | float] = field(default_factory=dict)
+    """Keywords of the algorithm in place of what suits it here, such as learning_rate 3e-4 gamma 0.95."""
     seed: int = 0
     """Seed of weights, exploration and episodes."""
     max_minutes: float | None = 15.0
@@ -138,7 +141,11 @@ def make_env(config: TrainRLConfig, layout_set: str, num_envs: int | None = None
 
 
 def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
-    """What suits an algorithm here, from rl-zoo's settings for goal-conditioned tasks."""
+    """What suits an algorithm here, from rl-zoo's settings for goal-conditioned tasks, and what was asked for.
+
+    Raises:
+        ValueError: If something was asked for that the algorithm does not know.
+    """
     state = config.observation == "state"
     if rl.is_off_policy(config.algorithm):
         options: dict[str, Any] = {
@@ -157,9 +164,11 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
             options |= {"batch_size": 400, "gae_lambda": 0.95}
         if config.algorithm == "ppo":
             options |= {"n_epochs": 10}
-    if config.learning_rate is not None:
-        options["learning_rate"] = config.learning_rate
-    return options
+    known = inspect.signature(rl.ALGORITHMS[config.algorithm]).parameters
+    for name in config.options:
+        if name not in known:
+            raise ValueError(f"options must be keywords of {config.algorithm} ({', '.join(known)}), got {name!r}")
+    return options | config.options
 
 
 def _hindsight(config: TrainRLConfig) -> bool:
@@ -169,6 +178,7 @@ def _hindsight(config: TrainRLConfig) -> bool:
 def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
     """The model that the folder holds, or a new one."""
     saved = {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
+    saved["net_arch"] = list(config.net_arch)
     if (folder / rl.CONFIG).exists() and not config.overwrite:
         before = rl.read_config(folder)
         different = sorted(key for key in saved if before.get(key) != saved[key])
@@ -192,7 +202,7 @@ def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
         feature_options=feature_options,
         hindsight=_hindsight(config),
         options=hyperparameters(config),
-        policy_options={"net_arch": [256, 256]},
+        policy_options={"net_arch": list(config.net_arch)},
         seed=config.seed,
         log=folder / "tensorboard",
     )

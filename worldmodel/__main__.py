@@ -56,6 +56,7 @@ COMMANDS = {
     "compare": Command(
         "compare world model, reinforcement learning and offline agents", "benchmarks.compare", "CompareConfig"
     ),
+    "tune": Command("choose the hyperparameters of a contender of the comparison", "benchmarks.tune", "TuneConfig"),
     "report": Command("write the comparison as one HTML file", "benchmarks.html_report", "ReportConfig"),
     "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
 }

@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import report
+from benchmarks import contenders, report, train_rl
+from benchmarks.compare import CompareConfig
+from pretrain.presets import PRESETS
 from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_actor_critic, build_model, build_probe
 from worldmodel.checkpoint import save_pretrained
 
@@ -18,6 +21,7 @@ TWO_ROOMS = DataSpec(
     position_high=(60.0, 60.0),
 )
 RGB = DataSpec(pixel_shape=(3, 32, 32), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
+TINY_DATA = {"data.num_frames": 3, "data.batch_size": 2, "num_steps": 2, "accelerator": "cpu"}
 
 
 def untrained(path, data):
@@ -73,3 +77,50 @@ def rgb_env(monkeypatch):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def smaller(options):
+    """Keywords that make an algorithm small."""
+    return {"buffer_size": 500} if "buffer_size" in options else {"n_steps": 8, "batch_size": 8}
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """Presets and budgets so small that nothing is learned."""
+    monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 2)
+    monkeypatch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.offline_training.NORMALIZATION_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.offline_training.NUM_WINDOWS", 4)
+    small = {
+        "two-rooms": TINY_DATA | {"policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
+        "gcbc": TINY_DATA,
+        "gcidm": TINY_DATA,
+        "gcivl": TINY_DATA,
+    }
+    changed = {
+        name: (text, contenders.changed(config, small.get(name, {}))) for name, (text, config) in PRESETS.items()
+    }
+    monkeypatch.setattr(contenders, "preset", lambda name: changed[name][1])
+    learned = []
+
+    def few_steps(config):
+        learned.append(config)
+        options = {"max_steps": 64, "max_minutes": None, "num_envs": 2, "eval_every": 32, "eval_episodes": 1}
+        return original(replace(config, **options))
+
+    options = train_rl.hyperparameters
+    monkeypatch.setattr(train_rl, "hyperparameters", lambda config: options(config) | smaller(options(config)))
+    original = contenders.train_rl
+    monkeypatch.setattr(contenders, "train_rl", few_steps)
+    monkeypatch.setattr("benchmarks.train_rl.NORMALIZATION_IMAGES", 4)
+    config = CompareConfig(
+        seeds=(0,),
+        minutes=5.0,
+        num_episodes=2,
+        runs=tmp_path / "runs",
+        store=tmp_path / "store",
+        output=tmp_path / "compare.json",
+        progress=False,
+    )
+    return config, learned

@@ -82,8 +82,12 @@ def test_a_run_goes_on_with_its_learning_curve(tmp_path):
 
 
 def test_numbers_are_checked_and_the_command_line_explains(tmp_path, capsys):
+    config = tiny_run(tmp_path, "sac")
     with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
-        run(replace(tiny_run(tmp_path, "sac"), num_envs=0))
+        run(replace(config, num_envs=0))
+    assert hyperparameters(replace(config, options={"gamma": 0.5}))["gamma"] == 0.5
+    with pytest.raises(ValueError, match=r"options must be keywords of sac \(policy, env, .*\), got 'gama'"):
+        hyperparameters(replace(config, options={"gama": 0.5}))
     with pytest.raises(SystemExit) as stop:
         main(["train-rl", "--help"])
     assert stop.value.code == 0

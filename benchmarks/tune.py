@@ -1,0 +1,185 @@
+"""``worldmodel tune CONTENDER``: which hyperparameters a contender of the comparison gets.
+
+Each candidate is trained with a seed that the comparison does not use, and evaluated on validation episodes; the best
+becomes the default of the contender's preset or algorithm. Candidates that the JSON file holds already are not run
+again.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import provenance, success
+from benchmarks.contenders import CONTENDERS, training_facts
+from benchmarks.manifests import VALIDATION
+from benchmarks.report import write_json
+
+logger = logging.getLogger(__name__)
+
+CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
+    "ppo-state": (
+        {"learning_rate": 3e-4, "gamma": 0.99, "reward": "dense"},
+        {"learning_rate": 1e-3, "gamma": 0.99, "reward": "dense"},
+        {"learning_rate": 3e-4, "gamma": 0.97, "reward": "dense"},
+        {"learning_rate": 3e-4, "gamma": 0.99, "reward": "sparse"},
+    ),
+    "sac-state": (
+        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 4},
+        {"learning_rate": 3e-4, "gamma": 0.98, "gradient_steps": 4},
+        {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 4},
+        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 8},
+    ),
+    "tqc-state": (
+        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 4},
+        {"learning_rate": 3e-4, "gamma": 0.98, "gradient_steps": 4},
+        {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 4},
+        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 8},
+    ),
+    "ppo-pixels": (
+        {"learning_rate": 3e-4, "gamma": 0.99, "encoder": "axial"},
+        {"learning_rate": 1e-3, "gamma": 0.99, "encoder": "axial"},
+        {"learning_rate": 3e-4, "gamma": 0.97, "encoder": "axial"},
+        {"learning_rate": 3e-4, "gamma": 0.99, "encoder": "strided"},
+    ),
+    "sac-pixels": (
+        {"learning_rate": 1e-3, "gamma": 0.98, "encoder": "axial"},
+        {"learning_rate": 3e-4, "gamma": 0.98, "encoder": "axial"},
+        {"learning_rate": 1e-3, "gamma": 0.95, "encoder": "axial"},
+        {"learning_rate": 3e-4, "gamma": 0.98, "encoder": "strided"},
+    ),
+    "sac-latents": (
+        {"learning_rate": 1e-3, "gamma": 0.98},
+        {"learning_rate": 3e-4, "gamma": 0.98},
+        {"learning_rate": 1e-3, "gamma": 0.95},
+    ),
+    "gcbc": (
+        {"learning_rate": 1e-3, "method.latent_dim": 128},
+        {"learning_rate": 3e-3, "method.latent_dim": 128},
+        {"learning_rate": 3e-4, "method.latent_dim": 128},
+        {"learning_rate": 1e-3, "method.latent_dim": 32},
+    ),
+    "gcidm": ({"learning_rate": 1e-3}, {"learning_rate": 3e-3}, {"learning_rate": 3e-4}),
+    "gcivl": (
+        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 3.0},
+        {"learning_rate": 3e-4, "method.expectile": 0.9, "method.temperature": 3.0},
+        {"learning_rate": 1e-3, "method.expectile": 0.7, "method.temperature": 3.0},
+        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 10.0},
+    ),
+}
+"""What is tried for each contender; candidates name all that is varied, so that rows do not depend on defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """Trains a contender with several hyperparameters, and measures each on validation episodes."""
+
+    contender: tyro.conf.Positional[str]
+    """Whose."""
+    minutes: float = 7.5
+    """Minutes that each candidate is trained, on this machine."""
+    seed: int = 100
+    """Seed of the training runs; not one of the comparison's."""
+    num_episodes: int = 200
+    """Episodes of the validation manifest."""
+    runs: Path = Path("runs/tune")
+    """Folder of the training runs."""
+    output: Path | None = None
+    """JSON file to write; by default benchmarks/results/tune/CONTENDER.json."""
+    progress: bool = True
+    """Whether to show the table."""
+
+
+def run(config: TuneConfig) -> dict[str, Any]:
+    """Trains and measures the candidates that are missing.
+
+    Returns:
+        What was written to the JSON file.
+
+    Raises:
+        ValueError: If there are no candidates for the contender, or minutes are not positive.
+    """
+    if config.contender not in CANDIDATES:
+        raise ValueError(f"contender must be one of {', '.join(map(repr, CANDIDATES))}, got {config.contender!r}")
+    if config.minutes <= 0:
+        raise ValueError(f"minutes must be positive, got {config.minutes:g}")
+    output = config.output or Path(f"benchmarks/results/tune/{config.contender}.json")
+    content = {
+        "contender": config.contender,
+        "minutes": config.minutes,
+        "seed": config.seed,
+        "num_episodes": config.num_episodes,
+        "rows": [],
+    }
+    if output.exists():
+        before = json.loads(output.read_text(encoding="utf-8"))
+        if all(before.get(key) == value for key, value in content.items() if key != "rows"):
+            content["rows"] = before["rows"]
+    for changes in CANDIDATES[config.contender]:
+        if any(row["changes"] == changes for row in content["rows"]):
+            continue
+        logger.info("%s: %s", config.contender, describe(changes))
+        content["rows"].append(_measure(config, changes))
+        write_json(output, content)
+    if config.progress:
+        Console().print(_table(content))
+        logger.info("written to %s", output)
+    return content
+
+
+def best(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The changes of the row with the most successes; of equals the first."""
+    return max(content["rows"], key=lambda row: row["final_success"])["changes"]
+
+
+def describe(changes: Mapping[str, Any]) -> str:
+    """A candidate in words."""
+    return ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in changes.items())
+
+
+def _measure(config: TuneConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    contender = CONTENDERS[config.contender]
+    assert contender.run is not None
+    assert contender.train is not None
+    slug = "".join(c if c.isalnum() or c in ".-" else "-" for c in describe(changes))
+    folder = config.runs / f"{contender.run}-{config.minutes:g}min-{slug}"
+    contender.train(contender.run, folder, config.seed, config.minutes, changes)
+    evaluation = success.EvaluateConfig(
+        policy=str(folder),
+        manifest=VALIDATION,
+        num_episodes=config.num_episodes,
+        planner=contender.planner,
+        latency_episodes=0,
+        output=folder / "validation.json",
+        progress=False,
+    )
+    summary = success.run(evaluation)["summary"]
+    facts = training_facts(contender, folder)
+    return {
+        "changes": dict(changes),
+        **{key: summary[key] for key in ("final_success", "final_success_interval", "ever_success", "spl")},
+        "minutes": facts["minutes"],
+        "env_steps": facts["env_steps"],
+        "provenance": provenance.collect(),
+    }
+
+
+def _table(content: Mapping[str, Any]) -> Table:
+    table = Table(title=f"{content['contender']}: {content['num_episodes']} validation episodes")
+    for name in ("hyperparameters", "final success", "ever", "environment steps"):
+        table.add_column(name, justify="left" if name == "hyperparameters" else "right")
+    for row in content["rows"]:
+        low, high = row["final_success_interval"]
+        table.add_row(
+            describe(row["changes"]),
+            f"{row['final_success']:.1%} [{low:.1%}, {high:.1%}]",
+            f"{row['ever_success']:.1%}",
+            f"{row['env_steps']:,}",
+        )
+    return table
