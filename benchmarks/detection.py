@@ -27,8 +27,8 @@ from worldmodel.video_checkpoint import PretrainedVideo, load_video_jepa
 
 logger = logging.getLogger(__name__)
 
-MODEL, COPIED = "Video-JEPA", "last latent copied"
-"""Names of the rows of a trained model: its rollouts, and the last known latent in place of them."""
+MODEL, COPIED, UNTRAINED = "Video-JEPA", "last latent copied", "untrained encoder"
+"""Names of rows: a model's rollouts, the last known latent in place of them, and the rollouts of ``untrained``."""
 EVALUATION_SEED = 40_000_003
 """Seed of the videos that forecasts are measured on; training validates on others."""
 SCALE = 3
@@ -161,7 +161,7 @@ def _measure_all(
     yield forecast(detection.copying_forecaster, trained, COPIED)
     yield forecast(detection.seeing_forecaster, trained, "frames seen, no forecast")
     if untrained is not None:
-        yield forecast(detection.rollout_forecaster, untrained, "untrained encoder")
+        yield forecast(detection.rollout_forecaster, untrained, UNTRAINED)
     if context >= 2:
         oracle = detection.constant_velocity_forecaster(
             context=context, size=source.size, side=source.side, grid=grid, horizons=horizons
