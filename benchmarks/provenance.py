@@ -47,7 +47,9 @@ def weights_file(checkpoint: Path) -> Path:
 
 def command_line() -> str:
     """The command that is running, without the folder that its program lies in."""
-    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+    program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("python")
+    # A package that is run by ``python -m`` is named after its folder, as its command is.
+    name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name, *sys.argv[1:]])
 
 

@@ -9,6 +9,8 @@ def test_what_is_collected(checkpoint, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/worldmodel", "evaluate", "a b"])
     content = provenance.collect(checkpoint)
     assert content["command"] == "worldmodel evaluate 'a b'"
+    monkeypatch.setattr("sys.argv", ["/somewhere/worldmodel/__main__.py", "evaluate"])
+    assert provenance.command_line() == "worldmodel evaluate"
     assert content["checkpoint_hash"] == hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
     assert content["machine"]["num_cpus"] >= 1
     assert content["machine"]["num_threads"] >= 1
