@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 from typing import Any, NamedTuple
 
+from agents.statistics import wilson_interval
+
 Row = Mapping[str, Any]
 
 SIGREG_SWEEP = {0.1: 27.2, 1.0: 86.94, 10.0: 90.88, 100.0: 80.86}
@@ -44,16 +46,17 @@ def markdown(images: Mapping[str, tuple[Sequence[Row], Sequence[Row]]]) -> str:
 
 
 def _difference(first: str, second: str) -> Callable[[Sequence[Row], Sequence[Row]], str]:
-    """How much better one variant is than another, seed by seed."""
+    """How much better one variant is than another, seed by seed; intervals of all seeds together must not overlap."""
 
     def ours(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
         a, b = (_by_seed(regularisers, name) for name in (first, second))
         gains = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
         if not gains:
             return "not measured"
-        if min(gains) > 0:
+        (low_a, high_a), (low_b, high_b) = (_interval(regularisers, name) for name in (first, second))
+        if min(gains) > 0 and low_a > high_b:
             verdict = "confirmed"
-        elif max(gains) <= 0:
+        elif max(gains) <= 0 and high_a < low_b:
             verdict = "the opposite"
         else:
             verdict = "undecided"
@@ -99,6 +102,12 @@ def _collapse(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
 
 def _by_seed(rows: Sequence[Row], variant: str) -> dict[int, float]:
     return {row["seed"]: 100 * row["linear"]["accuracy"] for row in rows if row["variant"] == variant}
+
+
+def _interval(rows: Sequence[Row], variant: str) -> tuple[float, float]:
+    """Wilson's interval of all seeds' test images together."""
+    accuracies = [row["linear"] for row in rows if row["variant"] == variant]
+    return wilson_interval(*(sum(accuracy[key] for accuracy in accuracies) for key in ("correct", "total")))
 
 
 def _settings(rows: Sequence[Row], prefix: str) -> dict[str, float]:

@@ -5,7 +5,11 @@ from benchmarks.findings import markdown
 
 def rows(**accuracies: list[float]) -> list[dict]:
     return [
-        {"variant": variant.replace("_", " "), "seed": seed, "linear": {"accuracy": accuracy / 100}}
+        {
+            "variant": variant.replace("_", " "),
+            "seed": seed,
+            "linear": {"accuracy": accuracy / 100, "correct": round(100 * accuracy), "total": 10_000},
+        }
         for variant, values in accuracies.items()
         for seed, accuracy in enumerate(values)
     ]
@@ -32,6 +36,8 @@ def test_differences_are_judged_by_every_seed() -> None:
     assert found[1] == "-1.0, -3.0, -3.0: the opposite"
     assert found[2] == "-1.0, +1.0, +1.0: undecided"
     assert found[3:] == ["not measured"] * 3
+    close = {"SIGReg": [90.2, 90.1], "VICReg": [90.0, 90.0]}
+    assert cells(rows(**close), [])[2] == "+0.2, +0.1: undecided"  # with intervals half a point wide
 
 
 def test_a_setting_worse_than_random_weights_has_collapsed_and_leaves_the_mean() -> None:
