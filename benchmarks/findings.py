@@ -46,20 +46,14 @@ def markdown(images: Mapping[str, tuple[Sequence[Row], Sequence[Row]]]) -> str:
 
 
 def _difference(first: str, second: str) -> Callable[[Sequence[Row], Sequence[Row]], str]:
-    """How much better one variant is than another, seed by seed; intervals of all seeds together must not overlap."""
+    """How much better one variant is than another, seed by seed."""
 
     def ours(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
         a, b = (_by_seed(regularisers, name) for name in (first, second))
         gains = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
         if not gains:
             return "not measured"
-        (low_a, high_a), (low_b, high_b) = (_interval(regularisers, name) for name in (first, second))
-        if min(gains) > 0 and low_a > high_b:
-            verdict = "confirmed"
-        elif max(gains) <= 0 and high_a < low_b:
-            verdict = "the opposite"
-        else:
-            verdict = "undecided"
+        verdict = _verdict(gains, *(_interval(regularisers, name) for name in (first, second)))
         return f"{', '.join(f'{gain:+.1f}' for gain in gains)}: {verdict}"
 
     return ours
@@ -79,12 +73,13 @@ def _sweep(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
 def _average(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
     """Mean accuracy over the settings of each regulariser that did not collapse."""
     floor = _floor(regularisers)
-    kept = {name: _settings(weights, name) for name in ("SIGReg", "VICReg")}
-    if floor is None or not all(kept.values()):
+    names = ("SIGReg", "VICReg")
+    if floor is None or not all(_settings(weights, name) for name in names):
         return "not measured"
-    means = {name: mean([a for a in settings.values() if a > floor] or [0.0]) for name, settings in kept.items()}
-    verdict = "confirmed" if means["SIGReg"] > means["VICReg"] else "the opposite"
-    return f"{means['SIGReg']:.1f} against {means['VICReg']:.1f}: {verdict}"
+    kept = [[name for name, a in _settings(weights, first).items() if a > floor] for first in names]
+    means = [mean([mean(_by_seed(weights, name).values()) for name in settings] or [0.0]) for settings in kept]
+    verdict = _verdict([means[0] - means[1]], *(_interval(weights, *settings) for settings in kept))
+    return f"{means[0]:.1f} against {means[1]:.1f}: {verdict}"
 
 
 def _collapse(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
@@ -104,9 +99,20 @@ def _by_seed(rows: Sequence[Row], variant: str) -> dict[int, float]:
     return {row["seed"]: 100 * row["linear"]["accuracy"] for row in rows if row["variant"] == variant}
 
 
-def _interval(rows: Sequence[Row], variant: str) -> tuple[float, float]:
-    """Wilson's interval of all seeds' test images together."""
-    accuracies = [row["linear"] for row in rows if row["variant"] == variant]
+def _verdict(gains: Sequence[float], first: tuple[float, float], second: tuple[float, float]) -> str:
+    """Whether the first is better: in every gain, and with an interval above the second's."""
+    if min(gains) > 0 and first[0] > second[1]:
+        return "confirmed"
+    if max(gains) <= 0 and first[1] < second[0]:
+        return "the opposite"
+    return "undecided"
+
+
+def _interval(rows: Sequence[Row], *variants: str) -> tuple[float, float]:
+    """Wilson's interval of the test images of all seeds and variants together; of no variants, zero."""
+    accuracies = [row["linear"] for row in rows if row["variant"] in variants]
+    if not accuracies:
+        return 0.0, 0.0
     return wilson_interval(*(sum(accuracy[key] for accuracy in accuracies) for key in ("correct", "total")))
 
 

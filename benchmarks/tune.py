@@ -110,7 +110,7 @@ def run(config: TuneConfig) -> dict[str, Any]:
     if config.minutes <= 0:
         raise ValueError(f"minutes must be positive, got {config.minutes:g}")
     output = config.output or Path(f"benchmarks/results/tune/{config.contender}.json")
-    content = {
+    content: dict[str, Any] = {
         "contender": config.contender,
         "minutes": config.minutes,
         "seed": config.seed,
