@@ -146,7 +146,13 @@ def _detection() -> str:
         f"(`{content['provenance']['command']}`). {_heads(training)}{_untrained(content)}\n\n"
         f"{detection.markdown(path)}\n"
         "![Truth, what the model imagines after two frames, and the digits found in it]"
-        "(benchmarks/results/moving-mnist.gif)\n"
+        "(benchmarks/results/moving-mnist.gif)\n\n"
+        "```bash\n"
+        "worldmodel pretrain moving-mnist\n"
+        "worldmodel pretrain moving-mnist --no-train-encoder --output runs/moving-mnist-untrained-seed0\n"
+        "worldmodel pretrain moving-mnist --heads.no-on-rollouts --heads.num-steps 4500 "
+        "--output runs/moving-mnist-seen-heads-seed0\n"
+        "```\n"
     )
 
 

@@ -19,6 +19,11 @@ LOG = ROOT / "benchmarks" / "results" / "evaluations.jsonl"
 """Log of all evaluations on manifests that are not for tuning: repeated looks show."""
 
 
+def file_name(text: str) -> str:
+    """A text as the name of a file or folder: letters, digits, and what is safe anywhere."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes a result as JSON; the file appears whole or not at all, in a folder made if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)

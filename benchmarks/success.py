@@ -185,7 +185,7 @@ def _fingerprint(config: EvaluateConfig, manifest: Manifest, source: Source) -> 
 
 
 def _default_output(config: EvaluateConfig, manifest: Manifest, fingerprint: str) -> Path:
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{Path(config.policy).name}-{manifest.name}")
+    name = report.file_name(f"{Path(config.policy).name}-{manifest.name}")
     return Path("runs") / "evaluate" / f"{name}-{fingerprint[:8]}.json"
 
 

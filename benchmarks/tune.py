@@ -19,9 +19,17 @@ from rich.table import Table
 from benchmarks import provenance, success
 from benchmarks.contenders import CONTENDERS, training_facts
 from benchmarks.manifests import VALIDATION
-from benchmarks.report import write_json
+from benchmarks.report import file_name, write_json
 
 logger = logging.getLogger(__name__)
+
+OFF_POLICY: tuple[Mapping[str, Any], ...] = (
+    {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 4},
+    {"learning_rate": 3e-4, "gamma": 0.98, "gradient_steps": 4},
+    {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 4},
+    {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 8},
+)
+"""Of SAC and TQC on state."""
 
 CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     "ppo-state": (
@@ -30,18 +38,8 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
         {"learning_rate": 3e-4, "gamma": 0.97, "reward": "dense"},
         {"learning_rate": 3e-4, "gamma": 0.99, "reward": "sparse"},
     ),
-    "sac-state": (
-        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 4},
-        {"learning_rate": 3e-4, "gamma": 0.98, "gradient_steps": 4},
-        {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 4},
-        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 8},
-    ),
-    "tqc-state": (
-        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 4},
-        {"learning_rate": 3e-4, "gamma": 0.98, "gradient_steps": 4},
-        {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 4},
-        {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 8},
-    ),
+    "sac-state": OFF_POLICY,
+    "tqc-state": OFF_POLICY,
     "ppo-pixels": (
         {"learning_rate": 3e-4, "gamma": 0.99, "encoder": "axial"},
         {"learning_rate": 1e-3, "gamma": 0.99, "encoder": "axial"},
@@ -133,11 +131,6 @@ def run(config: TuneConfig) -> dict[str, Any]:
     return content
 
 
-def best(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The changes of the row with the most successes; of equals the first."""
-    return max(content["rows"], key=lambda row: row["final_success"])["changes"]
-
-
 def describe(changes: Mapping[str, Any]) -> str:
     """A candidate in words."""
     return ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in changes.items())
@@ -147,8 +140,7 @@ def _measure(config: TuneConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     contender = CONTENDERS[config.contender]
     assert contender.run is not None
     assert contender.train is not None
-    slug = "".join(c if c.isalnum() or c in ".-" else "-" for c in describe(changes))
-    folder = config.runs / f"{contender.run}-{config.minutes:g}min-{slug}"
+    folder = config.runs / file_name(f"{contender.run}-{config.minutes:g}min-{describe(changes)}")
     contender.train(contender.run, folder, config.seed, config.minutes, changes)
     evaluation = success.EvaluateConfig(
         policy=str(folder),

@@ -27,6 +27,7 @@ from benchmarks.drawing import EpisodeFigure, PlanView, Scene
 from benchmarks.encoding import FORMATS, write_videos
 from benchmarks.manifests import load_manifest
 from benchmarks.policies import Task, find_policy, make_policy, make_task, open_checkpoint
+from benchmarks.report import file_name
 from benchmarks.side_by_side import SideBySide
 from envs.two_rooms.physics import Layout
 from worldmodel.probes import Probe
@@ -129,7 +130,7 @@ def run(config: RenderConfig) -> list[Path]:
 
 def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]], count: int) -> list[Path]:
     """Writes the files that are asked for."""
-    output = config.output or Path("runs") / "render" / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    output = config.output or Path("runs") / "render" / file_name(name)
     paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
     output.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(frames, total=count, desc="drawing", unit="frame", disable=not config.progress)
