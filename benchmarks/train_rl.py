@@ -66,8 +66,9 @@ class TrainRLConfig:
     """Minutes to train, evaluations included; the same command with more resumes the run."""
     max_steps: int | None = None
     """Environment steps to train."""
-    eval_every: int = 50_000
-    """Environment steps between two evaluations."""
+    eval_every: int | None = None
+    """Environment steps between two evaluations; by default 10,000 with the algorithms that have a replay buffer, which
+    learn more from each step, and 50,000 with the others."""
     eval_episodes: int = 50
     """Episodes of an evaluation, on layouts of the validation set."""
     threads: int | None = None
@@ -90,18 +91,20 @@ def run(config: TrainRLConfig) -> Path:
         ValueError: If the folder holds a run of another configuration, or a number is out of its range.
     """
     for name in ("num_envs", "eval_every", "eval_episodes"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     folder = config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")
+    eval_every = config.eval_every or (10_000 if rl.is_off_policy(config.algorithm) else 50_000)
     env, validation_env = make_env(config, "train"), make_env(config, "validation", config.eval_episodes)
     try:
         model = _open(config, folder, env)
         evaluation = EvalCallback(
             validation_env,
             n_eval_episodes=config.eval_episodes,
-            eval_freq=max(1, config.eval_every // config.num_envs),
+            eval_freq=max(1, eval_every // config.num_envs),
             log_path=str(folder),
             best_model_save_path=str(folder),
             callback_after_eval=_Curve(folder),

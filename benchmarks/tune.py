@@ -24,17 +24,17 @@ from benchmarks.report import file_name, write_json
 logger = logging.getLogger(__name__)
 
 OFF_POLICY: tuple[Mapping[str, Any], ...] = (
-    {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 4},
-    {"learning_rate": 3e-4, "gamma": 0.98, "gradient_steps": 4},
-    {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 4},
-    {"learning_rate": 1e-3, "gamma": 0.98, "gradient_steps": 8},
+    {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 512, "gradient_steps": 4},
+    {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8},
+    {"learning_rate": 3e-4, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8},
+    {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8},
 )
 """Of SAC and TQC on state."""
 
 CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     "ppo-state": (
         {"learning_rate": 3e-4, "gamma": 0.99, "reward": "dense"},
-        {"learning_rate": 1e-3, "gamma": 0.99, "reward": "dense"},
+        {"learning_rate": 1e-3, "gamma": 0.99, "reward": "dense", "num_envs": 64, "batch_size": 1600},
         {"learning_rate": 3e-4, "gamma": 0.97, "reward": "dense"},
         {"learning_rate": 3e-4, "gamma": 0.99, "reward": "sparse"},
     ),
