@@ -3,8 +3,8 @@
 ::
 
     VectorFeatures    vectors, scaled to [−1, 1] by the bounds of their spaces
-    ImageFeatures     images through one encoder, trained with the rest
-    LatentFeatures    images through the frozen encoder of a pretrained world model
+    CodeFeatures      codes of images (agents.image_codes), through a network that is trained with the rest, or none
+    ImageFeatures     images through one convolutional encoder, trained with the rest
 
 Each returns the features of both side by side; ``achieved_goal`` repeats a part of ``observation``. Use them with
 ``normalize_images=False``: images come as they are.
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.observations import KEYS
 from worldmodel.build import ModelConfig, build_encoder
-from worldmodel.checkpoint import load_pretrained
+from worldmodel.layers import perceptron
 from worldmodel.normalize import Normalizer
 
 
@@ -53,8 +53,49 @@ class VectorFeatures(BaseFeaturesExtractor):
         return (vectors - self.centre) / self.half_range
 
 
+class CodeFeatures(BaseFeaturesExtractor):
+    """Codes of observation and goal, standardised, then through one network for both; positions are left out.
+
+    Args:
+        observation_space: That of :class:`agents.image_codes.CodedVecEnv`.
+        sample: Some codes ``(N, D)`` on which standardisation is fitted.
+        hidden_dim: Width of the network's hidden layers.
+        num_layers: Number of these; 0: there is no network, and codes are features.
+        feature_dim: Features of a code, where there is a network.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        sample: np.ndarray,
+        hidden_dim: int = 256,
+        num_layers: int = 2,
+        feature_dim: int = 64,
+    ) -> None:
+        self.code_dim = _box(observation_space, KEYS[0], num_dims=1).shape[0]
+        super().__init__(observation_space, 2 * (feature_dim if num_layers else self.code_dim))
+        std = sample.std(axis=0)
+        # What never changed in the sample stays small.
+        std = np.maximum(std, max(0.01 * float(std.max()), 1e-6))
+        self.register_buffer("mean", torch.from_numpy(sample.mean(axis=0)).float())
+        self.register_buffer("scale", torch.from_numpy(1.0 / std).float())
+        layers: list[nn.Module] = []
+        if num_layers:
+            layers = [perceptron(self.code_dim, [hidden_dim] * num_layers, feature_dim), nn.ReLU()]
+        self.network = nn.Sequential(*layers)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Features ``(B, F)``."""
+        codes = torch.stack([observations[key][..., : self.code_dim] for key in KEYS])
+        present, wanted = self.network((codes - self.mean) * self.scale)
+        return torch.cat([present, wanted], dim=-1)
+
+
 class ImageFeatures(BaseFeaturesExtractor):
-    """Images of observation and goal through one encoder of this project, which is trained with the rest.
+    """Images of observation and goal through one convolutional encoder of this project, trained with the rest.
 
     Args:
         observation_space: A Dict of uint8 images, channels first.
@@ -76,11 +117,7 @@ class ImageFeatures(BaseFeaturesExtractor):
         self.normalizer = Normalizer(shape, action_dim=0)
         self.encoder = build_encoder(config, shape)
         if sample is not None:
-            pixels = torch.from_numpy(sample)
-            self.normalizer.fit(pixels)
-            fit = getattr(self.encoder, "fit", None)
-            if fit is not None:
-                fit(self.normalizer.pixels(pixels))
+            self.normalizer.fit(torch.from_numpy(sample))
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Features ``(B, 2 D)``."""
@@ -88,26 +125,6 @@ class ImageFeatures(BaseFeaturesExtractor):
         images = torch.cat([observations[key] for key in KEYS])
         features = torch.relu(self.encoder(self.normalizer.pixels(images)))
         return torch.cat(features.chunk(2), dim=-1)
-
-
-class LatentFeatures(BaseFeaturesExtractor):
-    """Latents of observation and goal in a pretrained world model, whose encoder stays as it is.
-
-    Args:
-        observation_space: A Dict of uint8 images as the model was trained on.
-        checkpoint: Directory of the world model's checkpoint, or name of a shipped one.
-    """
-
-    def __init__(self, observation_space: spaces.Space[Any], checkpoint: str) -> None:
-        model = load_pretrained(checkpoint).model
-        super().__init__(observation_space, 2 * model.latent_dim)
-        self.model = model.requires_grad_(False)
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Features ``(B, 2 D)``."""
-        with torch.no_grad():
-            latents = self.model.encode(torch.cat([observations[key] for key in KEYS]))
-        return torch.cat(latents.chunk(2), dim=-1)
 
 
 def _box(space: spaces.Space[Any], key: str, num_dims: int) -> spaces.Box:

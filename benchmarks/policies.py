@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.evaluate import Policy
+from agents.image_codes import CodedPolicy, open_code
 from agents.offline import FORMAT as OFFLINE_FORMAT
 from agents.offline import OfflineAgent
 from agents.planner_config import PlannerConfig
@@ -168,8 +169,14 @@ def make_policy(
         return ExpertPolicy(task.env_kwargs.get("wall_orientation", "vertical")), "state"
     assert source.path is not None
     if source.kind == "rl":
-        seen = "state" if rl.read_config(source.path)["observation"] == "state" else "pixels"
-        return rl.load(source.path, best=True, device=device), seen
+        model = rl.load(source.path, best=True, device=device)
+        kept_as = rl.read_config(source.path)["kept_as"]
+        if kept_as in (None, "state"):
+            return model, kept_as or "pixels"
+        assert isinstance(task.observation_space, gym.spaces.Dict)
+        images = task.observation_space["observation"].shape
+        assert images is not None
+        return CodedPolicy(model, open_code(kept_as, source.path, images)), "pixels"
     if not isinstance(task.action_space, gym.spaces.Box):
         raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
     if source.kind == "offline":

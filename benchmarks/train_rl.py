@@ -6,6 +6,7 @@ Success on layouts of the validation set is measured while it trains; the best m
 import inspect
 import json
 import logging
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,14 +16,19 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
-from agents.features import ImageFeatures, LatentFeatures, VectorFeatures
+from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
+from agents.image_codes import WORLD_MODEL, Code, CodedVecEnv, open_code
 from agents.vec_env import SB3VecEnv
 from benchmarks.report import write_json
+from envs.two_rooms.physics import SIZE
+from envs.two_rooms.task import Task, image_positions
+from worldmodel.checkpoint import load_pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +38,8 @@ EVALUATIONS, CURVE = "evaluations.npz", "curve.jsonl"
 """Names of the files of the learning curve: EvalCallback's, and ours, which knows the time."""
 NORMALIZATION_IMAGES = 128
 """Images on which a trained encoder's normalisation is fitted."""
-MAX_PIXEL_REPLAY = 100_000
-"""Transitions with images that a replay buffer holds: 50 kB each."""
+MAX_REPLAY = {"state": 1_000_000, "latents": 300_000, "profiles": 200_000, None: 100_000}
+"""Transitions that a replay buffer holds, by what they are kept as: at most 1.3 GB of codes, 5 GB of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,7 @@ class TrainRLConfig:
     """Of Stable-Baselines3 and sb3-contrib."""
     observation: Literal["state", "pixels", "latents"] = "state"
     """What it sees. state: positions, wall and door. pixels: images, through an encoder of its own. latents: images,
-    through the frozen encoder of a pretrained world model."""
+    through the frozen encoder of a pretrained world model, of which the run keeps a copy."""
     hindsight: bool = True
     """Relabels goals in hindsight (HER), with the algorithms that have a replay buffer."""
     reward: Literal["sparse", "dense"] | None = None
@@ -53,7 +59,9 @@ class TrainRLConfig:
     checkpoint: str = "two-rooms"
     """latents: the world model."""
     encoder: Literal["strided", "axial", "impala"] = "axial"
-    """pixels: the encoder; axial is that of the shipped world model."""
+    """pixels: the encoder. axial: a perceptron on the means along both axes of an image, which begins as that of the
+    shipped world model does; these means are taken once, as an image is seen. The others are convolutional, and many
+    times slower."""
     num_envs: int = 16
     """Environments that are stepped together."""
     net_arch: tuple[int, ...] = (256, 256)
@@ -98,9 +106,12 @@ def run(config: TrainRLConfig) -> Path:
         torch.set_num_threads(config.threads)
     folder = config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")
     eval_every = config.eval_every or (10_000 if rl.is_off_policy(config.algorithm) else 50_000)
-    env, validation_env = make_env(config, "train"), make_env(config, "validation", config.eval_episodes)
+    _begin(config, folder)
+    code = _code(config, folder)
+    env = make_env(config, "train", code)
+    validation_env = make_env(config, "validation", code, config.eval_episodes)
     try:
-        model = _open(config, folder, env)
+        model = rl.load(folder, env) if (folder / rl.MODEL).exists() else _make(config, folder, env, code)
         evaluation = EvalCallback(
             validation_env,
             n_eval_episodes=config.eval_episodes,
@@ -117,7 +128,7 @@ def run(config: TrainRLConfig) -> Path:
             max_seconds=None if config.max_minutes is None else 60 * config.max_minutes,
             max_steps=config.max_steps,
             callbacks=[evaluation],
-            save_replay=config.observation == "state",
+            save_replay=_kept_as(config) is not None,
             progress=config.progress,
         )
     finally:
@@ -127,8 +138,8 @@ def run(config: TrainRLConfig) -> Path:
     return folder
 
 
-def make_env(config: TrainRLConfig, layout_set: str, num_envs: int | None = None) -> VecEnv:
-    """Environments to train or to evaluate in."""
+def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, num_envs: int | None = None) -> VecEnv:
+    """Environments to train or to evaluate in; with a code, images are seen as that."""
     reward = config.reward or ("sparse" if _hindsight(config) else "dense")
     vector = gym.make_vec(
         "TwoRooms-v0",
@@ -138,7 +149,10 @@ def make_env(config: TrainRLConfig, layout_set: str, num_envs: int | None = None
         reward=reward,
         layout_set=layout_set,
     )
-    env = VecMonitor(SB3VecEnv(vector), info_keywords=("is_success",))
+    env: VecEnv = SB3VecEnv(vector)
+    if code is not None:
+        env = CodedVecEnv(env, code, image_positions, Task(observation="state", reward=reward).compute_reward)
+    env = VecMonitor(env, info_keywords=("is_success",))
     env.seed(config.seed if layout_set == "train" else config.seed + 1_000_003)
     return env
 
@@ -149,12 +163,12 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
     Raises:
         ValueError: If something was asked for that the algorithm does not know.
     """
-    state = config.observation == "state"
+    kept_as = _kept_as(config)
     if rl.is_off_policy(config.algorithm):
         options: dict[str, Any] = {
             "learning_rate": 1e-3,
-            "buffer_size": 1_000_000 if state else MAX_PIXEL_REPLAY,
-            "batch_size": 512 if state else 256,
+            "buffer_size": MAX_REPLAY[kept_as],
+            "batch_size": 256 if kept_as is None else 512,
             "gamma": 0.98,
             "tau": 0.01,
             "learning_starts": 200 * config.num_envs,  # hindsight needs finished episodes
@@ -178,10 +192,22 @@ def _hindsight(config: TrainRLConfig) -> bool:
     return config.hindsight and rl.is_off_policy(config.algorithm)
 
 
-def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
-    """The model that the folder holds, or a new one."""
+def _kept_as(config: TrainRLConfig) -> Literal["state", "profiles", "latents"] | None:
+    """What observations are kept as to learn from; None: images."""
+    if config.observation == "pixels":
+        return "profiles" if config.encoder == "axial" else None
+    return config.observation
+
+
+def _code(config: TrainRLConfig, folder: Path) -> Code | None:
+    name = _kept_as(config)
+    return None if name in (None, "state") else open_code(name, folder, (2, SIZE, SIZE))
+
+
+def _begin(config: TrainRLConfig, folder: Path) -> None:
+    """Checks that a folder holds a run of this configuration, or begins one in it."""
     saved = {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
-    saved["net_arch"] = list(config.net_arch)
+    saved |= {"net_arch": list(config.net_arch), "kept_as": _kept_as(config)}
     if (folder / rl.CONFIG).exists() and not config.overwrite:
         before = rl.read_config(folder)
         different = sorted(key for key in saved if before.get(key) != saved[key])
@@ -191,13 +217,18 @@ def _open(config: TrainRLConfig, folder: Path, env: VecEnv) -> Any:
                 f"{folder} holds a run of another configuration; it differs in {changes}. "
                 "Choose another --output, or --overwrite"
             )
-        if (folder / rl.MODEL).exists():
-            return rl.load(folder, env)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for name in (rl.MODEL, rl.BEST, rl.REPLAY, rl.PROGRESS, EVALUATIONS, CURVE):
         (folder / name).unlink(missing_ok=True)
+    if config.observation == "latents":
+        shutil.copytree(load_pretrained(config.checkpoint).path, folder / WORLD_MODEL, dirs_exist_ok=True)
     write_json(folder / rl.CONFIG, saved)
-    features, feature_options = _features(config)
+
+
+def _make(config: TrainRLConfig, folder: Path, env: VecEnv, code: Code | None) -> BaseAlgorithm:
+    """A new model."""
+    features, feature_options = _features(config, code)
     return rl.make_model(
         config.algorithm,
         env,
@@ -243,12 +274,12 @@ def _resume_evaluations(callback: EvalCallback, path: Path) -> None:
     callback.best_mean_reward = float(np.mean(callback.evaluations_results, axis=1).max())
 
 
-def _features(config: TrainRLConfig) -> tuple[type, dict[str, Any]]:
+def _features(config: TrainRLConfig, code: Code | None) -> tuple[type, dict[str, Any]]:
     if config.observation == "state":
         return VectorFeatures, {}
-    if config.observation == "latents":
-        return LatentFeatures, {"checkpoint": config.checkpoint}
     sample_env = gym.make_vec("TwoRooms-v0", num_envs=NORMALIZATION_IMAGES, observation="pixels")
     images = sample_env.reset(seed=config.seed)[0]["observation"]
     sample_env.close()
-    return ImageFeatures, {"encoder": config.encoder, "sample": images}
+    if code is None:
+        return ImageFeatures, {"encoder": config.encoder, "sample": images}
+    return CodeFeatures, {"sample": code(images), "num_layers": 0 if config.observation == "latents" else 2}

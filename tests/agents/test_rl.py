@@ -7,8 +7,11 @@ import torch
 
 import envs  # noqa: F401 - registers Two Rooms
 from agents import rl
-from agents.features import ImageFeatures, LatentFeatures, VectorFeatures
+from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
+from agents.image_codes import CodedPolicy, CodedVecEnv, Latents, Profiles, open_code
 from agents.vec_env import SB3VecEnv
+from envs.two_rooms.task import Task, image_positions
+from worldmodel.checkpoint import load_pretrained
 
 ON_POLICY = {"a2c": {"n_steps": 4}, "ppo": {"n_steps": 8, "batch_size": 8, "n_epochs": 1}}
 ON_POLICY["trpo"] = {"n_steps": 8, "batch_size": 8}
@@ -96,11 +99,10 @@ def test_vectors_are_scaled_to_their_bounds():
         ImageFeatures(space)
 
 
-@pytest.mark.parametrize("encoder", ["axial", "strided"])
-def test_images_are_features_that_are_trained(encoder):
+def test_images_are_features_that_are_trained():
     env = rooms(observation="pixels")
     observation = env.reset()
-    options = {"encoder": encoder, "latent_dim": 4, "sample": observation["observation"]}
+    options = {"encoder": "strided", "latent_dim": 4, "sample": observation["observation"]}
     features = make("sac", env, ImageFeatures, feature_options=options, hindsight=False).policy.actor.features_extractor
     tensors = {key: torch.from_numpy(value) for key, value in observation.items()}
     out = features(tensors)
@@ -111,14 +113,87 @@ def test_images_are_features_that_are_trained(encoder):
     assert all(parameter.grad is not None for parameter in features.encoder.parameters())
 
 
-def test_latents_come_from_a_frozen_encoder():
-    env = rooms(observation="pixels")
-    options = {"checkpoint": "two-rooms"}
-    model = make("sac", env, LatentFeatures, feature_options=options, hindsight=False)
-    frozen = {name: value.clone() for name, value in model.policy.actor.features_extractor.state_dict().items()}
-    model.learn(40)
-    for name, value in model.policy.actor.features_extractor.state_dict().items():
-        assert torch.equal(value, frozen[name]), name
+def coded(code, num_envs: int = 3) -> CodedVecEnv:
+    reward = Task(observation="state").compute_reward
+    return CodedVecEnv(rooms(num_envs, observation="pixels"), code, image_positions, reward)
+
+
+def test_codes_are_what_the_encoders_make_of_images():
+    images = rooms(observation="pixels").reset()["observation"]
+    profiles = Profiles((2, 65, 65))(images)
+    assert profiles.shape == (2, 260)
+    np.testing.assert_allclose(profiles[:, :65], images[:, 0].mean(axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(profiles[:, 195:], images[:, 1].mean(axis=-2), rtol=1e-5)
+    model = load_pretrained("two-rooms").model
+    np.testing.assert_array_equal(Latents("two-rooms")(images), model.encode(torch.from_numpy(images)).detach().numpy())
+
+
+@pytest.mark.parametrize("code", [Profiles((2, 65, 65)), Latents("two-rooms")])
+def test_coded_environments_are_those_with_images(code):
+    images, codes = rooms(3, observation="pixels"), coded(code)
+    for env in (images, codes):
+        env.seed(5)
+    seen, found = images.reset(), codes.reset()
+    assert codes.observation_space.contains({key: value[0] for key, value in found.items()})
+    rng = np.random.default_rng(0)
+    ends = 0
+    for _ in range(12):
+        for key in seen:
+            np.testing.assert_allclose(found[key][:, : code.dim], code(seen[key]), rtol=1e-5, atol=1e-5)
+        actions = rng.uniform(-2.45, 2.45, (3, 2)).astype(np.float32)
+        (seen, *rest, infos), (found, *others, coded_infos) = images.step(actions), codes.step(actions)
+        for value, other in zip(rest, others, strict=True):
+            np.testing.assert_array_equal(value, other)
+        rewards = codes.env_method("compute_reward", found["achieved_goal"], found["desired_goal"], [], indices=[0])
+        np.testing.assert_array_equal(
+            rewards[0], images.env_method("compute_reward", seen["achieved_goal"], seen["desired_goal"], [])[0]
+        )
+        for info, other in zip(infos, coded_infos, strict=True):
+            assert ("terminal_observation" in info) == ("terminal_observation" in other)
+            if "terminal_observation" in info:
+                ends += 1
+                for key, image in info["terminal_observation"].items():
+                    np.testing.assert_allclose(
+                        other["terminal_observation"][key][: code.dim], code(image[None])[0], rtol=1e-5, atol=1e-5
+                    )
+    assert ends == 3
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "recurrent-ppo"])
+def test_a_policy_on_codes_acts_on_images_and_misses_no_position(algorithm):
+    code = Profiles((2, 65, 65))
+    env = coded(code)
+    sample = env.reset()["observation"]
+    model = make(algorithm, env, CodeFeatures, feature_options={"sample": sample, "feature_dim": 4})
+    model.learn(60)
+    images = rooms(3, observation="pixels").reset()
+    policy = CodedPolicy(model, code)
+    actions, _ = policy.predict(images, deterministic=True)
+    positions = {key: image_positions(images[key]) for key in ("achieved_goal", "desired_goal")}
+    full = {
+        key: np.concatenate([code(images[key]), positions[key]], axis=-1, dtype=np.float32)
+        for key in ("achieved_goal", "desired_goal")
+    }
+    expected, _ = model.predict(full | {"observation": code(images["observation"])}, deterministic=True)
+    np.testing.assert_array_equal(actions, expected)
+    single, _ = policy.predict({key: value[1] for key, value in images.items()}, deterministic=True)
+    np.testing.assert_allclose(single, actions[1], rtol=1e-5, atol=1e-5)
+
+
+def test_code_features_train_one_network_or_none():
+    env = coded(Profiles((2, 65, 65)))
+    observation = {key: torch.from_numpy(value) for key, value in env.reset().items()}
+    sample = observation["observation"].numpy()
+    features = CodeFeatures(env.observation_space, sample, hidden_dim=8, feature_dim=4)
+    assert features(observation).shape == (3, 8)
+    features(observation).sum().backward()
+    assert all(parameter.grad is not None for parameter in features.parameters())
+    plain = CodeFeatures(env.observation_space, sample, num_layers=0)
+    assert not list(plain.parameters())
+    present = plain(observation)[:, :260]
+    changed = sample.std(axis=0) > 0.01 * sample.std(axis=0).max()
+    standardised = (sample - sample.mean(axis=0)) / sample.std(axis=0).clip(1e-9)
+    np.testing.assert_allclose(present.numpy()[:, changed], standardised[:, changed], rtol=1e-3, atol=1e-3)
 
 
 def test_errors_name_the_rule(tmp_path):
@@ -128,5 +203,7 @@ def test_errors_name_the_rule(tmp_path):
         ValueError, match=r"hindsight needs an algorithm with a replay buffer \('ddpg', .*\), got 'ppo'"
     ):
         make("ppo", rooms(), hindsight=True)
+    with pytest.raises(ValueError, match="code must be one of 'profiles', 'latents', got 'sketch'"):
+        open_code("sketch", tmp_path, (2, 65, 65))
     with pytest.raises(FileNotFoundError, match=r"must hold rl\.json"):
         rl.load(tmp_path)
