@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ class Contender:
         planner: How a world model plans.
         rewarded: Whether its training used the reward.
         budgets: How many times the common budget it gets.
+        extends: The contender whose training it goes on with, if any.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Contender:
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     rewarded: bool = False
     budgets: int = 1
+    extends: str | None = None
 
 
 def _fit(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
@@ -80,16 +82,26 @@ def _planned(name: str, title: str, planner: str) -> Contender:
     )
 
 
-def _learned(name: str, title: str, sees: Literal["pixels", "state"], run: str, budgets: int = 1) -> Contender:
+def _learned(name: str, title: str, sees: Literal["pixels", "state"]) -> Contender:
     return Contender(
         name=name,
         title=title,
         kind="reinforcement learning",
         sees=sees,
-        run=run,
+        run=name,
         train=_learn,
         rewarded=True,
+    )
+
+
+def _longer(contender: Contender, budgets: int = 4) -> Contender:
+    """A contender that is trained for several times the common budget, beginning with the one that is not."""
+    return replace(
+        contender,
+        name=f"{contender.name}-{budgets}x",
+        title=f"{contender.title}, {budgets}× time",
         budgets=budgets,
+        extends=contender.name,
     )
 
 
@@ -105,12 +117,12 @@ CONTENDERS = {
         _planned("jepa-mppi", "JEPA + MPPI", "mppi"),
         _planned("jepa-cem", "JEPA + CEM", "cem"),
         _planned("jepa-actor", "JEPA, its actor alone", "policy"),
-        _learned("ppo-state", "PPO, state", "state", "ppo-state"),
-        _learned("sac-state", "SAC + HER, state", "state", "sac-state"),
-        _learned("tqc-state", "TQC + HER, state", "state", "tqc-state"),
-        _learned("ppo-pixels", "PPO, pixels", "pixels", "ppo-pixels"),
-        _learned("sac-pixels", "SAC + HER, pixels", "pixels", "sac-pixels"),
-        _learned("sac-latents", "SAC + HER, JEPA latents", "pixels", "sac-latents"),
+        _learned("ppo-state", "PPO, state", "state"),
+        _learned("sac-state", "SAC + HER, state", "state"),
+        _learned("tqc-state", "TQC + HER, state", "state"),
+        _learned("ppo-pixels", "PPO, pixels", "pixels"),
+        _learned("sac-pixels", "SAC + HER, pixels", "pixels"),
+        _learned("sac-latents", "SAC + HER, JEPA latents", "pixels"),
         _offline("gcbc", "GCBC"),
         _offline("gcidm", "GCIDM on JEPA latents"),
         _offline("gcivl", "GCIVL"),
@@ -132,7 +144,7 @@ def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
         images = spent.steps if contender.sees == "pixels" else 0
         return {
             "minutes": spent.seconds / 60,
-            "env_steps": spent.steps,
+            "env_steps": spent.steps * rl.read_config(folder)["action_repeat"],
             "images": images,
             "curve": [json.loads(line) for line in lines],
         }

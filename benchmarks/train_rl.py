@@ -6,6 +6,7 @@ Success on layouts of the validation set is measured while it trains; the best m
 import inspect
 import json
 import logging
+import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,10 +25,10 @@ import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
 from agents.image_codes import WORLD_MODEL, Code, CodedVecEnv, open_code
-from agents.vec_env import SB3VecEnv
+from agents.vec_env import RepeatedActions, SB3VecEnv
 from benchmarks.report import write_json
 from envs.two_rooms.physics import SIZE
-from envs.two_rooms.task import Task, image_positions
+from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
 from worldmodel.checkpoint import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,12 @@ class TrainRLConfig:
     """pixels: the encoder. axial: a perceptron on the means along both axes of an image, which begins as that of the
     shipped world model does; these means are taken once, as an image is seen. The others are convolutional, and many
     times slower."""
-    num_envs: int = 16
-    """Environments that are stepped together."""
+    num_envs: int | None = None
+    """Environments that are stepped together; by default 16 with the algorithms that have a replay buffer, and 64 with
+    the others."""
+    action_repeat: int = 4
+    """How often each action is taken in training, as in the world model's blocks of actions; once when it is evaluated,
+    where the policy chooses anew at every step."""
     net_arch: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers of actor and critic."""
     options: dict[str, int | float] = field(default_factory=dict)
@@ -75,8 +80,8 @@ class TrainRLConfig:
     max_steps: int | None = None
     """Environment steps to train."""
     eval_every: int | None = None
-    """Environment steps between two evaluations; by default 10,000 with the algorithms that have a replay buffer, which
-    learn more from each step, and 50,000 with the others."""
+    """Environment steps between two evaluations; by default 20,000 with the algorithms that have a replay buffer, which
+    learn more from each step, and 100,000 with the others."""
     eval_episodes: int = 50
     """Episodes of an evaluation, on layouts of the validation set."""
     threads: int | None = None
@@ -98,14 +103,14 @@ def run(config: TrainRLConfig) -> Path:
     Raises:
         ValueError: If the folder holds a run of another configuration, or a number is out of its range.
     """
-    for name in ("num_envs", "eval_every", "eval_episodes"):
+    for name in ("num_envs", "action_repeat", "eval_every", "eval_episodes"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     folder = config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")
-    eval_every = config.eval_every or (10_000 if rl.is_off_policy(config.algorithm) else 50_000)
+    eval_every = config.eval_every or (20_000 if rl.is_off_policy(config.algorithm) else 100_000)
     _begin(config, folder)
     code = _code(config, folder)
     env = make_env(config, "train", code)
@@ -115,10 +120,10 @@ def run(config: TrainRLConfig) -> Path:
         evaluation = EvalCallback(
             validation_env,
             n_eval_episodes=config.eval_episodes,
-            eval_freq=max(1, eval_every // config.num_envs),
+            eval_freq=max(1, eval_every // (_num_envs(config) * config.action_repeat)),
             log_path=str(folder),
             best_model_save_path=str(folder),
-            callback_after_eval=_Curve(folder),
+            callback_after_eval=_Curve(folder, config.action_repeat),
             verbose=0,
         )
         _resume_evaluations(evaluation, folder / EVALUATIONS)
@@ -126,7 +131,7 @@ def run(config: TrainRLConfig) -> Path:
             model,
             folder,
             max_seconds=None if config.max_minutes is None else 60 * config.max_minutes,
-            max_steps=config.max_steps,
+            max_steps=None if config.max_steps is None else config.max_steps // config.action_repeat,
             callbacks=[evaluation],
             save_replay=_kept_as(config) is not None,
             progress=config.progress,
@@ -134,7 +139,7 @@ def run(config: TrainRLConfig) -> Path:
     finally:
         env.close()
         validation_env.close()
-    logger.info("%d steps in %.1f minutes: %s", spent.steps, spent.seconds / 60, folder)
+    logger.info("%d steps in %.1f minutes: %s", spent.steps * config.action_repeat, spent.seconds / 60, folder)
     return folder
 
 
@@ -143,13 +148,13 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
     reward = config.reward or ("sparse" if _hindsight(config) else "dense")
     vector = gym.make_vec(
         "TwoRooms-v0",
-        num_envs=num_envs or config.num_envs,
+        num_envs=num_envs or _num_envs(config),
         autoreset_mode="SameStep",
         observation="state" if config.observation == "state" else "pixels",
         reward=reward,
         layout_set=layout_set,
     )
-    env: VecEnv = SB3VecEnv(vector)
+    env: VecEnv = SB3VecEnv(RepeatedActions(vector, config.action_repeat) if config.action_repeat > 1 else vector)
     if code is not None:
         env = CodedVecEnv(env, code, image_positions, Task(observation="state", reward=reward).compute_reward)
     env = VecMonitor(env, info_keywords=("is_success",))
@@ -164,6 +169,7 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
         ValueError: If something was asked for that the algorithm does not know.
     """
     kept_as = _kept_as(config)
+    episode = math.ceil(MAX_EPISODE_STEPS / config.action_repeat)
     if rl.is_off_policy(config.algorithm):
         options: dict[str, Any] = {
             "learning_rate": 1e-3,
@@ -171,12 +177,12 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
             "batch_size": 256 if kept_as is None else 512,
             "gamma": 0.98,
             "tau": 0.01,
-            "learning_starts": 200 * config.num_envs,  # hindsight needs finished episodes
+            "learning_starts": _num_envs(config) * episode,  # hindsight needs finished episodes
             "train_freq": 1,
-            "gradient_steps": max(1, config.num_envs // 4),
+            "gradient_steps": max(1, _num_envs(config) // 4),
         }
     else:
-        options = {"learning_rate": 3e-4, "n_steps": 200, "gamma": 0.99}
+        options = {"learning_rate": 3e-4, "n_steps": episode, "gamma": 0.99}
         if config.algorithm in ("ppo", "recurrent-ppo", "trpo"):
             options |= {"batch_size": 400, "gae_lambda": 0.95}
         if config.algorithm == "ppo":
@@ -186,6 +192,10 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"options must be keywords of {config.algorithm} ({', '.join(known)}), got {name!r}")
     return options | config.options
+
+
+def _num_envs(config: TrainRLConfig) -> int:
+    return config.num_envs or (16 if rl.is_off_policy(config.algorithm) else 64)
 
 
 def _hindsight(config: TrainRLConfig) -> bool:
@@ -245,15 +255,16 @@ def _make(config: TrainRLConfig, folder: Path, env: VecEnv, code: Code | None) -
 class _Curve(BaseCallback):
     """Writes a line of steps, seconds and success after each evaluation."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, action_repeat: int) -> None:
         super().__init__()
         self.folder = folder
+        self.action_repeat = action_repeat
         self._began = time.monotonic() - rl.spent(folder).seconds
 
     def _on_step(self) -> bool:
         assert isinstance(self.parent, EvalCallback)
         line = {
-            "steps": self.num_timesteps,
+            "steps": self.num_timesteps * self.action_repeat,
             "seconds": time.monotonic() - self._began,
             "success": float(np.mean(self.parent.evaluations_successes[-1])),
         }

@@ -24,39 +24,30 @@ from benchmarks.report import file_name, write_json
 logger = logging.getLogger(__name__)
 
 OFF_POLICY: tuple[Mapping[str, Any], ...] = (
-    {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 512, "gradient_steps": 4},
-    {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8},
-    {"learning_rate": 3e-4, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8},
-    {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8},
+    {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8, "action_repeat": 4},
+    {"learning_rate": 3e-4, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8, "action_repeat": 4},
+    {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 512, "gradient_steps": 4, "action_repeat": 4},
 )
-"""Of SAC and TQC on state."""
+"""Of algorithms with a replay buffer."""
+
+ON_POLICY: tuple[Mapping[str, Any], ...] = (
+    {"learning_rate": 3e-4, "gamma": 0.99, "num_envs": 64, "batch_size": 400, "ent_coef": 0.0, "reward": "dense"},
+    {"learning_rate": 3e-4, "gamma": 0.99, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01, "reward": "dense"},
+    {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01, "reward": "dense"},
+    {"learning_rate": 3e-4, "gamma": 0.99, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01, "reward": "sparse"},
+)
+"""Of algorithms without."""
 
 CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
-    "ppo-state": (
-        {"learning_rate": 3e-4, "gamma": 0.99, "reward": "dense"},
-        {"learning_rate": 1e-3, "gamma": 0.99, "reward": "dense", "num_envs": 64, "batch_size": 1600},
-        {"learning_rate": 3e-4, "gamma": 0.97, "reward": "dense"},
-        {"learning_rate": 3e-4, "gamma": 0.99, "reward": "sparse"},
+    "ppo-state": ON_POLICY,
+    "sac-state": (
+        *OFF_POLICY,
+        {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8, "action_repeat": 1},
     ),
-    "sac-state": OFF_POLICY,
     "tqc-state": OFF_POLICY,
-    "ppo-pixels": (
-        {"learning_rate": 3e-4, "gamma": 0.99, "encoder": "axial"},
-        {"learning_rate": 1e-3, "gamma": 0.99, "encoder": "axial"},
-        {"learning_rate": 3e-4, "gamma": 0.97, "encoder": "axial"},
-        {"learning_rate": 3e-4, "gamma": 0.99, "encoder": "strided"},
-    ),
-    "sac-pixels": (
-        {"learning_rate": 1e-3, "gamma": 0.98, "encoder": "axial"},
-        {"learning_rate": 3e-4, "gamma": 0.98, "encoder": "axial"},
-        {"learning_rate": 1e-3, "gamma": 0.95, "encoder": "axial"},
-        {"learning_rate": 3e-4, "gamma": 0.98, "encoder": "strided"},
-    ),
-    "sac-latents": (
-        {"learning_rate": 1e-3, "gamma": 0.98},
-        {"learning_rate": 3e-4, "gamma": 0.98},
-        {"learning_rate": 1e-3, "gamma": 0.95},
-    ),
+    "ppo-pixels": ON_POLICY,
+    "sac-pixels": OFF_POLICY,
+    "sac-latents": OFF_POLICY,
     "gcbc": (
         {"learning_rate": 1e-3, "method.latent_dim": 128},
         {"learning_rate": 3e-3, "method.latent_dim": 128},
@@ -80,7 +71,7 @@ class TuneConfig:
 
     contender: tyro.conf.Positional[str]
     """Whose."""
-    minutes: float = 7.5
+    minutes: float = 5.0
     """Minutes that each candidate is trained, on this machine."""
     seed: int = 100
     """Seed of the training runs; not one of the comparison's."""

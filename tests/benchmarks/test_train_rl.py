@@ -32,6 +32,7 @@ def tiny_run(tmp_path, algorithm: str, **changes) -> TrainRLConfig:
     return TrainRLConfig(
         algorithm=algorithm,
         num_envs=2,
+        action_repeat=1,
         max_minutes=None,
         max_steps=480,
         eval_every=240,
