@@ -9,7 +9,8 @@ What the store holds is not run again, so the table can be filled over days, by 
 """
 
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ LATENCY_EPISODES = 3
 """Episodes on which latency is measured, with a single environment."""
 BASE = "jepa-mppi"
 """What the others are compared with."""
+WORDS = ("policy", "sees", "reward")
+"""Columns of the table that hold words."""
+COLUMNS = (
+    *(*WORDS, "final success", "with 4× time", "ever", "SPL", "steps to goal", "held-out", "bounce"),
+    *("env steps", "minutes", "ms an action", "difference to JEPA + MPPI"),
+)
+"""Columns of the table."""
+SHORT = (*WORDS, *("final success", "with 4× time", "held-out", "env steps", "minutes", "ms an action"))
+"""Those of a narrower one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +109,12 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
     if contender.run is not None and contender.train is not None:
         minutes = config.minutes * contender.budgets
         folder = config.runs / f"{contender.run}-{minutes:g}min-seed{seed}"
+        begun = config.runs / f"{contender.run}-{config.minutes:g}min-seed{seed}"
+        if contender.extends and begun.exists() and not folder.exists():
+            # Whole or not at all: the copy gets its name last.
+            copied = folder.with_name(f".{folder.name}.tmp")
+            shutil.copytree(begun, copied, dirs_exist_ok=True)
+            copied.rename(folder)
         contender.train(contender.run, folder, seed, minutes, {})
         policy = str(folder)
     for manifest, path in paths.items():
@@ -136,33 +152,38 @@ def report(config: CompareConfig) -> dict[str, Any]:
     return content
 
 
-def markdown(content: dict[str, Any]) -> str:
-    """The comparison as a Markdown table; every seed is shown."""
-    heads = (
-        "policy", "sees", "reward", "final success", "ever", "SPL", "steps to goal", "held-out", "bounce",
-        "env steps", "minutes", "ms an action", "difference to JEPA + MPPI",
-    )  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|" + "--:|" * (len(heads) - 3)]
+def markdown(content: dict[str, Any], columns: Sequence[str] = COLUMNS) -> str:
+    """The comparison as a Markdown table; every seed is shown, and more time is a column."""
+    heads = [column for column in COLUMNS if column in columns]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "".join("---|" if h in WORDS else "--:|" for h in heads)]
+    longer = {row["extends"]: row["random-wall"] for row in content["rows"] if row["extends"]}
     for row in content["rows"]:
-        final, gain = row["random-wall"], row["difference"]
-        low, high = final["interval"]
-        cells = (
-            row["title"],
-            row["sees"],
-            "yes" if row["rewarded"] else "no",
-            f"{_rates(final['final'])} [{low:.1%}, {high:.1%}]",
-            _rates(final["ever"]),
-            f"{np.mean(final['spl']):.3f}",
-            _mean(final["steps_to_goal"]),
-            _rates(row["held-out"]["final"]) if row["held-out"] else "–",
-            _rates(row["bounce"]["final"]) if row["bounce"] else "–",
-            _count(row["env_steps"]),
-            _mean(row["minutes"]),
-            f"{np.mean(final['ms']):.2f}" if final["ms"] else "–",
-            f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain else "–",
-        )
-        lines.append("| " + " | ".join(cells) + " |")
+        if not row["extends"] and row["random-wall"]:
+            cells = _cells(row, longer.get(row["contender"]))
+            lines.append("| " + " | ".join(cells[head] for head in heads) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cells(row: dict[str, Any], longer: dict[str, Any] | None) -> dict[str, str]:
+    final, gain = row["random-wall"], row["difference"]
+    return {
+        "policy": row["title"],
+        "sees": row["sees"],
+        "reward": "yes" if row["rewarded"] else "no",
+        "final success": _with_interval(final),
+        "with 4× time": _with_interval(longer) if longer else "–",
+        "ever": _rates(final["ever"]),
+        "SPL": f"{np.mean(final['spl']):.3f}",
+        "steps to goal": _mean(final["steps_to_goal"]),
+        "held-out": _rates(row["held-out"]["final"]) if row["held-out"] else "–",
+        "bounce": _rates(row["bounce"]["final"]) if row["bounce"] else "–",
+        "env steps": _count(row["env_steps"]),
+        "minutes": _mean(row["minutes"]) + (" + world model" if row["pretrained"] else ""),
+        "ms an action": f"{np.mean(final['ms']):.2f}" if final["ms"] else "–",
+        "difference to JEPA + MPPI": (
+            f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain else "–"
+        ),
+    }
 
 
 def _read(store: Path, name: str) -> Iterator[dict[str, Any]]:
@@ -182,6 +203,8 @@ def _row(contender: Contender, found: list[dict[str, Any]], base: list[dict[str,
         "kind": contender.kind,
         "sees": contender.sees,
         "rewarded": contender.rewarded,
+        "extends": contender.extends,
+        "pretrained": contender.pretrained,
         "seeds": [content["training_seed"] for content in first],
         "minutes": [content["training"]["minutes"] for content in first],
         "env_steps": [content["training"]["env_steps"] for content in first],
@@ -206,6 +229,7 @@ def _measures(contents: list[dict[str, Any]]) -> dict[str, Any] | None:
         "steps_to_goal": [summary["mean_steps_to_goal"] for summary in summaries],
         "ms": [content["latency"]["step_p50_ms"] for content in contents if content["latency"]],
         "interval": list(wilson_interval(successes, trials)),
+        "intervals": [list(summary["final_success_interval"]) for summary in summaries],
     }
 
 
@@ -223,6 +247,12 @@ def _difference(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict
         first += results[0].successes()[:count].tolist()
         second += results[1].successes()[:count].tolist()
     return asdict(compare_paired(first, second))
+
+
+def _with_interval(measures: dict[str, Any]) -> str:
+    """Final success, every seed's, and the interval of all."""
+    low, high = measures["interval"]
+    return f"{_rates(measures['final'])} [{low:.1%}, {high:.1%}]"
 
 
 def _rates(values: list[float]) -> str:

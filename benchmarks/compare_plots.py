@@ -52,7 +52,14 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
             colour = COLOURS[row["kind"]]
             x = measures["ms"] if cost == "ms" else row[cost]
             y = [100 * value for value in measures["final"]]
-            axes.plot(x[: len(y)], y[: len(x)], marker, color=colour, markersize=6, label=row["title"])
+            errors = [
+                [max(0.0, value - 100 * low) for value, (low, _) in zip(y, measures["intervals"], strict=True)],
+                [max(0.0, 100 * high - value) for value, (_, high) in zip(y, measures["intervals"], strict=True)],
+            ]
+            if len(x) == len(y):  # latency may not be known yet
+                axes.errorbar(
+                    x, y, errors, fmt=marker, color=colour, markersize=5, elinewidth=0.8, capsize=2, label=row["title"]
+                )
             for curve in row["curves"] if cost != "ms" else ():
                 key = "steps" if cost == "env_steps" else "seconds"
                 scale = 1 if cost == "env_steps" else 60

@@ -33,6 +33,7 @@ class Contender:
         rewarded: Whether its training used the reward.
         budgets: How many times the common budget it gets.
         extends: The contender whose training it goes on with, if any.
+        pretrained: Whether it begins with the encoder of a world model, whose training is not in its budget.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Contender:
     rewarded: bool = False
     budgets: int = 1
     extends: str | None = None
+    pretrained: bool = False
 
 
 def _fit(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
@@ -91,10 +93,11 @@ def _learned(name: str, title: str, sees: Literal["pixels", "state"]) -> Contend
         run=name,
         train=_learn,
         rewarded=True,
+        pretrained=name.endswith("-latents"),
     )
 
 
-def _longer(contender: Contender, budgets: int = 4) -> Contender:
+def longer(contender: Contender, budgets: int = 4) -> Contender:
     """A contender that is trained for several times the common budget, beginning with the one that is not."""
     return replace(
         contender,
@@ -106,7 +109,15 @@ def _longer(contender: Contender, budgets: int = 4) -> Contender:
 
 
 def _offline(name: str, title: str) -> Contender:
-    return Contender(name=name, title=title, kind="offline", sees="pixels", run=name, train=_fit)
+    return Contender(
+        name=name,
+        title=title,
+        kind="offline",
+        sees="pixels",
+        run=name,
+        train=_fit,
+        pretrained=name == "gcidm",
+    )
 
 
 CONTENDERS = {

@@ -123,7 +123,7 @@ def _cells(row: dict[str, Any]) -> list[Cell]:
         _rates(row["held-out"]["final"] if row["held-out"] else []),
         _rates(row["bounce"]["final"] if row["bounce"] else []),
         _number([steps / 1e6 for steps in row["env_steps"]], "{:.2f} M"),
-        _number(row["minutes"], "{:.1f}"),
+        _number(row["minutes"], "{:.1f} + world model" if row["pretrained"] else "{:.1f}"),
         _number(first["ms"], "{:.2f}"),
     ]
 

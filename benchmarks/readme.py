@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import detection, findings, headline
+from benchmarks import compare, detection, findings, headline, tune
 from benchmarks.ablation_grids import GRIDS
 from benchmarks.ablations import markdown as ablation_table
 from benchmarks.provenance import ROOT
@@ -50,7 +50,7 @@ class ReadmeConfig:
 def figures() -> str:
     """The measured figures as Markdown; what has not been measured is left out."""
     parts = (
-        *(_headline(), _policies(), _attribution(), _latency(), _maps()),
+        *(_headline(), _policies(), _comparison(), _attribution(), _latency(), _maps()),
         *(_detection(), _ablations(), _findings(), _speed()),
     )
     return "\n".join(part for part in parts if part)
@@ -88,6 +88,50 @@ def _policies() -> str:
         f"The shipped checkpoint is `{name}`, the median seed: {training['step']:,} steps in "
         f"{training['seconds'] / 60:.1f} minutes. Beside it a random policy and a scripted expert that knows the "
         f"layout (latency with one environment, a plan serving four steps):\n\n{markdown_table(paths)}"
+    )
+
+
+def _comparison() -> str:
+    path = RESULTS / "compare.json"
+    if not path.exists():
+        return ""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        "**Beside reinforcement learning and offline agents.** Each contender was trained for the same time, "
+        f"{compare.CompareConfig().minutes:g} minutes of both cores of {_machine(content)} and nothing beside it, and "
+        "plays the same frozen episodes of `random-wall`; every seed is shown, the interval is of all seeds' episodes. "
+        "Steps of the environment count those that a generator simulates for world model and offline agents; that of "
+        "these starts most trajectories near the inner wall and aims some at the door, which reinforcement learning "
+        "has to find by itself. Agents on JEPA latents begin with the encoder of the shipped world model, whose training "
+        "is not in their minutes. In training, reinforcement learning holds each action for as many steps as the world "
+        "model does; its model that was best on validation layouts is evaluated (`worldmodel compare`; all columns: "
+        "[table](benchmarks/results/compare.md)):\n\n"
+        f"{compare.markdown(content, compare.SHORT)}\n"
+        "![Success against environment steps, minutes of training, and milliseconds an action, with learning curves]"
+        "(benchmarks/results/compare-costs.png)\n\n"
+        "![Success by length of the path and by detour](benchmarks/results/compare-difficulty.png)\n\n"
+        f"{_tuning()}"
+    )
+
+
+def _tuning() -> str:
+    """How the contenders got their hyperparameters."""
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "tune").glob("*.json"))]
+    if not contents:
+        return ""
+    lines = ["| contender | tried | minutes each | best | final success, validation |", "|---|--:|--:|---|--:|"]
+    for content in contents:
+        best = max(content["rows"], key=lambda row: (row["final_success"], row["spl"]))
+        low, high = best["final_success_interval"]
+        lines.append(
+            f"| {content['contender']} | {len(content['rows'])} | {content['minutes']:g} | "
+            f"{tune.describe(best['changes'])} | {best['final_success']:.1%} [{low:.1%}, {high:.1%}] |"
+        )
+    return (
+        f"Their hyperparameters were the best of a few, tried on {contents[0]['num_episodes']} validation episodes "
+        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`):\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 

@@ -106,7 +106,14 @@ def tiny(monkeypatch, tmp_path):
 
     def few_steps(config):
         learned.append(config)
-        options = {"max_steps": 64, "max_minutes": None, "num_envs": 2, "action_repeat": 1, "eval_every": 32, "eval_episodes": 1}
+        options = {
+            "max_steps": 64,
+            "max_minutes": None,
+            "num_envs": 2,
+            "action_repeat": 1,
+            "eval_every": 32,
+            "eval_episodes": 1,
+        }
         return original(replace(config, **options))
 
     options = train_rl.hyperparameters

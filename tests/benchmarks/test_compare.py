@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import compare
+from benchmarks import compare, contenders
 from benchmarks.compare import CompareConfig, markdown, report, run
 from benchmarks.contenders import CONTENDERS, training_facts
 from pretrain.presets import preset
@@ -42,14 +42,30 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     assert report(config)["rows"] == content["rows"]
 
 
-def test_runs_are_shared_and_budgets_multiply(tiny, tmp_path):
-    config, learned = tiny
+def test_runs_are_shared(tiny, tmp_path):
+    config, _ = tiny
     run(replace(config, contenders=("jepa-mppi", "jepa-actor")))
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"two-rooms-5min-seed0"}
-    longer = replace(CONTENDERS["sac-state"], name="long", budgets=4)
-    compare.measure(config, longer, 1)
-    assert learned[-1].max_minutes == 20.0
-    assert learned[-1].output.name == "sac-state-20min-seed1"
+
+
+def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny, monkeypatch):
+    config, learned = tiny
+    longer = contenders.longer(CONTENDERS["sac-state"])
+    monkeypatch.setitem(CONTENDERS, longer.name, longer)
+    config = replace(config, contenders=("sac-state", longer.name))
+    content = run(config)
+    assert [(one.max_minutes, one.output.name) for one in learned] == [
+        (5.0, "sac-state-5min-seed0"),
+        (20.0, "sac-state-20min-seed0"),
+    ]
+    first, second = content["rows"]
+    # 64 steps were its budget already, and are not run again.
+    assert second["curves"] == first["curves"]
+    assert second["extends"] == "sac-state"
+    lines = markdown(content).splitlines()
+    assert len(lines) == 3
+    assert lines[0].split(" | ")[4] == "with 4× time"
+    assert lines[2].split(" | ")[4] == lines[2].split(" | ")[3]
 
 
 def test_facts_of_what_is_not_trained_are_nothing(tmp_path):
