@@ -19,7 +19,8 @@ MEASURES = {
 def row(name: str, title: str, **changes):
     return {
         "contender": name, "title": title, "sees": "pixels", "rewarded": False, "pretrained": False,
-        "minutes": [7.0, 8.0], "env_steps": [1_000_000, 3_000_000], "random-wall": MEASURES, "held-out": None, "bounce": MEASURES,
+        "minutes": [7.0, 8.0], "env_steps": [1_000_000, 3_000_000],
+        "random-wall": MEASURES, "held-out": None, "bounce": MEASURES,
     } | changes  # fmt: skip
 
 
