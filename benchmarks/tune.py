@@ -45,21 +45,19 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
         {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8, "action_repeat": 1},
     ),
     "tqc-state": OFF_POLICY,
-    "ppo-pixels": ON_POLICY,
-    "sac-pixels": OFF_POLICY,
-    "sac-latents": OFF_POLICY,
-    "gcbc": (
-        {"learning_rate": 1e-3, "method.latent_dim": 128},
-        {"learning_rate": 3e-3, "method.latent_dim": 128},
-        {"learning_rate": 3e-4, "method.latent_dim": 128},
-        {"learning_rate": 1e-3, "method.latent_dim": 32},
+    "ppo-pixels": (
+        {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
+        {"learning_rate": 3e-4, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
+        {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 64, "batch_size": 400, "ent_coef": 0.0},
     ),
-    "gcidm": ({"learning_rate": 1e-3}, {"learning_rate": 3e-3}, {"learning_rate": 3e-4}),
+    "sac-pixels": OFF_POLICY[:2],
+    "sac-latents": OFF_POLICY,
+    "gcbc": tuple({"learning_rate": rate, "num_steps": 3_500} for rate in (1e-3, 3e-3, 3e-4)),
+    "gcidm": tuple({"learning_rate": rate, "num_steps": 5_500} for rate in (1e-3, 3e-3, 3e-4)),
     "gcivl": (
-        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 3.0},
-        {"learning_rate": 3e-4, "method.expectile": 0.9, "method.temperature": 3.0},
-        {"learning_rate": 1e-3, "method.expectile": 0.7, "method.temperature": 3.0},
-        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 10.0},
+        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 3.0, "num_steps": 1_500},
+        {"learning_rate": 1e-3, "method.expectile": 0.7, "method.temperature": 3.0, "num_steps": 1_500},
+        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 10.0, "num_steps": 1_500},
     ),
 }
 """What is tried for each contender; candidates name all that is varied, so that rows do not depend on defaults."""
