@@ -64,7 +64,7 @@ class TrainRLConfig:
     shipped world model does; these means are taken once, as an image is seen. The others are convolutional, and many
     times slower."""
     num_envs: int | None = None
-    """Environments that are stepped together; by default 16 with the algorithms that have a replay buffer, and 64 with
+    """Environments that are stepped together; by default 16 with the algorithms that have a replay buffer, and 256 with
     the others."""
     action_repeat: int = 4
     """How often each action is taken in training, as in the world model's blocks of actions; once when it is evaluated,
@@ -163,30 +163,33 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
 
 
 def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
-    """What suits an algorithm here, from rl-zoo's settings for goal-conditioned tasks, and what was asked for.
+    """What suits an algorithm here, and what was asked for.
+
+    It began as rl-zoo's settings for goal-conditioned tasks; :mod:`benchmarks.tune` tried departures from them.
 
     Raises:
         ValueError: If something was asked for that the algorithm does not know.
     """
-    kept_as = _kept_as(config)
+    num_envs, kept_as = _num_envs(config), _kept_as(config)
     episode = math.ceil(MAX_EPISODE_STEPS / config.action_repeat)
+    options: dict[str, Any]
     if rl.is_off_policy(config.algorithm):
-        options: dict[str, Any] = {
+        options = {
             "learning_rate": 1e-3,
             "buffer_size": MAX_REPLAY[kept_as],
-            "batch_size": 256 if kept_as is None else 512,
-            "gamma": 0.98,
+            "batch_size": 256,
+            "gamma": 0.95,
             "tau": 0.01,
-            "learning_starts": _num_envs(config) * episode,  # hindsight needs finished episodes
+            "learning_starts": num_envs * episode,  # hindsight needs finished episodes
             "train_freq": 1,
-            "gradient_steps": max(1, _num_envs(config) // 4),
+            "gradient_steps": max(1, num_envs // 2),
         }
     else:
-        options = {"learning_rate": 3e-4, "n_steps": episode, "gamma": 0.99}
-        if config.algorithm in ("ppo", "recurrent-ppo", "trpo"):
-            options |= {"batch_size": 400, "gae_lambda": 0.95}
-        if config.algorithm == "ppo":
-            options |= {"n_epochs": 10}
+        options = {"learning_rate": 1e-3, "n_steps": episode, "gamma": 0.97}
+        if config.algorithm != "a2c":
+            options |= {"batch_size": max(1, num_envs * episode // 8), "gae_lambda": 0.95}
+        if config.algorithm in ("ppo", "recurrent-ppo"):
+            options |= {"n_epochs": 10, "ent_coef": 0.01}
     known = inspect.signature(rl.ALGORITHMS[config.algorithm]).parameters
     for name in config.options:
         if name not in known:
@@ -195,7 +198,7 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
 
 
 def _num_envs(config: TrainRLConfig) -> int:
-    return config.num_envs or (16 if rl.is_off_policy(config.algorithm) else 64)
+    return config.num_envs or (16 if rl.is_off_policy(config.algorithm) else 256)
 
 
 def _hindsight(config: TrainRLConfig) -> bool:
