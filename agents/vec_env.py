@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Env, Wrapper
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -188,35 +188,6 @@ class SB3VecEnv(VecEnv):
     def _pop_options(self) -> dict[str, Any] | None:
         options, self._shared_options = self._shared_options, None
         return options
-
-
-class RepeatedActions(VectorWrapper):
-    """A vector environment in which each action is taken several times, as a world model's blocks of actions are.
-
-    Observations, rewards and infos are those after the last time, so that a reward remains one of the goal that was
-    achieved, as hindsight needs it; where an episode ends, all environments take a new action.
-
-    Args:
-        env: The vector environment.
-        repeats: How often each action is taken.
-
-    Raises:
-        ValueError: If that is less than once.
-    """
-
-    def __init__(self, env: VectorEnv, repeats: int) -> None:
-        if repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {repeats}")
-        super().__init__(env)
-        self.repeats = repeats
-
-    def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Takes the actions; returns what the last time gave."""
-        for _ in range(self.repeats):
-            observations, rewards, terminated, truncated, infos = self.env.step(actions)
-            if (terminated | truncated).any():
-                break
-        return observations, rewards, terminated, truncated, infos
 
 
 def _split(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

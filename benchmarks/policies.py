@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.evaluate import Policy
+from agents.held_actions import HeldPolicy
 from agents.image_codes import CodedPolicy, open_code
 from agents.offline import FORMAT as OFFLINE_FORMAT
 from agents.offline import OfflineAgent
@@ -169,14 +170,7 @@ def make_policy(
         return ExpertPolicy(task.env_kwargs.get("wall_orientation", "vertical")), "state"
     assert source.path is not None
     if source.kind == "rl":
-        model = rl.load(source.path, best=True, device=device)
-        kept_as = rl.read_config(source.path)["kept_as"]
-        if kept_as in (None, "state"):
-            return model, kept_as or "pixels"
-        assert isinstance(task.observation_space, gym.spaces.Dict)
-        images = task.observation_space["observation"].shape
-        assert images is not None
-        return CodedPolicy(model, open_code(kept_as, source.path, images)), "pixels"
+        return _learned(source.path, task, device)
     if not isinstance(task.action_space, gym.spaces.Box):
         raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
     if source.kind == "offline":
@@ -187,6 +181,20 @@ def make_policy(
         pretrained.path, planner, action_space=task.action_space, seed=seed, device=device, record=record
     )
     return agent, "pixels"
+
+
+def _learned(folder: Path, task: Task, device: str) -> tuple[Policy, str]:
+    """A policy of reinforcement learning: the one that was best at validation, seeing and acting as it was trained."""
+    config = rl.read_config(folder)
+    model = rl.load(folder, best=True, device=device)
+    policy: Policy = model
+    seen = "state" if config["observation"] == "state" else "pixels"
+    if config["kept_as"] not in (None, "state"):
+        assert isinstance(task.observation_space, gym.spaces.Dict)
+        images = task.observation_space["observation"].shape
+        assert images is not None
+        policy = CodedPolicy(model, open_code(config["kept_as"], folder, images))
+    return (HeldPolicy(policy, config["action_repeat"]) if config["action_repeat"] > 1 else policy), seen
 
 
 def _check_images(task: Task, pretrained: Pretrained) -> None:

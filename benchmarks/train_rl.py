@@ -24,8 +24,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
+from agents.held_actions import RepeatedActions
 from agents.image_codes import WORLD_MODEL, Code, CodedVecEnv, open_code
-from agents.vec_env import RepeatedActions, SB3VecEnv
+from agents.vec_env import SB3VecEnv
 from benchmarks.report import write_json
 from envs.two_rooms.physics import SIZE
 from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
@@ -67,8 +68,7 @@ class TrainRLConfig:
     """Environments that are stepped together; by default 16 with the algorithms that have a replay buffer, and 256 with
     the others."""
     action_repeat: int = 4
-    """How often each action is taken in training, as in the world model's blocks of actions; once when it is evaluated,
-    where the policy chooses anew at every step."""
+    """How often each action is taken, in training and later, as in the world model's blocks of actions."""
     net_arch: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers of actor and critic."""
     options: dict[str, int | float] = field(default_factory=dict)

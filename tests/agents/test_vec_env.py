@@ -6,7 +6,7 @@ from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents.vec_env import RepeatedActions, SB3VecEnv
+from agents.vec_env import SB3VecEnv
 
 ENV_ID = "envs:TwoRooms-v0"
 
@@ -188,26 +188,3 @@ def test_sac_with_hindsight_learns_a_few_steps(observation):
     assert any(not np.array_equal(a, b.detach()) for a, b in zip(before, model.policy.parameters(), strict=True))
     _, lengths = evaluate_policy(model, env, n_eval_episodes=2, return_episode_rewards=True)
     assert lengths == [8, 8]
-
-
-def test_repeated_actions_are_single_ones_in_a_row():
-    settings = {"observation": "state", "autoreset_mode": "SameStep", "max_episode_steps": 6}
-    repeated, plain = (gym.make_vec(ENV_ID, num_envs=2, **settings) for _ in range(2))
-    repeated = SB3VecEnv(RepeatedActions(repeated, 4))
-    repeated.seed(2)
-    found, (expected, _) = repeated.reset(), plain.reset(seed=[2, 3])
-    assert equal(found, dict(expected))
-    rng = np.random.default_rng(0)
-    for times in (4, 2, 4, 2):  # the last action of an episode is cut off by its end
-        actions = rng.normal(0, 2, (2, 2)).astype(np.float32)
-        for _ in range(times):
-            expected, rewards, _, truncated, _ = plain.step(actions)
-        found, found_rewards, dones, infos = repeated.step(actions)
-        assert equal(found, dict(expected))
-        np.testing.assert_array_equal(found_rewards, rewards.astype(np.float32))
-        assert dones.tolist() == truncated.tolist() == [times == 2] * 2
-        assert all("terminal_observation" in info for info in infos) == (times == 2)
-    reward = repeated.env_method("compute_reward", found["achieved_goal"], found["desired_goal"], [], indices=[0])
-    assert reward[0].shape == (2,)
-    with pytest.raises(ValueError, match="repeats must be at least 1, got 0"):
-        RepeatedActions(plain, 0)
