@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from agents import rl
+from agents.held_actions import HeldPolicy
 from benchmarks import train_rl
+from benchmarks.contenders import CONTENDERS, training_facts
 from benchmarks.policies import find_policy, make_policy, make_task
 from benchmarks.success import EvaluateConfig
 from benchmarks.success import run as evaluate
@@ -32,14 +34,13 @@ def tiny_run(tmp_path, algorithm: str, **changes) -> TrainRLConfig:
     return TrainRLConfig(
         algorithm=algorithm,
         num_envs=2,
-        action_repeat=1,
         max_minutes=None,
         max_steps=480,
         eval_every=240,
         eval_episodes=2,
         output=tmp_path / algorithm,
         progress=False,
-        **changes,
+        **{"action_repeat": 1} | changes,
     )
 
 
@@ -66,6 +67,18 @@ def test_a_run_is_a_policy_like_any_other(algorithm, observation, tmp_path):
     assert content["finished"]
     assert content["provenance"]["checkpoint_hash"] == source.sha256
     assert "planner" not in content["config"]
+
+
+def test_held_actions_count_as_the_steps_they_take_and_are_held_later(tmp_path):
+    folder = run(tiny_run(tmp_path, "a2c", action_repeat=4, max_steps=960))
+    assert [json.loads(line)["steps"] for line in (folder / train_rl.CURVE).read_text().splitlines()] == [
+        *(240, 480, 720, 960),
+    ]
+    facts = training_facts(CONTENDERS["sac-state"], folder)
+    assert facts["env_steps"] == 4 * rl.spent(folder).steps >= 960
+    policy, _ = make_policy(str(folder), make_task("TwoRooms-v0"))
+    assert isinstance(policy, HeldPolicy)
+    assert policy.steps_per_plan == 4
 
 
 def test_a_run_goes_on_with_its_learning_curve(tmp_path):
