@@ -35,12 +35,11 @@ def tiny_run(tmp_path, algorithm: str, **changes) -> TrainRLConfig:
         algorithm=algorithm,
         num_envs=2,
         max_minutes=None,
-        max_steps=480,
         eval_every=240,
         eval_episodes=2,
         output=tmp_path / algorithm,
         progress=False,
-        **{"action_repeat": 1} | changes,
+        **{"action_repeat": 1, "max_steps": 480} | changes,
     )
 
 
