@@ -1,5 +1,6 @@
 """Pictures of the comparison: success against data, training time and latency, and by how hard episodes are."""
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
     )
     for place, (cost, label) in enumerate(costs, 1):
         axes = figure.add_subplot(1, 3, place)
-        for row, marker in zip(rows, MARKERS, strict=False):
+        for row, marker in zip(rows, cycle(MARKERS), strict=False):
             measures = row["random-wall"]
             if row["kind"] in ("floor", "ceiling") or not measures:
                 continue
@@ -86,11 +87,11 @@ def _draw_difficulty(rows: list[dict[str, Any]], results: dict[str, list[dict[st
     titles = ("shortest path, px", "shortest path ÷ straight line")
     for place, title in enumerate(titles, 1):
         axes = figure.add_subplot(1, 2, place)
-        for row, marker in zip(rows, MARKERS, strict=False):
+        for row, marker in zip(rows, cycle(MARKERS), strict=False):
             episodes = [
                 e for c in results[row["contender"]] if c["manifest"] == "random-wall" for e in c["result"]["rows"]
             ]
-            if not episodes or row["kind"] in ("floor", "ceiling"):
+            if not episodes or row["extends"] or row["kind"] in ("floor", "ceiling"):
                 continue
             paths = np.array([episode["shortest_path"] for episode in episodes], dtype=float)
             hardness = paths if place == 1 else paths / straight[[episode["index"] for episode in episodes]]
