@@ -177,12 +177,12 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
         options = {
             "learning_rate": 1e-3,
             "buffer_size": MAX_REPLAY[kept_as],
-            "batch_size": 256,
+            "batch_size": 512,
             "gamma": 0.95,
             "tau": 0.01,
             "learning_starts": num_envs * episode,  # hindsight needs finished episodes
             "train_freq": 1,
-            "gradient_steps": max(1, num_envs // 2),
+            "gradient_steps": max(1, num_envs // 4),
         }
     else:
         options = {"learning_rate": 1e-3, "n_steps": episode, "gamma": 0.97}

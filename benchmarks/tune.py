@@ -50,7 +50,7 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
         {"learning_rate": 3e-4, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
         {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 64, "batch_size": 400, "ent_coef": 0.0},
     ),
-    "sac-pixels": OFF_POLICY[:2],
+    "sac-pixels": OFF_POLICY,
     "sac-latents": OFF_POLICY,
     "gcbc": tuple({"learning_rate": rate, "num_steps": 3_500} for rate in (1e-3, 3e-3, 3e-4)),
     "gcidm": tuple({"learning_rate": rate, "num_steps": 5_500} for rate in (1e-3, 3e-3, 3e-4)),
