@@ -52,11 +52,10 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     ),
     "sac-pixels": OFF_POLICY,
     "sac-latents": OFF_POLICY,
-    "gcbc": tuple({"learning_rate": rate, "num_steps": 3_500} for rate in (1e-3, 3e-3, 3e-4)),
-    "gcidm": tuple({"learning_rate": rate, "num_steps": 5_500} for rate in (1e-3, 3e-3, 3e-4)),
+    "gcbc": tuple({"learning_rate": rate, "num_steps": 3_500} for rate in (1e-3, 3e-4)),
+    "gcidm": tuple({"learning_rate": rate, "num_steps": 5_500} for rate in (1e-3, 3e-4)),
     "gcivl": (
         {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 3.0, "num_steps": 1_500},
-        {"learning_rate": 1e-3, "method.expectile": 0.7, "method.temperature": 3.0, "num_steps": 1_500},
         {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 10.0, "num_steps": 1_500},
     ),
 }
