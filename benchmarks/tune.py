@@ -48,9 +48,11 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     "ppo-pixels": (
         {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
         {"learning_rate": 3e-4, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
-        {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 64, "batch_size": 400, "ent_coef": 0.0},
     ),
-    "sac-pixels": OFF_POLICY,
+    "sac-pixels": (
+        *OFF_POLICY,
+        {"learning_rate": 3e-4, "batch_size": 128, "gradient_steps": 4, "encoder": "strided"},
+    ),
     "sac-latents": OFF_POLICY,
     "gcbc": tuple({"learning_rate": rate, "num_steps": 3_500} for rate in (1e-3, 3e-4)),
     "gcidm": tuple({"learning_rate": rate, "num_steps": 5_500} for rate in (1e-3, 3e-4)),
