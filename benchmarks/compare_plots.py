@@ -33,6 +33,7 @@ def draw(content: dict[str, Any], results: dict[str, list[dict[str, Any]]], outp
         output: Its JSON file; pictures go beside it, named after it.
     """
     _draw_costs(content["rows"], output.with_name(f"{output.stem}-costs.png"))
+    _draw_curves(content["rows"], output.with_name(f"{output.stem}-curves.png"))
     _draw_difficulty(content["rows"], results, output.with_name(f"{output.stem}-difficulty.png"))
 
 
@@ -61,20 +62,43 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
                 axes.errorbar(
                     x, y, errors, fmt=marker, color=colour, markersize=5, elinewidth=0.8, capsize=2, label=row["title"]
                 )
-            for curve in row["curves"] if cost != "ms" else ():
-                key = "steps" if cost == "env_steps" else "seconds"
-                scale = 1 if cost == "env_steps" else 60
-                points = [(point[key] / scale, 100 * point["success"]) for point in curve]
-                if points:
-                    axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.8, alpha=0.6)
         _draw_floor_and_ceiling(axes, rows)
         axes.set_xscale("log")
         axes.set_xlabel(label)
         _tidy(axes)
-    figure.axes[0].set_ylabel("final success, % of random-wall (curves: on validation layouts)")
+    figure.axes[0].set_ylabel("final success, % of random-wall, 95 % intervals")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=6, loc="lower center", fontsize=8)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
+    _save(figure, path)
+
+
+def _draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
+    """Learning curves, a panel a contender and a line a seed: success where it was measured, otherwise the loss."""
+    runs = {(row["run"], bool(row["extends"])): row for row in reversed(rows) if any(row["curves"])}
+    shown = list(reversed(runs.values()))
+    if not shown:
+        return
+    columns = min(4, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = _figure(3.25 * columns, 2.6 * lines)
+    for place, row in enumerate(shown, 1):
+        axes = figure.add_subplot(lines, columns, place)
+        measure = "success" if "success" in next(filter(None, row["curves"]))[0] else "loss"
+        for curve in row["curves"]:
+            values = [point[measure] * (100 if measure == "success" else 1) for point in curve]
+            axes.plot(
+                [point["seconds"] / 60 for point in curve], values, color=COLOURS[row["kind"]], linewidth=1, alpha=0.8
+            )
+        axes.set_title(row["title"], fontsize=9)
+        axes.set_ylabel("success, %" if measure == "success" else "loss", fontsize=8)
+        axes.grid(color=GRID)
+        axes.set_xlim(left=0)
+        axes.set_ylim(*((-3, 106) if measure == "success" else (0, None)))
+        axes.spines[["top", "right"]].set_visible(False)
+        if place > len(shown) - columns:
+            axes.set_xlabel("minutes of training", fontsize=8)
+    figure.tight_layout()
     _save(figure, path)
 
 

@@ -12,6 +12,7 @@ from benchmarks.train_rl import CURVE, TrainRLConfig
 from benchmarks.train_rl import run as train_rl
 from pretrain.configs import changed
 from pretrain.presets import preset
+from pretrain.run_log import METRICS
 from pretrain.train import fit
 from worldmodel.checkpoint import CONFIG
 
@@ -145,7 +146,8 @@ CONTENDERS = {
 def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
     """What training cost: minutes, steps of the environment, images learned from, and the learning curve, if any.
 
-    Steps that a generator simulates count as steps of the environment.
+    Steps that a generator simulates count as steps of the environment. Points of a curve have ``seconds``, and
+    ``success`` or ``loss``, on validation layouts.
     """
     if contender.run is None:
         return {"minutes": 0.0, "env_steps": 0, "images": 0, "curve": []}
@@ -172,5 +174,9 @@ def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
         "minutes": training["seconds"] / 60,
         "env_steps": windows * (data["num_frames"] - 1) * skip,
         "images": images,
-        "curve": [],
+        "curve": [
+            {"step": line["step"], "seconds": training["seconds"] * line["step"] / training["step"], "loss": loss}
+            for line in map(json.loads, (folder / METRICS).read_text(encoding="utf-8").splitlines())
+            if (loss := line.get("validation/loss")) is not None
+        ],
     }

@@ -25,7 +25,8 @@ HEADS = (
 )  # fmt: skip
 """Columns of the table."""
 PICTURES = {
-    "costs": ("What success costs", "Success against data, training time and latency; lines are learning curves."),
+    "costs": ("What success costs", "Success against data, training time and latency."),
+    "curves": ("How they learn", "Success or loss on validation layouts while training, a line a seed."),
     "difficulty": ("Who fails where", "Success by the length of the shortest path and by how much of a detour it is."),
 }
 """Plots by the end of their name: title and caption."""

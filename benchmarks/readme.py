@@ -107,8 +107,9 @@ def _comparison() -> str:
         "the world model does; its model that was best on validation layouts is evaluated (`worldmodel compare`; all "
         "columns: [table](benchmarks/results/compare.md)):\n\n"
         f"{compare.markdown(content, compare.SHORT)}\n"
-        "![Success against environment steps, minutes of training, and milliseconds an action, with learning curves]"
+        "![Success against environment steps, minutes of training, and milliseconds an action]"
         "(benchmarks/results/compare-costs.png)\n\n"
+        "![Learning curves on validation layouts](benchmarks/results/compare-curves.png)\n\n"
         "![Success by length of the path and by detour](benchmarks/results/compare-difficulty.png)\n\n"
         f"{_tuning()}"
     )

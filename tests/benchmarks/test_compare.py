@@ -27,11 +27,13 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     assert rows["gcbc"]["env_steps"] == [2 * 2 * 2 * 4]
     assert rows["sac-state"]["env_steps"][0] >= 64
     assert [point["steps"] for point in rows["sac-state"]["curves"][0]] == [32, 64]
+    assert [point["step"] for point in rows["gcbc"]["curves"][0]] == [2]
+    assert rows["gcbc"]["curves"][0][0]["loss"] > 0
     assert json.loads(config.output.read_text())["rows"] == json.loads(json.dumps(content["rows"]))
     table = config.output.with_suffix(".md").read_text()
     assert table == markdown(content)
     assert len(table.splitlines()) == 2 + len(names)
-    for name in ("costs", "difficulty"):
+    for name in ("costs", "curves", "difficulty"):
         assert config.output.with_name(f"compare-{name}.png").stat().st_size > 10_000
 
     def never(*_, **__):
