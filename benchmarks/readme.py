@@ -128,9 +128,10 @@ def _tuning() -> str:
             f"| {content['contender']} | {len(content['rows'])} | {content['minutes']:g} | "
             f"{tune.describe(best['changes'])} | {best['final_success']:.1%} [{low:.1%}, {high:.1%}] |"
         )
+    untuned = "" if (RESULTS / "tune" / "tqc-state.json").exists() else " TQC has those of SAC."
     return (
         f"Their hyperparameters were the best of a few, tried on {contents[0]['num_episodes']} validation episodes "
-        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`):\n\n"
+        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`).{untuned}\n\n"
         + "\n".join(lines)
         + "\n"
     )
