@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
             measures = row["random-wall"]
             if row["kind"] in ("floor", "ceiling") or not measures:
                 continue
-            colour = COLOURS[row["kind"]]
+            colour = _colour(row, rows)
             x = measures["ms"] if cost == "ms" else row[cost]
             y = [100 * value for value in measures["final"]]
             errors = [
@@ -64,6 +65,12 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
                 )
         _draw_floor_and_ceiling(axes, rows)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}")
+        if cost == "minutes":
+            low, high = axes.get_xlim()
+            axes.set_xlim(min(low, 4), max(high, 90))
+            axes.set_xticks([5, 10, 15, 30, 60])
+            axes.minorticks_off()
         axes.set_xlabel(label)
         _tidy(axes)
     figure.axes[0].set_ylabel("final success, % of random-wall, 95 % intervals")
@@ -88,7 +95,7 @@ def _draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
         for curve in row["curves"]:
             values = [point[measure] * (100 if measure == "success" else 1) for point in curve]
             axes.plot(
-                [point["seconds"] / 60 for point in curve], values, color=COLOURS[row["kind"]], linewidth=1, alpha=0.8
+                [point["seconds"] / 60 for point in curve], values, color=_colour(row, rows), linewidth=1, alpha=0.8
             )
         axes.set_title(row["title"], fontsize=9)
         axes.set_ylabel("success, %" if measure == "success" else "loss", fontsize=8)
@@ -108,7 +115,7 @@ def _draw_difficulty(rows: list[dict[str, Any]], results: dict[str, list[dict[st
     manifest = load_manifest("random-wall")
     assert manifest.episodes is not None
     straight = np.array([np.linalg.norm(np.subtract(e["goal"], e["start"])) for e in manifest.episodes])
-    titles = ("shortest path, px", "shortest path ÷ straight line")
+    titles = ("shortest path to the goal's disc, px", "shortest path ÷ straight line")
     for place, title in enumerate(titles, 1):
         axes = figure.add_subplot(1, 2, place)
         for row, marker in zip(rows, cycle(MARKERS), strict=False):
@@ -120,7 +127,7 @@ def _draw_difficulty(rows: list[dict[str, Any]], results: dict[str, list[dict[st
             paths = np.array([episode["shortest_path"] for episode in episodes], dtype=float)
             hardness = paths if place == 1 else paths / straight[[episode["index"] for episode in episodes]]
             reached = np.array([episode["final_success"] for episode in episodes])
-            _draw_bins(axes, hardness, reached, marker, COLOURS[row["kind"]], row["title"])
+            _draw_bins(axes, hardness, reached, marker, _colour(row, rows), row["title"])
         _draw_floor_and_ceiling(axes, rows)
         axes.set_xlabel(title)
         _tidy(axes)
@@ -131,7 +138,9 @@ def _draw_difficulty(rows: list[dict[str, Any]], results: dict[str, list[dict[st
     _save(figure, path)
 
 
-def _draw_bins(axes: Axes, hardness: NDArray[Any], reached: NDArray[Any], marker: str, colour: str, title: str) -> None:
+def _draw_bins(
+    axes: Axes, hardness: NDArray[Any], reached: NDArray[Any], marker: str, colour: tuple[float, ...], title: str
+) -> None:
     bins = np.array_split(np.argsort(hardness, kind="stable"), min(NUM_BINS, len(hardness)))
     x = [float(hardness[rows].mean()) for rows in bins]
     y = [100 * float(reached[rows].mean()) for rows in bins]
@@ -154,6 +163,13 @@ def _draw_floor_and_ceiling(axes: Axes, rows: list[dict[str, Any]]) -> None:
                 row["title"], (0.01, value), xycoords=("axes fraction", "data"), color=COLOURS[row["kind"]],
                 fontsize=7.5, va="bottom",
             )  # fmt: skip
+
+
+def _colour(row: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, ...]:
+    """The colour of a contender: its kind's, the paler the later it comes among its kind."""
+    peers = [other["contender"] for other in rows if other["kind"] == row["kind"]]
+    paleness = 0.55 * peers.index(row["contender"]) / max(1, len(peers) - 1)
+    return tuple((1 - paleness) * part + paleness for part in to_rgb(COLOURS[row["kind"]]))
 
 
 def _figure(width: float, height: float) -> Figure:
