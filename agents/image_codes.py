@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.observations import read_images
 from worldmodel.checkpoint import load_pretrained
+from worldmodel.encoders import axis_means
 
 WORLD_MODEL = "world-model"
 """Folder of a run's copy of the world model whose latents it learned from."""
@@ -60,8 +61,7 @@ class Profiles:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
-        pixels = torch.from_numpy(images).float()
-        return torch.cat([pixels.mean(dim=-1).flatten(1), pixels.mean(dim=-2).flatten(1)], dim=1).numpy()
+        return axis_means(torch.from_numpy(images).float()).numpy()
 
 
 class Latents:

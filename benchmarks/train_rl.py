@@ -154,7 +154,7 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
         reward=reward,
         layout_set=layout_set,
     )
-    env: VecEnv = SB3VecEnv(RepeatedActions(vector, config.action_repeat) if config.action_repeat > 1 else vector)
+    env: VecEnv = SB3VecEnv(RepeatedActions(vector, config.action_repeat))
     if code is not None:
         env = CodedVecEnv(env, code, image_positions, Task(observation="state", reward=reward).compute_reward)
     env = VecMonitor(env, info_keywords=("is_success",))

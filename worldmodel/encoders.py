@@ -80,6 +80,11 @@ class StridedConvEncoder(nn.Module):
         return self.head(self.features(images))
 
 
+def axis_means(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
+    """Means of each channel along each image axis, ``C (H + W)`` numbers of an image."""
+    return torch.cat([images.mean(dim=-1).flatten(1), images.mean(dim=-2).flatten(1)], dim=1)
+
+
 class AxialEncoder(nn.Module):
     """Means of each channel along each image axis, standardised, then a multilayer perceptron.
 
@@ -111,17 +116,14 @@ class AxialEncoder(nn.Module):
     @torch.no_grad()
     def fit(self, images: Float[Tensor, "b c h w"]) -> None:
         """Fits the standardisation on normalised training images."""
-        profiles = self._profiles(images)
+        profiles = axis_means(images)
         std = profiles.std(dim=0)
         self.mean.copy_(profiles.mean(dim=0))
         self.scale.copy_(1.0 / std.clamp_min(0.01 * float(std.max())).clamp_min(1e-6))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Encodes normalised images."""
-        return self.head((self._profiles(images) - self.mean) * self.scale)
-
-    def _profiles(self, images: Tensor) -> Tensor:
-        return torch.cat([images.mean(dim=-1).flatten(1), images.mean(dim=-2).flatten(1)], dim=1)
+        return self.head((axis_means(images) - self.mean) * self.scale)
 
 
 class ResidualEncoder(nn.Module):
