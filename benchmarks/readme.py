@@ -98,9 +98,9 @@ def _comparison() -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
     return (
         "**Beside reinforcement learning and offline agents.** Each contender was given the same time, "
-        f"{compare.CompareConfig().minutes:g} minutes of both cores of {_machine(content)} and nothing beside it, and "
-        "plays the same frozen episodes of `random-wall`; every seed trained so far is shown, the interval is of all their "
-        "episodes. The world model's preset ends before its time does. "
+        f"{compare.CompareConfig().minutes:g} minutes on {_machine(content)} and nothing beside it, and "
+        "plays the same frozen episodes of `random-wall`; every seed trained so far is shown, the interval is of all "
+        "their episodes. The world model's preset ends before its time does. "
         "Steps of the environment count those that a generator simulates for world model and offline agents; that of "
         "these starts most trajectories near the inner wall and aims some at the door, which reinforcement learning "
         "has to find by itself. Agents on JEPA latents begin with the encoder of the shipped world model, whose "
