@@ -30,6 +30,10 @@ class GCBC(nn.Module):
         self.encoder = encoder
         self.policy = perceptron(2 * encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True)
 
+    def fit_normalization(self, pixels: UInt8[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
+        """Fits normalisation on a sample of training data."""
+        self.encoder.fit_normalization(pixels, actions)
+
     def forward(
         self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:

@@ -80,6 +80,12 @@ class HeldPolicy:
         self.steps_per_plan = repeats
         self.timings: list[float] = []
 
+    def set_random_seed(self, seed: int) -> None:
+        """Starts the randomness of what decides anew, where it has any."""
+        set_seed = getattr(self.policy, "set_random_seed", None)
+        if set_seed is not None:
+            set_seed(seed)
+
     def predict(
         self, observation: Any, state: HeldState | None = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], HeldState]:

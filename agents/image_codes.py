@@ -172,6 +172,10 @@ class CodedPolicy:
         self.model = model
         self.code = code
 
+    def set_random_seed(self, seed: int) -> None:
+        """Starts the randomness of the policy anew."""
+        self.model.set_random_seed(seed)
+
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:

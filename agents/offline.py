@@ -127,12 +127,13 @@ class OfflineAgent:
 
     Args:
         method: The method, in evaluation mode.
-        data: Bounds of its actions.
+        data: Shapes of its images, and bounds of its actions.
         action_space: If given, actions get its shape and dtype.
     """
 
     def __init__(self, method: nn.Module, data: DataSpec, action_space: spaces.Box | None = None) -> None:
         self.method = method
+        self.pixel_shape = data.pixel_shape
         self.bounds = ActionBounds(data.action_low, data.action_high, data.action_max_norm)
         self.action_space = action_space
 

@@ -3,9 +3,10 @@
 ::
 
     make_model      name of an algorithm, environment, features ──► model
-    train           model, budget ──► folder: model.zip, best_model.zip, replay.pkl, progress.json, evaluations.npz
+    train           model, budget ──► folder: model.zip, replay.pkl, progress.json
     load            folder ──► model, whose ``predict`` goes through the one evaluation
 
+The folder's ``rl.json``, which names the algorithm, and its ``best_model.zip`` come from :mod:`benchmarks.train_rl`.
 Models are saved by Stable-Baselines3 as zips that hold pickles: load only those that you trust.
 """
 
@@ -149,7 +150,7 @@ def train(
 
     Raises:
         ValueError: If there is no limit.
-        KeyboardInterrupt: After saving, if interrupted.
+        KeyboardInterrupt: After saving, if interrupted. Other errors leave what was saved before.
     """
     if max_seconds is None and max_steps is None:
         raise ValueError("max_seconds or max_steps must be given, got None for both")
@@ -165,8 +166,10 @@ def train(
                 reset_num_timesteps=before.steps == 0,
                 progress_bar=progress and max_steps is not None,
             )
-        finally:
+        except KeyboardInterrupt:
             budget.save()
+            raise
+        budget.save()
     return spent(folder)
 
 

@@ -24,6 +24,7 @@ from agents.statistics import compare_paired, wilson_interval
 from benchmarks import provenance, success
 from benchmarks.compare_plots import draw
 from benchmarks.contenders import CONTENDERS, Contender, training_facts
+from benchmarks.manifests import load_manifest
 from benchmarks.provenance import ROOT
 from benchmarks.report import read_result, write_json, write_result
 from worldmodel.checkpoint import replacing
@@ -56,7 +57,7 @@ class CompareConfig:
     contenders: tuple[str, ...] = tuple(CONTENDERS)
     """Which of them."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the training runs."""
+    """Seeds of the training runs; more than the common budget only the first of them gets."""
     minutes: float = 15.0
     """Minutes that each is trained, on this machine."""
     num_episodes: int | None = None
@@ -87,9 +88,11 @@ def run(config: CompareConfig) -> dict[str, Any]:
             raise ValueError(f"contenders must be among {', '.join(map(repr, CONTENDERS))}, got {name!r}")
     if config.minutes <= 0:
         raise ValueError(f"minutes must be positive, got {config.minutes:g}")
+    if config.num_episodes is not None and config.num_episodes < 1:
+        raise ValueError(f"num_episodes must be at least 1, got {config.num_episodes}")
     if not config.only_report:
         for contender in (CONTENDERS[name] for name in config.contenders):
-            for seed in config.seeds if contender.run else (0,):
+            for seed in _seeds(config, contender):
                 measure(config, contender, seed)
                 report(config)
     content = report(config)
@@ -99,10 +102,21 @@ def run(config: CompareConfig) -> dict[str, Any]:
     return content
 
 
+def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
+    """Seeds that a contender is trained with."""
+    if contender.run is None:
+        return (0,)
+    return config.seeds[:1] if contender.extends else config.seeds
+
+
 def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
-    """Trains and evaluates a contender, as far as the store lacks it."""
-    paths = {manifest: config.store / f"{contender.name}-seed{seed}-{manifest}.json" for manifest in MANIFESTS}
-    if all(path.exists() and "training" in read_result(path) for path in paths.values()):
+    """Trains and evaluates a contender, as far as the store lacks it.
+
+    Raises:
+        ValueError: If the store holds an evaluation on another number of episodes.
+    """
+    paths = {manifest: config.store / _file(config, contender, str(seed), manifest) for manifest in MANIFESTS}
+    if all(_is_done(config, path) for path in paths.values()):
         return
     logger.info("%s, seed %d", contender.title, seed)
     policy, folder = contender.name, Path()
@@ -121,7 +135,7 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
         evaluation = success.EvaluateConfig(
             policy=policy,
             manifest=manifest,
-            num_episodes=config.num_episodes,
+            num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(manifest))),
             planner=contender.planner,
             latency_episodes=LATENCY_EPISODES if manifest == MANIFESTS[0] else 0,
             output=path,
@@ -132,13 +146,33 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
         write_result(path, content | facts)
 
 
+def _file(config: CompareConfig, contender: Contender, seed: str, manifest: str) -> str:
+    """Name of an evaluation in the store; without a training there is no budget."""
+    budget = f"-{config.minutes:g}min" if contender.run else ""
+    return f"{contender.name}{budget}-seed{seed}-{manifest}.json"
+
+
+def _is_done(config: CompareConfig, path: Path) -> bool:
+    """Whether the store holds an evaluation, with what its training cost."""
+    if not path.exists():
+        return False
+    content = read_result(path)
+    stored, asked = content["config"]["num_episodes"], config.num_episodes
+    count = len(load_manifest(content["manifest"]))
+    if min(stored or count, count) != min(asked or count, count):
+        raise ValueError(
+            f"{path} must be of {asked or 'all'} episodes, got {stored or 'all'}; choose another --store, and --output"
+        )
+    return "training" in content
+
+
 def report(config: CompareConfig) -> dict[str, Any]:
     """Makes JSON, table and plots of what the store holds.
 
     Raises:
         ValueError: If it holds nothing.
     """
-    results = {name: found for name in CONTENDERS if (found := list(_read(config.store, name)))}
+    results = {name: found for name, one in CONTENDERS.items() if (found := list(_read(config, one)))}
     if not results:
         raise ValueError(f"store must hold evaluations of contenders, got none in {config.store}")
     content = {
@@ -186,11 +220,11 @@ def _cells(row: dict[str, Any], longer: dict[str, Any] | None) -> dict[str, str]
     }
 
 
-def _read(store: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The finished evaluations of a contender, all seeds and manifests."""
-    for path in sorted(store.glob(f"{name}-seed*-*.json")):
+def _read(config: CompareConfig, contender: Contender) -> Iterator[dict[str, Any]]:
+    """The finished evaluations of a contender under this budget, all seeds and manifests."""
+    for path in sorted(config.store.glob(_file(config, contender, "*", "*"))):
         content = read_result(path)
-        if content.get("contender") == name and content["finished"]:
+        if content.get("contender") == contender.name and content["finished"]:
             yield content
 
 
@@ -235,18 +269,25 @@ def _measures(contents: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _difference(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Paired difference to the base: the same episodes, seed by seed, all pairs together."""
-    if not found or not base:
+    """Paired difference to the base: the same episodes, seed by seed, all pairs together.
+
+    A seed that only one of them was trained with is left out; what is not trained is compared with every seed.
+    """
+    pairs = [
+        (content, other)
+        for other in base
+        for content in found
+        if content["training_seed"] == other["training_seed"] or not content["training"]["minutes"]
+    ]
+    if not pairs:
         return None
-    seeds = {content["training_seed"]: content for content in base}
     first: list[bool] = []
     second: list[bool] = []
-    for content in found:
-        other = seeds.get(content["training_seed"], base[0])
-        results = [EvalResult.from_dict(one["result"]) for one in (content, other)]
-        count = min(len(result.rows) for result in results)
-        first += results[0].successes()[:count].tolist()
-        second += results[1].successes()[:count].tolist()
+    for pair in pairs:
+        ours, theirs = (EvalResult.from_dict(content["result"]).successes().tolist() for content in pair)
+        count = min(len(ours), len(theirs))
+        first += ours[:count]
+        second += theirs[:count]
     return asdict(compare_paired(first, second))
 
 

@@ -43,7 +43,7 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
     figure = _figure(13.0, 4.6)
     costs = (
         ("env_steps", "environment steps seen in training"),
-        ("minutes", "minutes of training, two cores"),
+        ("minutes", "minutes of training"),
         ("ms", "ms an action, one environment"),
     )
     for place, (cost, label) in enumerate(costs, 1):

@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).parent / "report.html"
 """The page."""
 HEADS = (
     "policy", "sees", "reward", "final success", "95 % interval", "ever", "SPL", "steps to goal", "held-out", "bounce",
-    "env steps", "minutes", "ms an action",
+    "env steps", "minutes", "ms an action", "difference to JEPA + MPPI",
 )  # fmt: skip
 """Columns of the table."""
 PICTURES = {
@@ -68,7 +68,10 @@ def run(config: ReportConfig) -> Path:
     """
     try:
         content = json.loads(config.comparison.read_text(encoding="utf-8"))
-        rows = [{"base": row["contender"] == BASE, "cells": _cells(row)} for row in content["rows"]]
+        rows = [
+            {"base": row["contender"] == BASE, "cells": _cells(row)} for row in content["rows"] if row["random-wall"]
+        ]
+        provenance = content["provenance"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{config.comparison} must be written by worldmodel compare, got something else") from error
     figures = []
@@ -83,18 +86,20 @@ def run(config: ReportConfig) -> Path:
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title="Two Rooms: plan with a world model, or learn to act?",
         lead=(
-            "Every contender was trained for the same time on the same cores and plays the same frozen episodes: start "
-            "and goal lie in different rooms, and success is being within the goal's disc at the last of 200 steps."
+            "Every contender was given the same time on the same cores and plays the same frozen episodes: start and "
+            "goal lie in different rooms, and success is being within the goal's disc at the last of 200 steps."
         ),
         note=(
-            "Every seed is listed; the interval is Wilson's, over the episodes of all seeds. Steps that a generator of "
-            "trajectories simulates count as steps of the environment; the world model's generator starts many of them "
-            "near the inner wall and aims some at the door."
+            "Every seed is listed; the interval is Wilson's, over the episodes of all seeds, of these trained policies "
+            "and not of training. Steps that a generator of trajectories simulates count as steps of the "
+            "environment; the world model's generator starts many of them near the inner wall and aims some at the "
+            "door. Where “+ world model” stands, neither the minutes nor the steps that trained it are counted; 4× "
+            "stands for four times the time, begun with the run that had it once."
         ),
         heads=HEADS,
         rows=rows,
         figures=figures,
-        provenance=content["provenance"],
+        provenance=provenance,
     )
     config.output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(config.output) as temporary:
@@ -126,12 +131,20 @@ def _cells(row: dict[str, Any]) -> list[Cell]:
         _number([steps / 1e6 for steps in row["env_steps"]], "{:.2f} M"),
         _number(row["minutes"], "{:.1f} + world model" if row["pretrained"] else "{:.1f}"),
         _number(first["ms"], "{:.2f}"),
+        _gain(row["difference"]),
     ]
 
 
 def _rates(values: list[float]) -> Cell:
     """Every seed's rate, sorted by their mean."""
     return Cell("; ".join(f"{value:.1%}" for value in values) or "–", float(np.mean(values)) if values else -1.0)
+
+
+def _gain(gain: dict[str, float] | None) -> Cell:
+    """A paired difference with its interval."""
+    if gain is None:
+        return Cell("–", -1.0)
+    return Cell(f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]", gain["difference"])
 
 
 def _number(values: list[float | None], form: str) -> Cell:

@@ -20,11 +20,14 @@ from agents.planning_agent import PlanningAgent
 from agents.scripted import RandomPolicy
 from benchmarks import provenance
 from envs.two_rooms.expert import ExpertPolicy
+from envs.two_rooms.physics import SIZE
 from pretrain.datasets import is_two_rooms
 from worldmodel.checkpoint import SHIPPED, Pretrained, load_pretrained, read_format, shipped_checkpoints
 
 SCRIPTED = ("random", "expert")
 """Policies that are no checkpoint; the expert is for Two Rooms."""
+IMAGE_SHAPE = (2, SIZE, SIZE)
+"""Of Two Rooms, channels first."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,8 @@ def make_policy(
     source = find_policy(policy)
     if policy == "random":
         return RandomPolicy(task.action_space, seed), "state"
+    if source.kind == "rl" and not task.two_rooms:
+        raise ValueError(f"policy {policy!r} was trained in Two Rooms, got environment {task.env_id!r}")
     if policy == "expert":
         if not task.two_rooms:
             raise ValueError(f"policy 'expert' is for Two Rooms only, got environment {task.env_id!r}")
@@ -174,9 +179,11 @@ def make_policy(
     if not isinstance(task.action_space, gym.spaces.Box):
         raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
     if source.kind == "offline":
-        return OfflineAgent.from_pretrained(source.path, task.action_space), "pixels"
+        offline = OfflineAgent.from_pretrained(source.path, task.action_space)
+        _check_images(task, offline.pixel_shape)
+        return offline, "pixels"
     pretrained = load_pretrained(source.path, device)
-    _check_images(task, pretrained)
+    _check_images(task, pretrained.data.pixel_shape)
     agent = PlanningAgent.from_pretrained(
         pretrained.path, planner, action_space=task.action_space, seed=seed, device=device, record=record
     )
@@ -190,14 +197,11 @@ def _learned(folder: Path, task: Task, device: str) -> tuple[Policy, str]:
     policy: Policy = model
     seen = "state" if config["observation"] == "state" else "pixels"
     if config["kept_as"] not in (None, "state"):
-        assert isinstance(task.observation_space, gym.spaces.Dict)
-        images = task.observation_space["observation"].shape
-        assert images is not None
-        policy = CodedPolicy(model, open_code(config["kept_as"], folder, images))
+        policy = CodedPolicy(model, open_code(config["kept_as"], folder, IMAGE_SHAPE))
     return (HeldPolicy(policy, config["action_repeat"]) if config["action_repeat"] > 1 else policy), seen
 
 
-def _check_images(task: Task, pretrained: Pretrained) -> None:
+def _check_images(task: Task, pixel_shape: tuple[int, int, int]) -> None:
     space = task.observation_space
     keys = ("observation", "desired_goal")
     if not isinstance(space, gym.spaces.Dict) or not set(keys) <= set(space.spaces):
@@ -205,7 +209,7 @@ def _check_images(task: Task, pretrained: Pretrained) -> None:
             f"the observations of {task.env_id!r} must be a Dict with images 'observation' and 'desired_goal' "
             f"(Gymnasium-Robotics' names), got {space}"
         )
-    c, h, w = pretrained.data.pixel_shape
+    c, h, w = pixel_shape
     for key in keys:
         shape = space[key].shape
         if shape not in ((c, h, w), (h, w, c)):

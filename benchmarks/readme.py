@@ -1,7 +1,7 @@
 """``python -m benchmarks.readme`` writes the measured figures into README.md, from the JSON files that commands wrote.
 
 No figure is typed in: between the two markers everything is made anew from ``benchmarks/results`` and the shipped
-checkpoint.
+checkpoint. What most readers will not ask for stands on a second page, ``benchmarks/results/README.md``.
 """
 
 import json
@@ -22,6 +22,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 """Where the results lie that README shows."""
 BEGIN, END = "<!-- figures: python -m benchmarks.readme -->", "<!-- /figures -->"
 """Markers of the part of README that is made here."""
+IN_README = ("recipe",)
+"""Ablations that README shows; the others are on the second page."""
 TITLES = {
     "planning": "What each piece of planning is worth",
     "training": "What each piece of training is worth",
@@ -39,21 +41,39 @@ FLOOR_AND_CEILING = ("random-random-wall.json", "expert-random-wall.json")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadmeConfig:
-    """Writes the measured figures into README.md."""
+    """Writes the measured figures into README.md, and those for closer reading on a second page."""
 
     readme: Path = ROOT / "README.md"
-    """The file to write into."""
+    """The file to write into, between its markers."""
+    details: Path = RESULTS / "README.md"
+    """The second page."""
     check: bool = False
-    """Only check that it holds the figures of the JSON files; fail if not."""
+    """Only check that they hold the figures of the JSON files; fail if not."""
 
 
 def figures() -> str:
-    """The measured figures as Markdown; what has not been measured is left out."""
-    parts = (
-        *(_headline(), _policies(), _comparison(), _attribution(), _latency(), _maps()),
-        *(_detection(), _ablations(), _findings(), _speed()),
+    """The measured figures of README as Markdown; what has not been measured is left out."""
+    ablations = _ablations([name for name in GRIDS if name in IN_README])
+    parts = (_headline(), _comparison(), ablations, _maps(), _detection(), _findings(), _speed())
+    more = (
+        "**Everything else**: success against latency, model or search, and what each piece of planning, of training "
+        "and of the losses is worth: [all results](benchmarks/results/README.md).\n"
     )
-    return "\n".join(part for part in parts if part)
+    return "\n".join(part for part in (*parts, more) if part)
+
+
+def details() -> str:
+    """The second page."""
+    parts = (
+        *(_policies(), _comparison_details(), _tuning(), _attribution(), _latency()),
+        _ablations([name for name in GRIDS if name not in IN_README]),
+    )
+    head = (
+        "# Results\n\n"
+        "What stands behind the [figures of README](../../README.md#what-was-measured): one JSON file a command, and "
+        "here what they say. Made by `python -m benchmarks.readme`.\n"
+    )
+    return "\n".join(part for part in (head, *parts) if part)
 
 
 def _headline() -> str:
@@ -87,7 +107,8 @@ def _policies() -> str:
     return (
         f"The shipped checkpoint is `{name}`, the median seed: {training['step']:,} steps in "
         f"{training['seconds'] / 60:.1f} minutes. Beside it a random policy and a scripted expert that knows the "
-        f"layout (latency with one environment, a plan serving four steps):\n\n{markdown_table(paths)}"
+        "layout; success is that of the last of 200 steps, in brackets 95 % Wilson intervals; latency is that of one "
+        f"environment, a plan serving four steps:\n\n{markdown_table(paths)}"
     )
 
 
@@ -100,19 +121,31 @@ def _comparison() -> str:
         "**Beside reinforcement learning and offline agents.** Each contender was given the same time, "
         f"{compare.CompareConfig().minutes:g} minutes on {_machine(content)} and nothing beside it, and "
         "plays the same frozen episodes of `random-wall`; every seed trained so far is shown, the interval is of all "
-        "their episodes. The world model's preset ends before its time does. "
+        "their episodes (of these policies, not of training). The world model's preset ends before its time does. "
         "Steps of the environment count those that a generator simulates for world model and offline agents; that of "
         "these starts most trajectories near the inner wall and aims some at the door, which reinforcement learning "
         "has to find by itself. Agents on JEPA latents begin with the encoder of the shipped world model, whose "
-        "training is not in their minutes. In training, reinforcement learning holds each action for as many steps as "
-        "the world model does; its model that was best on validation layouts is evaluated (`worldmodel compare`; all "
-        "columns: [table](benchmarks/results/compare.md)):\n\n"
+        "training is neither in their minutes nor in their steps. In training, reinforcement learning holds actions "
+        "for as many steps as the world model does; its model with the best mean return on validation layouts is "
+        "evaluated. Four times the time goes on with the run of seed 0, for the best that sees the state, the best "
+        "that learns from pixels alone and the best on JEPA latents (`worldmodel compare`; "
+        "[all columns, success by difficulty, and how hyperparameters were found](benchmarks/results/README.md)):\n\n"
         f"{compare.markdown(content, compare.SHORT)}\n"
         "![Success against environment steps, minutes of training, and milliseconds an action]"
         "(benchmarks/results/compare-costs.png)\n\n"
-        "![Learning curves on validation layouts](benchmarks/results/compare-curves.png)\n\n"
-        "![Success by length of the path and by detour](benchmarks/results/compare-difficulty.png)\n\n"
-        f"{_tuning()}"
+        "![Learning curves on validation layouts](benchmarks/results/compare-curves.png)\n"
+    )
+
+
+def _comparison_details() -> str:
+    path = RESULTS / "compare.json"
+    if not path.exists():
+        return ""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        "**Beside reinforcement learning and offline agents**, all columns; differences to the world model are paired, "
+        f"episode by episode:\n\n{compare.markdown(content)}\n"
+        "![Success by length of the path and by detour](compare-difficulty.png)\n"
     )
 
 
@@ -121,18 +154,20 @@ def _tuning() -> str:
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "tune").glob("*.json"))]
     if not contents:
         return ""
-    lines = ["| contender | tried | minutes each | best | final success, validation |", "|---|--:|--:|---|--:|"]
+    lines = ["| contender | tried | minutes each | chosen | final success, validation |", "|---|--:|--:|---|--:|"]
     for content in contents:
         best = max(content["rows"], key=lambda row: (row["final_success"], row["spl"]))
+        best = next((row for row in content["rows"] if row["changes"] == tune.SHARED), best)
         low, high = best["final_success_interval"]
         lines.append(
             f"| {content['contender']} | {len(content['rows'])} | {content['minutes']:g} | "
             f"{tune.describe(best['changes'])} | {best['final_success']:.1%} [{low:.1%}, {high:.1%}] |"
         )
-    untuned = "" if (RESULTS / "tune" / "tqc-state.json").exists() else " TQC has those of SAC."
+    untuned = " SAC and TQC have one setting for all that they see, TQC untried."
     return (
-        f"Their hyperparameters were the best of a few, tried on {contents[0]['num_episodes']} validation episodes "
-        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`).{untuned}\n\n"
+        f"**Their hyperparameters** were the best of a few, tried on {contents[0]['num_episodes']} validation episodes "
+        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`).{untuned} "
+        "The world model's come from its development, on validation layouts too, which took much longer.\n\n"
         + "\n".join(lines)
         + "\n"
     )
@@ -164,7 +199,7 @@ def _latency() -> str:
     content = json.loads((RESULTS / "latency.json").read_text(encoding="utf-8"))
     return (
         f"**Success against latency**, on {_machine(content)} (`{content['provenance']['command']}`):\n\n"
-        "![Success against latency](benchmarks/results/latency.png)\n"
+        "![Success against latency](latency.png)\n"
     )
 
 
@@ -233,9 +268,10 @@ def _untrained(content: dict[str, Any]) -> str:
     )
 
 
-def _ablations() -> str:
+def _ablations(names: list[str]) -> str:
     parts = []
-    for name, grid in GRIDS.items():
+    for name in names:
+        grid = GRIDS[name]
         # The grid of another set of images has that name too.
         for path in sorted(RESULTS.glob(f"ablation-{name}.json")) + sorted(
             RESULTS.glob(f"ablation-{name}-*-mnist.json")
@@ -276,23 +312,23 @@ def shipped_run() -> str:
 
 
 def run(config: ReadmeConfig) -> None:
-    """Writes the figures into README, or checks them.
+    """Writes the figures into both pages, or checks them.
 
     Raises:
-        ValueError: If README lacks the markers, or, when checking, holds other figures.
+        ValueError: If README lacks the markers, or, when checking, a page holds other figures.
     """
     text = config.readme.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"{config.readme} must contain {BEGIN!r} and {END!r} once each")
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
-    new = f"{head}{BEGIN}\n\n{figures()}\n{END}{tail}"
-    if config.check:
-        if new != text:
-            raise ValueError(f"{config.readme} must hold the figures of the results; run python -m benchmarks.readme")
-        return
-    with replacing(config.readme) as temporary:
-        temporary.write_text(new, encoding="utf-8")
+    pages = {config.readme: f"{head}{BEGIN}\n\n{figures()}\n{END}{tail}", config.details: details()}
+    for path, new in pages.items():
+        if not config.check:
+            with replacing(path) as temporary:
+                temporary.write_text(new, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != new:
+            raise ValueError(f"{path} must hold the figures of the results; run python -m benchmarks.readme")
 
 
 def _machine(content: dict[str, Any]) -> str:

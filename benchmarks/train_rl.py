@@ -1,6 +1,7 @@
 """``worldmodel train-rl ALGO``: train a reinforcement learning baseline for Two Rooms, under a budget of time.
 
-Success on layouts of the validation set is measured while it trains; the best model by that is kept beside the last.
+Success and return on layouts of the validation set are measured while it trains; the model with the best mean return is
+kept beside the last, and is the one that is evaluated later.
 """
 
 import inspect
@@ -19,6 +20,7 @@ import torch
 import tyro
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import envs as _envs  # noqa: F401 - registers Two Rooms
@@ -30,7 +32,7 @@ from agents.vec_env import SB3VecEnv
 from benchmarks.report import write_json
 from envs.two_rooms.physics import SIZE
 from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
-from worldmodel.checkpoint import load_pretrained
+from worldmodel.checkpoint import load_pretrained, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,11 @@ EVALUATIONS, CURVE = "evaluations.npz", "curve.jsonl"
 """Names of the files of the learning curve: EvalCallback's, and ours, which knows the time."""
 NORMALIZATION_IMAGES = 128
 """Images on which a trained encoder's normalisation is fitted."""
+GIVEN = (
+    *("policy", "env", "seed", "device", "tensorboard_log", "policy_kwargs", "_init_setup_model"),
+    *("replay_buffer_class", "replay_buffer_kwargs"),
+)
+"""Keywords of algorithms that follow from other options."""
 MAX_REPLAY = {"state": 1_000_000, "latents": 300_000, "profiles": 200_000, None: 100_000}
 """Transitions that a replay buffer holds, by what they are kept as: at most 1.3 GB of codes, 5 GB of images."""
 
@@ -76,9 +83,9 @@ class TrainRLConfig:
     seed: int = 0
     """Seed of weights, exploration and episodes."""
     max_minutes: float | None = 15.0
-    """Minutes to train, evaluations included; the same command with more resumes the run."""
+    """Minutes to train, evaluations included; the same command with more resumes the run. None: as many as it takes."""
     max_steps: int | None = None
-    """Environment steps to train."""
+    """Environment steps to train, if they come before the minutes are over."""
     eval_every: int | None = None
     """Environment steps between two evaluations; by default 20,000 with the algorithms that have a replay buffer, which
     learn more from each step, and 100,000 with the others."""
@@ -91,7 +98,7 @@ class TrainRLConfig:
     overwrite: bool = False
     """Starts anew where the folder already holds a run; by default the run resumes."""
     progress: bool = True
-    """Whether to show a progress bar."""
+    """Whether to say how it goes after each evaluation, and with a number of steps to show a progress bar."""
 
 
 def run(config: TrainRLConfig) -> Path:
@@ -107,6 +114,13 @@ def run(config: TrainRLConfig) -> Path:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if config.max_minutes is None and config.max_steps is None:
+        raise ValueError("max_minutes or max_steps must be given, got None for both")
+    if config.max_minutes is not None and config.max_minutes <= 0:
+        raise ValueError(f"max_minutes must be positive, got {config.max_minutes:g}")
+    if config.max_steps is not None and config.max_steps < config.action_repeat:
+        raise ValueError(f"max_steps must be at least action_repeat ({config.action_repeat}), got {config.max_steps}")
+    options = hyperparameters(config)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     folder = config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")
@@ -116,17 +130,17 @@ def run(config: TrainRLConfig) -> Path:
     env = make_env(config, "train", code)
     validation_env = make_env(config, "validation", code, config.eval_episodes)
     try:
-        model = rl.load(folder, env) if (folder / rl.MODEL).exists() else _make(config, folder, env, code)
+        model = _open(config, folder, env, code, options)
         evaluation = EvalCallback(
             validation_env,
             n_eval_episodes=config.eval_episodes,
             eval_freq=max(1, eval_every // (_num_envs(config) * config.action_repeat)),
             log_path=str(folder),
             best_model_save_path=str(folder),
-            callback_after_eval=_Curve(folder, config.action_repeat),
+            callback_after_eval=_Curve(folder, config.action_repeat, config.progress),
             verbose=0,
         )
-        _resume_evaluations(evaluation, folder / EVALUATIONS)
+        _resume_evaluations(evaluation, folder)
         spent = rl.train(
             model,
             folder,
@@ -158,7 +172,7 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
     if code is not None:
         env = CodedVecEnv(env, code, image_positions, Task(observation="state", reward=reward).compute_reward)
     env = VecMonitor(env, info_keywords=("is_success",))
-    env.seed(config.seed if layout_set == "train" else config.seed + 1_000_003)
+    env.seed(config.seed + 1_000_003)  # a model that is trained in it seeds it anew
     return env
 
 
@@ -190,7 +204,7 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
             options |= {"batch_size": max(1, num_envs * episode // 8), "gae_lambda": 0.95}
         if config.algorithm in ("ppo", "recurrent-ppo"):
             options |= {"n_epochs": 10, "ent_coef": 0.01}
-    known = inspect.signature(rl.ALGORITHMS[config.algorithm]).parameters
+    known = [name for name in inspect.signature(rl.ALGORITHMS[config.algorithm]).parameters if name not in GIVEN]
     for name in config.options:
         if name not in known:
             raise ValueError(f"options must be keywords of {config.algorithm} ({', '.join(known)}), got {name!r}")
@@ -239,30 +253,50 @@ def _begin(config: TrainRLConfig, folder: Path) -> None:
     write_json(folder / rl.CONFIG, saved)
 
 
-def _make(config: TrainRLConfig, folder: Path, env: VecEnv, code: Code | None) -> BaseAlgorithm:
-    """A new model."""
-    features, feature_options = _features(config, code)
-    return rl.make_model(
-        config.algorithm,
-        env,
-        features=features,
-        feature_options=feature_options,
-        hindsight=_hindsight(config),
-        options=hyperparameters(config),
-        policy_options={"net_arch": list(config.net_arch)},
-        seed=config.seed,
-        log=folder / "tensorboard",
-    )
+def _open(
+    config: TrainRLConfig, folder: Path, env: VecEnv, code: Code | None, options: dict[str, Any]
+) -> BaseAlgorithm:
+    """A new model, or the one that a folder holds, to go on with."""
+    if (folder / rl.MODEL).exists():
+        model = rl.load(folder, env)
+        if isinstance(model, OffPolicyAlgorithm) and not (folder / rl.REPLAY).exists():
+            # Its replay buffer is empty again.
+            model.learning_starts = model.num_timesteps + options["learning_starts"]
+    else:
+        features, feature_options = _features(config, code)
+        model = rl.make_model(
+            config.algorithm,
+            env,
+            features=features,
+            feature_options=feature_options,
+            hindsight=_hindsight(config),
+            options=options,
+            policy_options={"net_arch": list(config.net_arch)},
+            seed=config.seed,
+            log=folder / "tensorboard",
+        )
+    # Environments get this seed and those that follow it: no two runs, and no two parts of a run, share episodes.
+    mixed = np.random.SeedSequence([config.seed, model.num_timesteps]).generate_state(1)[0]
+    model.set_random_seed(int(mixed >> 1))
+    return model
 
 
 class _Curve(BaseCallback):
-    """Writes a line of steps, seconds and success after each evaluation."""
+    """Writes a line of steps, seconds and success after each evaluation; goes on with that of a stopped run."""
 
-    def __init__(self, folder: Path, action_repeat: int) -> None:
+    def __init__(self, folder: Path, action_repeat: int, progress: bool) -> None:
         super().__init__()
-        self.folder = folder
+        self.path = folder / CURVE
         self.action_repeat = action_repeat
-        self._began = time.monotonic() - rl.spent(folder).seconds
+        self.progress = progress
+        spent = rl.spent(folder)
+        self._began = time.monotonic() - spent.seconds
+        if self.path.exists():
+            # What came after the last save is run again.
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["steps"] <= spent.steps * action_repeat]
+            with replacing(self.path) as temporary:
+                temporary.write_text("".join(kept), encoding="utf-8")
 
     def _on_step(self) -> bool:
         assert isinstance(self.parent, EvalCallback)
@@ -271,21 +305,29 @@ class _Curve(BaseCallback):
             "seconds": time.monotonic() - self._began,
             "success": float(np.mean(self.parent.evaluations_successes[-1])),
         }
-        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self.progress:
+            logger.info(
+                "%d steps, %.1f minutes: %.0f%% of validation episodes end at the goal",
+                *(line["steps"], line["seconds"] / 60, 100 * line["success"]),
+            )
         return True
 
 
-def _resume_evaluations(callback: EvalCallback, path: Path) -> None:
-    """Goes on with the learning curve that a folder holds."""
+def _resume_evaluations(callback: EvalCallback, folder: Path) -> None:
+    """Goes on with the evaluations that a folder holds, up to where it was saved."""
+    path = folder / EVALUATIONS
     if not path.exists():
         return
     with np.load(path) as file:
-        callback.evaluations_timesteps = file["timesteps"].tolist()
-        callback.evaluations_results = file["results"].tolist()
-        callback.evaluations_length = file["ep_lengths"].tolist()
-        callback.evaluations_successes = file["successes"].tolist()
-    callback.best_mean_reward = float(np.mean(callback.evaluations_results, axis=1).max())
+        count = int((file["timesteps"] <= rl.spent(folder).steps).sum())
+        callback.evaluations_timesteps = file["timesteps"][:count].tolist()
+        callback.evaluations_results = file["results"][:count].tolist()
+        callback.evaluations_length = file["ep_lengths"][:count].tolist()
+        callback.evaluations_successes = file["successes"][:count].tolist()
+        # The best model so far may come from after the save: it is a model of this run all the same.
+        callback.best_mean_reward = float(file["results"].mean(axis=1).max())
 
 
 def _features(config: TrainRLConfig, code: Code | None) -> tuple[type, dict[str, Any]]:

@@ -80,7 +80,7 @@ class RenderConfig:
     num_candidates: int = 48
     """Most candidates drawn of an iteration."""
     output: Path | None = None
-    """Where to write, without the suffix; by default runs/render/POLICY-MANIFEST."""
+    """Where to write, without the suffix; by default runs/render/POLICY-MANIFEST, or POLICY-ENVIRONMENT."""
     formats: tuple[Literal["mp4", "gif"], ...] = ("mp4", "gif")
     """Which files to write."""
     progress: bool = True
@@ -98,7 +98,7 @@ def run(config: RenderConfig) -> list[Path]:
     """
     _check(config)
     manifest, task = _episodes(config)
-    name = config.policy if config.env_id is None else f"{config.policy}-{config.env_id}"
+    name = f"{Path(config.policy).name}-{manifest.name}"
     if config.compare:
         frames, count = _compared(config, manifest, task)
         return _write(config, f"{name}-compared", frames, count)

@@ -262,6 +262,9 @@ class OfflineConfig(PretrainConfig):
     """Trajectories: the world model's, longer."""
     frame_skip: int = 4
     """Environment steps between two images; their mean action is learned."""
+    trajectories_per_scene: int = 1
+    """How many trajectories of a batch in a row are of the same scene, an episode's or a layout's; gcivl also has
+    goals of the trajectory before."""
     checkpoint: str = "two-rooms"
     """gcidm: the world model on whose latents it acts."""
 
@@ -271,6 +274,7 @@ class OfflineConfig(PretrainConfig):
         at_least(1, "data.batch_size", self.data.batch_size)
         at_least(2, "data.num_frames", self.data.num_frames)
         at_least(1, "frame_skip", self.frame_skip)
+        at_least(1, "trajectories_per_scene", self.trajectories_per_scene)
 
 
 def at_least(smallest: int, name: str, value: int) -> None:

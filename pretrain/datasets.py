@@ -96,19 +96,23 @@ class MinariWindows:
         """Number of different windows that can be sampled."""
         return int(self._last_window[-1])
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
+    def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         """Draws windows uniformly from all windows of the split, with replacement.
 
         Args:
             batch_size: Number of windows B.
             generator: Source of all randomness.
+            per_scene: How many windows in a row are of the same episode.
 
         Returns:
             The windows, on the source's device.
         """
-        chosen = generator.integers(self.num_windows, size=batch_size)
+        chosen = generator.integers(self.num_windows, size=-(-batch_size // per_scene))
         episode = np.searchsorted(self._last_window, chosen, side="right")
         first = chosen - (self._last_window[episode] - self._num_starts[episode])
+        if per_scene > 1:
+            episode = np.repeat(episode, per_scene)[:batch_size]
+            first = generator.integers(self._num_starts[episode])
         return self._windows(episode, first)
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:

@@ -62,9 +62,16 @@ class MethodTraining(nn.Module):
         return self.method(batch.pixels, batch.actions, batch.goals, step)
 
 
-def draw_goals(source: WindowSource, size: int, generator: np.random.Generator) -> GoalBatch:
-    """Draws trajectories, and for each of their images a later one as its goal, each as likely as any other."""
-    windows = source.sample(size, generator)
+def draw_goals(source: WindowSource, size: int, generator: np.random.Generator, per_scene: int = 1) -> GoalBatch:
+    """Draws trajectories, and for each of their images a later one as its goal, each as likely as any other.
+
+    Args:
+        source: Where they come from.
+        size: Number of trajectories.
+        generator: Source of all randomness.
+        per_scene: How many in a row are of the same scene: an episode's, or a layout's.
+    """
+    windows = source.sample(size, generator, per_scene)
     num_frames = windows.pixels.shape[1]
     blocks = windows.actions.unflatten(-1, (source.frame_skip, source.action_dim))
     following = np.arange(1, num_frames)
@@ -90,7 +97,7 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
         method.model.load_state_dict(pretrained.model.state_dict())
     else:
         sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
-        method.encoder.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
+        method.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
 
     def save(path: Path, training: Mapping[str, Any]) -> None:
         save_method(path, method, config.method, data, model=model, training=training)
@@ -99,7 +106,8 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
     def validate() -> dict[str, float]:
         was_training = method.training
         method.eval()
-        batch = draw_goals(validation_source, NUM_WINDOWS, np.random.default_rng(VALIDATION_SEED))
+        generator = np.random.default_rng(VALIDATION_SEED)
+        batch = draw_goals(validation_source, NUM_WINDOWS, generator, config.trajectories_per_scene)
         _, metrics = method(batch.pixels, batch.actions, batch.goals, 0)
         method.train(was_training)
         return {name: float(value) for name, value in metrics.items()}
@@ -114,7 +122,7 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
         clip_norm=config.clip_norm,
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
-        draw=lambda size, generator: draw_goals(source, size, generator),
+        draw=lambda size, generator: draw_goals(source, size, generator, config.trajectories_per_scene),
         validate=validate,
     )
     return Training(stages=[stage], save=save)

@@ -1,7 +1,5 @@
 """Presets: complete, named training configurations."""
 
-from typing import Literal
-
 from agents.offline import MethodConfig
 from pretrain.configs import (
     DataConfig,
@@ -20,12 +18,17 @@ from worldmodel.image_objective import ImageLossWeights
 from worldmodel.objective import LossWeights
 from worldmodel.video_objective import VideoLossWeights
 
-OFFLINE: dict[Literal["gcbc", "gcidm", "gcivl"], tuple[str, int]] = {
-    "gcbc": ("Goal-conditioned behavioural cloning", 17_000),
-    "gcidm": ("Goal-conditioned inverse dynamics on a world model's latents", 25_000),
-    "gcivl": ("Goal-conditioned implicit value learning", 7_000),
+OFFLINE = {
+    "gcbc": ("Goal-conditioned behavioural cloning", MethodConfig(name="gcbc"), 17_000, 1),
+    "gcidm": ("Goal-conditioned inverse dynamics on a world model's latents", MethodConfig(name="gcidm"), 25_000, 1),
+    "gcivl": (
+        "Goal-conditioned implicit value learning",
+        MethodConfig(name="gcivl", hidden_dim=256, temperature=10.0),
+        7_500,
+        8,
+    ),
 }
-"""Offline baselines, and how many steps of each two cores do in about a quarter of an hour."""
+"""Offline baselines: networks, steps that two cores do in about a quarter of an hour, and trajectories per scene."""
 
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms": (
@@ -140,7 +143,8 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         name: (
             f"{title}: a baseline that learns to act from the world model's trajectories, without a model.",
             OfflineConfig(
-                method=MethodConfig(name=name),
+                method=method,
+                trajectories_per_scene=trajectories_per_scene,
                 num_steps=num_steps,
                 learning_rate=1e-3,
                 warmup_fraction=0.05,
@@ -148,7 +152,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
                 checkpoint_every=500,
             ),
         )
-        for name, (title, num_steps) in OFFLINE.items()
+        for name, (title, method, num_steps, trajectories_per_scene) in OFFLINE.items()
     },
     "dataset": (
         "A world model of your own Minari dataset; name it with --data.dataset.",

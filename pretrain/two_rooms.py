@@ -98,18 +98,20 @@ class TwoRoomsWindows:
         self.crossings = crossings
         self.device = torch.device(device)
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
+    def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         """Draws a batch of windows.
 
         Args:
             batch_size: Number of windows B.
             generator: Source of all randomness.
+            per_scene: How many windows in a row share a layout.
 
         Returns:
             Pixels uint8 ``(B, T, 2, 65, 65)``, blocks of actions ``(B, T − 1, frame_skip · 2)`` in pixels, and for
             probes and metrics positions ``(B, T, 2)`` and layouts ``(B, 2)``.
         """
-        layout = sample_layouts(generator, batch_size, self.layout_set)
+        layouts = sample_layouts(generator, -(-batch_size // per_scene), self.layout_set)
+        layout = layouts.select(np.arange(batch_size) // per_scene)
         num_steps = (self.num_frames - 1) * self.frame_skip
         draw = _reference_walk if self.recipe == "reference" else _wall_rich_walk
         positions, actions = draw(generator, layout, num_steps, self.frame_skip)

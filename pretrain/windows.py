@@ -78,8 +78,8 @@ class WindowSource(Protocol):
     position_low: tuple[float, float] | None
     position_high: tuple[float, float] | None
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
-        """Draws a batch of windows; all randomness comes from ``generator``."""
+    def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
+        """Draws a batch of windows, so many in a row of the same scene; all randomness comes from ``generator``."""
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
         """Draws scenes and ``num_images`` images of each; all randomness comes from ``generator``."""

@@ -8,6 +8,7 @@ import torch
 import envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
+from agents.held_actions import HeldPolicy
 from agents.image_codes import CodedPolicy, CodedVecEnv, Latents, Profiles, open_code
 from agents.vec_env import SB3VecEnv
 from envs.two_rooms.task import Task, image_positions
@@ -178,6 +179,12 @@ def test_a_policy_on_codes_acts_on_images_and_misses_no_position(algorithm):
     np.testing.assert_array_equal(actions, expected)
     single, _ = policy.predict({key: value[1] for key, value in images.items()}, deterministic=True)
     np.testing.assert_allclose(single, actions[1], rtol=1e-5, atol=1e-5)
+    held, drawn = HeldPolicy(policy, 2), []
+    for _ in range(2):
+        held.set_random_seed(3)
+        drawn.append(held.predict(images)[0])
+    np.testing.assert_array_equal(*drawn)
+    assert not np.array_equal(drawn[0], held.predict(images)[0])
 
 
 def test_code_features_train_one_network_or_none():

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import compare, contenders
+from benchmarks import compare
 from benchmarks.compare import CompareConfig, markdown, report, run
 from benchmarks.contenders import CONTENDERS, training_facts
-from pretrain.presets import preset
 
 
 def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
@@ -50,24 +49,47 @@ def test_runs_are_shared(tiny, tmp_path):
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"two-rooms-5min-seed0"}
 
 
-def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny, monkeypatch):
+def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny):
     config, learned = tiny
-    longer = contenders.longer(CONTENDERS["sac-state"])
-    monkeypatch.setitem(CONTENDERS, longer.name, longer)
-    config = replace(config, contenders=("sac-state", longer.name))
+    config = replace(config, contenders=("sac-state", "sac-state-4x"), seeds=(3, 4))
     content = run(config)
     assert [(one.max_minutes, one.output.name) for one in learned] == [
-        (5.0, "sac-state-5min-seed0"),
-        (20.0, "sac-state-20min-seed0"),
+        (5.0, "sac-state-5min-seed3"),
+        (5.0, "sac-state-5min-seed4"),
+        (20.0, "sac-state-20min-seed3"),
     ]
     first, second = content["rows"]
     # 64 steps were its budget already, and are not run again.
-    assert second["curves"] == first["curves"]
+    assert second["curves"] == first["curves"][:1]
     assert second["extends"] == "sac-state"
     lines = markdown(content).splitlines()
     assert len(lines) == 3
     assert lines[0].split(" | ")[4] == "with 4× time"
-    assert lines[2].split(" | ")[4] == lines[2].split(" | ")[3]
+    assert lines[2].split(" | ")[4].startswith(f"{second['random-wall']['final'][0]:.1%} [")
+
+
+def test_what_is_not_trained_is_compared_with_every_seed_and_a_seed_without_partner_with_none(tiny):
+    config, _ = tiny
+    content = run(replace(config, contenders=("random", "jepa-mppi"), seeds=(0, 1)))
+    rows = {row["contender"]: row for row in content["rows"]}
+    assert rows["random"]["difference"]["num_episodes"] == 2 * 2
+    content = run(replace(config, contenders=("gcbc",), seeds=(7,)))
+    rows = {row["contender"]: row for row in content["rows"]}
+    assert rows["gcbc"]["seeds"] == [7]
+    assert rows["gcbc"]["difference"] is None
+
+
+def test_budgets_and_numbers_of_episodes_are_not_mixed(tiny):
+    config, learned = tiny
+    config = replace(config, contenders=("sac-state",))
+    run(config)
+    longer = run(replace(config, minutes=7.0))
+    assert [one.output.name for one in learned] == ["sac-state-5min-seed0", "sac-state-7min-seed0"]
+    assert len(longer["rows"][0]["seeds"]) == 1
+    with pytest.raises(ValueError, match=r"random-wall\.json must be of all episodes, got 2; choose another --store"):
+        run(replace(config, num_episodes=None))
+    with pytest.raises(ValueError, match="must be of 3 episodes, got 2"):
+        run(replace(config, num_episodes=3))
 
 
 def test_facts_of_what_is_not_trained_are_nothing(tmp_path):
@@ -83,4 +105,5 @@ def test_errors_name_the_rule(tmp_path):
         run(replace(config, minutes=0.0))
     with pytest.raises(ValueError, match="store must hold evaluations of contenders, got none in"):
         run(replace(config, only_report=True))
-    assert preset("gcbc").num_steps > 2
+    with pytest.raises(ValueError, match="num_episodes must be at least 1, got 0"):
+        run(replace(config, num_episodes=0))

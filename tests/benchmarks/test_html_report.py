@@ -20,7 +20,7 @@ def row(name: str, title: str, **changes):
     return {
         "contender": name, "title": title, "sees": "pixels", "rewarded": False, "pretrained": False,
         "minutes": [7.0, 8.0], "env_steps": [1_000_000, 3_000_000],
-        "random-wall": MEASURES, "held-out": None, "bounce": MEASURES,
+        "random-wall": MEASURES, "held-out": None, "bounce": MEASURES, "difference": None,
     } | changes  # fmt: skip
 
 
@@ -30,7 +30,8 @@ def comparison(tmp_path):
         "command": "worldmodel compare", "commit": None, "versions": {"python": "3"},
         "machine": {"num_cpus": 2, "processor": "A <fast> one"},
     }  # fmt: skip
-    rows = [row("random", "random <actions>"), row("jepa-mppi", "JEPA + MPPI")]
+    worse = {"difference": -0.25, "low": -0.3, "high": -0.2}
+    rows = [row("random", "random <actions>", difference=worse), row("jepa-mppi", "JEPA + MPPI")]
     path = tmp_path / "compare.json"
     path.write_text(json.dumps({"rows": rows, "provenance": provenance}))
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "compare-costs.png")
@@ -75,6 +76,8 @@ def test_one_file_holds_everything(comparison, tmp_path):
     assert page.cells[3] == "50.0%; 75.0%"
     assert page.cells[8] == "–"
     assert page.cells[10] == "2.00 M"
+    assert page.cells[13] == "-25.0% [-30.0%, -20.0%]"
+    assert page.cells[27] == "–"
     assert text.count('class="base"') == 1
 
 

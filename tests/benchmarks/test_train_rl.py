@@ -8,6 +8,7 @@ import pytest
 
 from agents import rl
 from agents.held_actions import HeldPolicy
+from agents.vec_env import SB3VecEnv
 from benchmarks import train_rl
 from benchmarks.contenders import CONTENDERS, training_facts
 from benchmarks.policies import find_policy, make_policy, make_task
@@ -93,13 +94,60 @@ def test_a_run_goes_on_with_its_learning_curve(tmp_path):
     assert rl.spent(longer).steps < 960
 
 
+def test_a_run_goes_on_without_its_replay_buffer(tmp_path):
+    # Images are too large to be saved: transitions are collected anew before anything is learned from them.
+    config = tiny_run(tmp_path, "sac", observation="pixels", encoder="strided")
+    folder = run(config)
+    assert not (folder / rl.REPLAY).exists()
+    run(replace(config, max_steps=960))
+    assert rl.spent(folder).steps >= 960
+    assert rl.load(folder).learning_starts >= 480 + 450
+
+
+def test_what_came_after_the_last_save_is_not_kept(tmp_path):
+    config = tiny_run(tmp_path, "a2c")
+    folder = run(config)
+    (folder / rl.PROGRESS).write_text(json.dumps({"steps": 240, "seconds": 1.0}))
+    run(replace(config, max_steps=500))
+    steps = [json.loads(line)["steps"] for line in (folder / train_rl.CURVE).read_text().splitlines()]
+    with np.load(folder / train_rl.EVALUATIONS) as curve:
+        assert steps == curve["timesteps"].tolist()
+    assert steps[0] == 240
+    assert len(steps) == len(set(steps))
+    assert steps == sorted(steps)
+
+
+def test_no_two_seeds_and_no_two_parts_of_a_run_share_episodes(tmp_path, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(SB3VecEnv, "seed", lambda self, seed=None: seeds.append(seed))
+    for seed in (0, 1):
+        config = tiny_run(tmp_path, "a2c", seed=seed)
+        for max_steps in (480, 960):
+            run(replace(config, max_steps=max_steps, output=tmp_path / str(seed)))
+    # Each part seeds both environments as they are made, then twice the one it trains in: as Stable-Baselines3 does.
+    assert len(seeds) == 4 * 4
+    trained = seeds[3::4]
+    assert all(abs(a - b) > 256 for i, a in enumerate(trained) for b in trained[:i])
+
+
 def test_numbers_are_checked_and_the_command_line_explains(tmp_path, capsys):
     config = tiny_run(tmp_path, "sac")
     with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
         run(replace(config, num_envs=0))
     assert hyperparameters(replace(config, options={"gamma": 0.5}))["gamma"] == 0.5
-    with pytest.raises(ValueError, match=r"options must be keywords of sac \(policy, env, .*\), got 'gama'"):
+    with pytest.raises(
+        ValueError, match=r"options must be keywords of sac \(learning_rate, buffer_size, .*\), got 'gama'"
+    ):
         hyperparameters(replace(config, options={"gama": 0.5}))
+    with pytest.raises(ValueError, match=r"options must be keywords of sac .*, got 'seed'"):
+        run(replace(config, options={"seed": 1}))
+    with pytest.raises(ValueError, match="max_minutes or max_steps must be given, got None for both"):
+        run(replace(config, max_steps=None))
+    with pytest.raises(ValueError, match="max_minutes must be positive, got 0"):
+        run(replace(config, max_minutes=0.0))
+    with pytest.raises(ValueError, match=r"max_steps must be at least action_repeat \(4\), got 3"):
+        run(replace(config, action_repeat=4, max_steps=3))
+    assert not config.output.exists()
     with pytest.raises(SystemExit) as stop:
         main(["train-rl", "--help"])
     assert stop.value.code == 0

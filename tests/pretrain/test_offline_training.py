@@ -74,6 +74,14 @@ def test_goals_lie_ahead_and_actions_are_means_of_blocks():
     assert torch.equal(part.goals, batch.goals[3:5])
 
 
+def test_trajectories_in_a_row_share_a_scene():
+    source = TwoRoomsWindows(3, 4)
+    walls = draw_goals(source, 7, np.random.default_rng(0), per_scene=3).pixels[:, 0, 1]
+    same = [[torch.equal(a, b) for a in walls] for b in walls]
+    scene = np.arange(7) // 3
+    np.testing.assert_array_equal(same, scene[:, None] == scene)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_resumes_exactly_and_its_agent_acts(name, tmp_path):
     config = tiny(name)
@@ -131,31 +139,60 @@ def test_cloning_goes_where_the_goal_is():
     assert actions[1, 0] < -0.5
 
 
-def test_values_count_the_steps_to_the_goal_and_the_policy_prefers_short_ways():
-    # Trajectories to the right, by one place or by two; goals are the ends. V ≈ −(steps − 1), discounted.
+def learned_values(draw, **changes) -> GCIVL:
+    """Implicit values learned on a line, from places ``(32, T)`` and strides ``(32, T − 1)`` that ``draw`` returns."""
     torch.manual_seed(0)
     options = {"hidden_dim": 64, "num_layers": 1, "discount": 0.9, "expectile": 0.9, "target_rate": 0.05}
-    method = GCIVL(corner(), **options)
+    method = GCIVL(corner(), **options | changes)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
     for step in range(600):
-        start = torch.randint(10, 100, (32, 1), generator=generator)
-        stride = torch.randint(0, 2, (32, 1), generator=generator) * 20 + 10
-        places = start + stride * torch.arange(5)
-        goals = torch.full((32, 4), 4)
-        loss, _ = method(line(places), (stride[..., None] / 20.0).expand(-1, 4, 1), goals, step)
+        places, strides = draw(generator)
+        goals = torch.full(strides.shape, places.shape[1] - 1)  # the ends
+        loss, _ = method(line(places), strides[..., None] / 20.0, goals, step)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    method.eval()
-    goal = torch.tensor([150, 150])
-    with torch.no_grad():
-        latents = torch.cat([method.encoder(line(torch.tensor([60, 120]))), method.encoder(line(goal))], dim=-1)
-        far, near = method.value(latents)[:, 0].tolist()
-    assert far < near - 0.5
-    # The value leans to the best: the longer stride is imitated more than its share.
-    action = method.act(line(torch.tensor([60])), line(goal[:1])).item()
-    assert action > 1.0
+    return method.eval()
+
+
+@torch.no_grad()
+def value(method: GCIVL, place: int, goal: int) -> float:
+    latents, wanted = method.value.encoder(line(torch.tensor([place, goal]))).unbind()
+    return method.value(latents, wanted).mean().item()
+
+
+def test_values_count_the_steps_to_the_goal_and_the_policy_prefers_short_ways():
+    def draw(generator):
+        start = torch.randint(10, 100, (32, 1), generator=generator)
+        stride = torch.randint(0, 2, (32, 1), generator=generator) * 20 + 10
+        return start + stride * torch.arange(5), stride.expand(-1, 4)
+
+    method, cloning = learned_values(draw), learned_values(draw, temperature=0.0)
+    for place, steps in ((60, 3), (90, 2), (120, 1), (150, 0)):
+        assert value(method, place, 150) == pytest.approx(-(1 - 0.9**steps) / 0.1, abs=0.4)
+    # A goal 30 places away is one long step or three short ones away.
+    long, any_stride = (m.act(line(torch.tensor([60])), line(torch.tensor([90]))).item() for m in (method, cloning))
+    assert long > any_stride + 0.15
+
+
+def test_values_join_what_several_trajectories_have_shown():
+    def draw(generator):
+        # Each trajectory stays in one half of the line, and goes one way or the other; its neighbour is in either.
+        way = torch.randint(0, 2, (32, 1), generator=generator) * 2 - 1
+        half = torch.randint(0, 2, (32, 1), generator=generator) * 80
+        start = half + torch.where(way > 0, 20, 100) + torch.randint(0, 20, (32, 1), generator=generator)
+        return start + 20 * way * torch.arange(4), (20 * way).expand(-1, 3)
+
+    method = learned_values(draw)
+    values = [value(method, place, 170) for place in (30, 70, 110, 150)]
+    assert values == sorted(values)
+    assert values[-1] - values[0] > 2.0
+    right, left = (
+        method.act(line(torch.tensor([at])), line(torch.tensor([to]))).item() for at, to in ((40, 170), (150, 30))
+    )
+    assert right > 0.4
+    assert left < -0.4
 
 
 def test_the_target_of_values_follows_in_training_only():
@@ -183,6 +220,8 @@ def test_errors_name_the_rule():
         build_method(unknown, DATA)
     with pytest.raises(ValueError, match=r"data\.num_frames must be at least 2, got 1"):
         OfflineConfig(data=DataConfig(num_frames=1))
+    with pytest.raises(ValueError, match="trajectories_per_scene must be at least 1, got 0"):
+        OfflineConfig(trajectories_per_scene=0)
     for name in NAMES:
         assert preset(name).method.name == name
     stage = build_training(tiny("gcivl"), torch.device("cpu")).stages[0]

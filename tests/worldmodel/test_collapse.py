@@ -32,7 +32,7 @@ class DotWindows:
     position_low = None
     position_high = None
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> WindowBatch:
+    def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         actions = generator.uniform(-1, 1, size=(batch_size, 3, 2)).astype(np.float32)
         start = generator.uniform(4, 11, size=(batch_size, 1, 2)).astype(np.float32)
         positions = np.concatenate([start, start + actions.cumsum(axis=1)], axis=1)
