@@ -61,8 +61,9 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
             ]
             if len(x) == len(y):  # latency may not be known yet
                 axes.errorbar(
-                    x, y, errors, fmt=marker, color=colour, markersize=5, elinewidth=0.8, capsize=2, label=row["title"]
-                )
+                    x, y, errors, fmt=marker, color=colour, markersize=5, elinewidth=0.8, capsize=2, label=row["title"],
+                    fillstyle="none" if row["sees"] == "state" else "full",
+                )  # fmt: skip
         _draw_floor_and_ceiling(axes, rows)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}")
@@ -73,7 +74,7 @@ def _draw_costs(rows: list[dict[str, Any]], path: Path) -> None:
             axes.minorticks_off()
         axes.set_xlabel(label)
         _tidy(axes)
-    figure.axes[0].set_ylabel("final success, % of random-wall, 95 % intervals")
+    figure.axes[0].set_ylabel("final success, % of random-wall, 95 % intervals\n(hollow: sees the state)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=6, loc="lower center", fontsize=8)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
@@ -127,11 +128,12 @@ def _draw_difficulty(rows: list[dict[str, Any]], results: dict[str, list[dict[st
             paths = np.array([episode["shortest_path"] for episode in episodes], dtype=float)
             hardness = paths if place == 1 else paths / straight[[episode["index"] for episode in episodes]]
             reached = np.array([episode["final_success"] for episode in episodes])
-            _draw_bins(axes, hardness, reached, marker, _colour(row, rows), row["title"])
+            style = "--" if row["sees"] == "state" else "-"
+            _draw_bins(axes, hardness, reached, marker + style, _colour(row, rows), row["title"])
         _draw_floor_and_ceiling(axes, rows)
         axes.set_xlabel(title)
         _tidy(axes)
-    figure.axes[0].set_ylabel("final success, % of random-wall, 95 % intervals")
+    figure.axes[0].set_ylabel("final success, % of random-wall, 95 % intervals\n(hollow: sees the state)")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=6, loc="lower center", fontsize=8)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
@@ -139,7 +141,7 @@ def _draw_difficulty(rows: list[dict[str, Any]], results: dict[str, list[dict[st
 
 
 def _draw_bins(
-    axes: Axes, hardness: NDArray[Any], reached: NDArray[Any], marker: str, colour: tuple[float, ...], title: str
+    axes: Axes, hardness: NDArray[Any], reached: NDArray[Any], style: str, colour: tuple[float, ...], title: str
 ) -> None:
     bins = np.array_split(np.argsort(hardness, kind="stable"), min(NUM_BINS, len(hardness)))
     x = [float(hardness[rows].mean()) for rows in bins]
@@ -150,7 +152,17 @@ def _draw_bins(
         [max(0.0, high - value) for value, (_, high) in zip(y, ends, strict=True)],
     ]
     axes.errorbar(
-        x, y, errors, color=colour, marker=marker, markersize=4, linewidth=1.2, elinewidth=0.8, capsize=2, label=title
+        x,
+        y,
+        errors,
+        fmt=style,
+        color=colour,
+        markersize=4,
+        linewidth=1.2,
+        elinewidth=0.8,
+        capsize=2,
+        label=title,
+        fillstyle="none" if style.endswith("--") else "full",
     )
 
 

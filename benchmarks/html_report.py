@@ -136,8 +136,8 @@ def _cells(row: dict[str, Any]) -> list[Cell]:
 
 
 def _rates(values: list[float]) -> Cell:
-    """Every seed's rate, sorted by their mean."""
-    return Cell("; ".join(f"{value:.1%}" for value in values) or "–", float(np.mean(values)) if values else -1.0)
+    """Every seed's rate, a line each, sorted by their mean."""
+    return Cell("\n".join(f"{value:.1%}" for value in values) or "–", float(np.mean(values)) if values else -1.0)
 
 
 def _gain(gain: dict[str, float] | None) -> Cell:

@@ -73,7 +73,7 @@ def test_one_file_holds_everything(comparison, tmp_path):
     assert len(page.cells) == 2 * len(HEADS)
     assert page.cells[0] == "random <actions>"  # escaped in the file
     assert "<actions>" not in text
-    assert page.cells[3] == "50.0%; 75.0%"
+    assert page.cells[3] == "50.0%\n75.0%"
     assert page.cells[8] == "–"
     assert page.cells[10] == "2.00 M"
     assert page.cells[13] == "-25.0% [-30.0%, -20.0%]"
