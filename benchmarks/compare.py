@@ -214,10 +214,13 @@ def _cells(row: dict[str, Any], longer: dict[str, Any] | None) -> dict[str, str]
         "env steps": _count(row["env_steps"]),
         "minutes": _mean(row["minutes"]) + (" + world model" if row["pretrained"] else ""),
         "ms an action": f"{np.mean(final['ms']):.2f}" if final["ms"] else "–",
-        "difference to JEPA + MPPI": (
-            f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain else "–"
-        ),
+        "difference to JEPA + MPPI": describe_difference(gain),
     }
+
+
+def describe_difference(gain: dict[str, Any] | None) -> str:
+    """A paired difference and its interval."""
+    return f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain else "–"
 
 
 def _read(config: CompareConfig, contender: Contender) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
-from benchmarks.compare import BASE
+from benchmarks.compare import BASE, describe_difference
 from benchmarks.provenance import ROOT
 from worldmodel.checkpoint import replacing
 
@@ -115,7 +115,7 @@ def data_url(path: Path) -> str:
 
 
 def _cells(row: dict[str, Any]) -> list[Cell]:
-    first = row["random-wall"]
+    first, gain = row["random-wall"], row["difference"]
     low, high = first["interval"]
     return [
         Cell(row["title"], row["title"]),
@@ -131,20 +131,13 @@ def _cells(row: dict[str, Any]) -> list[Cell]:
         _number([steps / 1e6 for steps in row["env_steps"]], "{:.2f} M"),
         _number(row["minutes"], "{:.1f} + world model" if row["pretrained"] else "{:.1f}"),
         _number(first["ms"], "{:.2f}"),
-        _gain(row["difference"]),
+        Cell(describe_difference(gain), gain["difference"] if gain else -1.0),
     ]
 
 
 def _rates(values: list[float]) -> Cell:
     """Every seed's rate, a line each, sorted by their mean."""
     return Cell("\n".join(f"{value:.1%}" for value in values) or "–", float(np.mean(values)) if values else -1.0)
-
-
-def _gain(gain: dict[str, float] | None) -> Cell:
-    """A paired difference with its interval."""
-    if gain is None:
-        return Cell("–", -1.0)
-    return Cell(f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]", gain["difference"])
 
 
 def _number(values: list[float | None], form: str) -> Cell:

@@ -20,14 +20,12 @@ from agents.planning_agent import PlanningAgent
 from agents.scripted import RandomPolicy
 from benchmarks import provenance
 from envs.two_rooms.expert import ExpertPolicy
-from envs.two_rooms.physics import SIZE
 from pretrain.datasets import is_two_rooms
+from pretrain.two_rooms import TwoRoomsWindows
 from worldmodel.checkpoint import SHIPPED, Pretrained, load_pretrained, read_format, shipped_checkpoints
 
 SCRIPTED = ("random", "expert")
 """Policies that are no checkpoint; the expert is for Two Rooms."""
-IMAGE_SHAPE = (2, SIZE, SIZE)
-"""Of Two Rooms, channels first."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def _learned(folder: Path, task: Task, device: str) -> tuple[Policy, str]:
     policy: Policy = model
     seen = "state" if config["observation"] == "state" else "pixels"
     if config["kept_as"] not in (None, "state"):
-        policy = CodedPolicy(model, open_code(config["kept_as"], folder, IMAGE_SHAPE))
+        policy = CodedPolicy(model, open_code(config["kept_as"], folder, TwoRoomsWindows.pixel_shape))
     return (HeldPolicy(policy, config["action_repeat"]) if config["action_repeat"] > 1 else policy), seen
 
 

@@ -113,10 +113,12 @@ def _policies() -> str:
 
 
 def _comparison() -> str:
-    path = RESULTS / "compare.json"
-    if not path.exists():
+    content = _content("compare")
+    if content is None:
         return ""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    longer = " Four times the time goes on with the run of the first seed."
+    if not any(row["extends"] for row in content["rows"]):
+        longer = ""
     return (
         "**Beside reinforcement learning and offline agents.** Each contender was given the same time, "
         f"{compare.CompareConfig().minutes:g} minutes on {_machine(content)} and nothing beside it, and "
@@ -127,8 +129,7 @@ def _comparison() -> str:
         "has to find by itself. Agents on JEPA latents begin with the encoder of the shipped world model, whose "
         "training is neither in their minutes nor in their steps. In training, reinforcement learning holds actions "
         "for as many steps as the world model does; its model with the best mean return on validation layouts is "
-        "evaluated. Four times the time goes on with the run of seed 0, for the best that sees the state, the best "
-        "that learns from pixels alone and the best on JEPA latents (`worldmodel compare`; "
+        f"evaluated.{longer} (`worldmodel compare`; "
         "[all columns, success by difficulty, and how hyperparameters were found](benchmarks/results/README.md)):\n\n"
         f"{compare.markdown(content, compare.SHORT)}\n"
         "![Success against environment steps, minutes of training, and milliseconds an action]"
@@ -138,10 +139,9 @@ def _comparison() -> str:
 
 
 def _comparison_details() -> str:
-    path = RESULTS / "compare.json"
-    if not path.exists():
+    content = _content("compare")
+    if content is None:
         return ""
-    content = json.loads(path.read_text(encoding="utf-8"))
     return (
         "**Beside reinforcement learning and offline agents**, all columns; differences to the world model are paired, "
         f"episode by episode:\n\n{compare.markdown(content)}\n"
@@ -163,10 +163,10 @@ def _tuning() -> str:
             f"| {content['contender']} | {len(content['rows'])} | {content['minutes']:g} | "
             f"{tune.describe(best['changes'])} | {best['final_success']:.1%} [{low:.1%}, {high:.1%}] |"
         )
-    untuned = " SAC and TQC have one setting for all that they see, TQC untried."
     return (
         f"**Their hyperparameters** were the best of a few, tried on {contents[0]['num_episodes']} validation episodes "
-        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`).{untuned} "
+        f"with seed {contents[0]['seed']} and one core each (`worldmodel tune CONTENDER`). "
+        "SAC and TQC have one setting for all that they see, TQC untried. "
         "The world model's come from its development, on validation layouts too, which took much longer.\n\n"
         + "\n".join(lines)
         + "\n"
@@ -174,9 +174,9 @@ def _tuning() -> str:
 
 
 def _attribution() -> str:
-    if not (RESULTS / "attribution.json").exists():
+    content = _content("attribution")
+    if content is None:
         return ""
-    content = json.loads((RESULTS / "attribution.json").read_text(encoding="utf-8"))
     lines = ["| variant | final success | difference | SPL |", "|---|--:|--:|--:|"]
     for name, row in content["variants"].items():
         summary, gain = row["summary"], row["gain"]
@@ -194,9 +194,9 @@ def _attribution() -> str:
 
 
 def _latency() -> str:
-    if not (RESULTS / "latency.json").exists():
+    content = _content("latency")
+    if content is None:
         return ""
-    content = json.loads((RESULTS / "latency.json").read_text(encoding="utf-8"))
     return (
         f"**Success against latency**, on {_machine(content)} (`{content['provenance']['command']}`):\n\n"
         "![Success against latency](latency.png)\n"
@@ -204,9 +204,9 @@ def _latency() -> str:
 
 
 def _maps() -> str:
-    if not (RESULTS / "maps.json").exists():
+    content = _content("maps")
+    if content is None:
         return ""
-    content = json.loads((RESULTS / "maps.json").read_text(encoding="utf-8"))
     return (
         "**What imagination adds.** Distance to the goal (star) from everywhere: in truth, between latents, and as the "
         f"critic has learned it in imagination (`{content['provenance']['command']}`):\n\n"
@@ -331,15 +331,21 @@ def run(config: ReadmeConfig) -> None:
             raise ValueError(f"{path} must hold the figures of the results; run python -m benchmarks.readme")
 
 
+def _content(name: str) -> dict[str, Any] | None:
+    """What a JSON file of the results holds; None: there is none yet."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def _machine(content: dict[str, Any]) -> str:
     machine = content["provenance"]["machine"]
     return f"{machine['num_cpus']} cores of {machine['processor']}"
 
 
 def _speed() -> str:
-    if not (RESULTS / "speed.json").exists():
+    speed = _content("speed")
+    if speed is None:
         return ""
-    speed = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
     lines = ["| what | best | median | unit |", "|---|--:|--:|---|"]
     lines += [
         f"| {name} | {figure['best']:,.0f} | {figure['median']:,.0f} | {figure['unit']} |"

@@ -30,8 +30,8 @@ from agents.held_actions import RepeatedActions
 from agents.image_codes import WORLD_MODEL, Code, CodedVecEnv, open_code
 from agents.vec_env import SB3VecEnv
 from benchmarks.report import write_json
-from envs.two_rooms.physics import SIZE
 from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
+from pretrain.two_rooms import TwoRoomsWindows
 from worldmodel.checkpoint import load_pretrained, replacing
 
 logger = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ def _kept_as(config: TrainRLConfig) -> Literal["state", "profiles", "latents"] |
 
 def _code(config: TrainRLConfig, folder: Path) -> Code | None:
     name = _kept_as(config)
-    return None if name in (None, "state") else open_code(name, folder, (2, SIZE, SIZE))
+    return None if name in (None, "state") else open_code(name, folder, TwoRoomsWindows.pixel_shape)
 
 
 def _begin(config: TrainRLConfig, folder: Path) -> None:
