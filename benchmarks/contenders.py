@@ -121,7 +121,7 @@ def _offline(name: str, title: str) -> Contender:
     )
 
 
-SAC_STATE = _learned("sac-state", "SAC + HER, state", "state")
+TQC_STATE = _learned("tqc-state", "TQC + HER, state", "state")
 SAC_PIXELS = _learned("sac-pixels", "SAC + HER, pixels", "pixels")
 SAC_LATENTS = _learned("sac-latents", "SAC + HER, JEPA latents", "pixels")
 
@@ -134,15 +134,15 @@ CONTENDERS = {
         _planned("jepa-cem", "JEPA + CEM", "cem"),
         _planned("jepa-actor", "JEPA, its actor alone", "policy"),
         _learned("ppo-state", "PPO, state", "state"),
-        SAC_STATE,
-        _learned("tqc-state", "TQC + HER, state", "state"),
+        _learned("sac-state", "SAC + HER, state", "state"),
+        TQC_STATE,
         _learned("ppo-pixels", "PPO, pixels", "pixels"),
         SAC_PIXELS,
         SAC_LATENTS,
         _offline("gcbc", "GCBC"),
         _offline("gcidm", "GCIDM on JEPA latents"),
         _offline("gcivl", "GCIVL"),
-        *(longer(best) for best in (SAC_STATE, SAC_PIXELS, SAC_LATENTS)),
+        *(longer(best) for best in (TQC_STATE, SAC_PIXELS, SAC_LATENTS)),
     )
 }
 """Contenders by name; the first world model is what all are compared with."""

@@ -122,7 +122,7 @@ def _comparison() -> str:
     return (
         "**Beside reinforcement learning and offline agents.** Each contender was given the same time, "
         f"{compare.CompareConfig().minutes:g} minutes on {_machine(content)} and nothing beside it, and "
-        "plays the same frozen episodes of `random-wall`; every seed trained so far is shown, the interval is of all "
+        "plays the same frozen episodes of `random-wall`; every seed is shown, the interval is of all "
         "their episodes (of these policies, not of training). The world model's preset ends before its time does. "
         "Steps of the environment count those that a generator simulates for world model and offline agents; that of "
         "these starts most trajectories near the inner wall and aims some at the door, which reinforcement learning "

@@ -51,17 +51,17 @@ def test_runs_are_shared(tiny, tmp_path):
 
 def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny):
     config, learned = tiny
-    config = replace(config, contenders=("sac-state", "sac-state-4x"), seeds=(3, 4))
+    config = replace(config, contenders=("tqc-state", "tqc-state-4x"), seeds=(3, 4))
     content = run(config)
     assert [(one.max_minutes, one.output.name) for one in learned] == [
-        (5.0, "sac-state-5min-seed3"),
-        (5.0, "sac-state-5min-seed4"),
-        (20.0, "sac-state-20min-seed3"),
+        (5.0, "tqc-state-5min-seed3"),
+        (5.0, "tqc-state-5min-seed4"),
+        (20.0, "tqc-state-20min-seed3"),
     ]
     first, second = content["rows"]
     # 64 steps were its budget already, and are not run again.
     assert second["curves"] == first["curves"][:1]
-    assert second["extends"] == "sac-state"
+    assert second["extends"] == "tqc-state"
     lines = markdown(content).splitlines()
     assert len(lines) == 3
     assert lines[0].split(" | ")[4] == "with 4× time"
