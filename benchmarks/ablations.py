@@ -244,7 +244,7 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
     folder = config.runs / f"ablate-{_slug(config)}" / f"{slug}-seed{seed}"
     name = variant.preset or grid.preset
     run_config = preset(name)
-    changes: dict[str, Any] = {"seed": seed, "output": str(folder)}
+    changes: dict[str, Any] = {"seed": seed, "output": str(folder), "progress": config.progress}
     if variant.preset is None and config.num_steps is not None:
         changes["num_steps"] = config.num_steps
     if variant.preset is None and config.policy_steps is not None and isinstance(run_config, WorldModelConfig):

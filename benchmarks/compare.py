@@ -71,7 +71,7 @@ class CompareConfig:
     only_report: bool = False
     """Only make JSON, table and plots of what the store holds."""
     progress: bool = True
-    """Whether to show progress bars and the table."""
+    """Whether to show how training goes, and the table."""
 
 
 def run(config: CompareConfig) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
             copied = folder.with_name(f".{folder.name}.tmp")
             shutil.copytree(begun, copied, dirs_exist_ok=True)
             copied.rename(folder)
-        contender.train(contender.run, folder, seed, minutes, {})
+        contender.train(contender.run, folder, seed, minutes, {"progress": config.progress})
         policy = str(folder)
     for manifest, path in paths.items():
         evaluation = success.EvaluateConfig(

@@ -29,7 +29,7 @@ class Contender:
         kind: What sort of method it is.
         sees: What it observes.
         run: Name of its training run; contenders may share one. None: nothing is trained.
-        train: Trains that run: from the run's name, a folder, a seed, minutes, and changed hyperparameters.
+        train: Trains that run: from its name, a folder, a seed, minutes, and changed fields of its configuration.
         planner: How a world model plans.
         rewarded: Whether its training used the reward.
         budgets: How many times the common budget it gets.
@@ -70,7 +70,7 @@ def _learn(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[
     config: dict[str, Any] = {key: value for key, value in changes.items() if key in known}
     config |= {"algorithm": algorithm, "observation": observation, "seed": seed, "output": folder}
     options = {key: value for key, value in changes.items() if key not in known}
-    train_rl(TrainRLConfig(**config, options=options, max_minutes=minutes, progress=False))
+    train_rl(TrainRLConfig(**config, options=options, max_minutes=minutes))
 
 
 def _planned(name: str, title: str, planner: str) -> Contender:

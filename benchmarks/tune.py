@@ -84,7 +84,7 @@ class TuneConfig:
     output: Path | None = None
     """JSON file to write; by default benchmarks/results/tune/CONTENDER.json of the project."""
     progress: bool = True
-    """Whether to show the table."""
+    """Whether to show how training goes, and the table."""
 
 
 def run(config: TuneConfig) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _measure(config: TuneConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     assert contender.run is not None
     assert contender.train is not None
     folder = config.runs / file_name(f"{contender.run}-{config.minutes:g}min-seed{config.seed}-{describe(changes)}")
-    contender.train(contender.run, folder, config.seed, config.minutes, changes)
+    contender.train(contender.run, folder, config.seed, config.minutes, {**changes, "progress": config.progress})
     evaluation = success.EvaluateConfig(
         policy=str(folder),
         manifest=VALIDATION,

@@ -52,6 +52,8 @@ class PretrainConfig:
     """Starts anew where the folder already holds a run; by default the run resumes."""
     log_wandb: bool = False
     """Also logs to Weights & Biases (needs the wandb extra)."""
+    progress: bool = True
+    """Whether to show what validation finds and, in a terminal, a progress bar."""
 
     def __post_init__(self) -> None:
         """Checks the numbers that nothing else would check before training has begun."""

@@ -32,7 +32,17 @@ from worldmodel.checkpoint import TRAINING_STATE, load_training_state, save_trai
 
 logger = logging.getLogger(__name__)
 
-UNSAVED_FIELDS = ("max_minutes", "output", "overwrite", "devices", "num_nodes", "accelerator", "compile", "log_wandb")
+UNSAVED_FIELDS = (
+    "max_minutes",
+    "output",
+    "overwrite",
+    "devices",
+    "num_nodes",
+    "accelerator",
+    "compile",
+    "log_wandb",
+    "progress",
+)
 """Fields that may change when a run resumes."""
 
 ROWS_PER_DRAW = 256
@@ -145,7 +155,13 @@ class Run:
         rank_zero = self.fabric.is_global_zero
         if rank_zero:
             self._log = RunLog(self.output, self.progress.step, wandb=self.config.log_wandb)
-        bar = tqdm(total=self.num_steps, initial=self.progress.step, unit="step", disable=not rank_zero, desc=self.name)
+        bar = tqdm(
+            desc=self.name,
+            unit="step",
+            initial=self.progress.step,
+            total=self.num_steps,
+            disable=None if rank_zero and self.config.progress else True,  # None: unless this is no terminal
+        )
         current, done = stage_at(self.stages, self.progress.step)
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
             for stage in self.stages[current:]:
@@ -201,8 +217,9 @@ class Run:
         row = stage.validate()
         if self._log:
             self._log.write(stage.split("validation"), self.progress.step, row)
-            values = ", ".join(f"{key} {value:.3g}" for key, value in row.items())
-            bar.write(f"{stage.name}, step {self.progress.step}: {values}")
+            if self.config.progress:
+                values = ", ".join(f"{key} {value:.3g}" for key, value in row.items())
+                bar.write(f"{stage.name}, step {self.progress.step}: {values}")
 
     def _save(self, optimizer: torch.optim.Optimizer, metrics: dict[str, Tensor]) -> None:
         """Writes what resuming needs, and the checkpoint that agents load."""
