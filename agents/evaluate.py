@@ -96,7 +96,7 @@ def evaluate(
         result = previous
     env: VectorEnv | None = None
     steps = total * manifest.max_steps if manifest.max_steps else None
-    bar = tqdm(total=steps, initial=result.env_steps, unit="step", desc=manifest.name, disable=not progress)
+    bar = tqdm(total=steps, initial=result.env_steps, unit="step", desc=manifest.name, disable=not progress or None)
     try:
         with bar:
             for first in range(len(result.rows), total, num_envs):

@@ -154,7 +154,7 @@ def _measure_all(
         make: Callable[..., Forecaster], pretrained: PretrainedVideo, name: str
     ) -> tuple[str, AveragePrecisions]:
         forecaster = make(pretrained.model, pretrained.detector, horizons, config.device)
-        bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress)
+        bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress or None)
         return name, detection.measure(forecaster, bar, context=context, grid=grid, horizons=horizons)
 
     yield forecast(detection.rollout_forecaster, trained, MODEL)

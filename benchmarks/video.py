@@ -133,7 +133,7 @@ def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]],
     output = config.output or Path("runs") / "render" / file_name(name)
     paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
     output.parent.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(frames, total=count, desc="drawing", unit="frame", disable=not config.progress)
+    bar = tqdm(frames, total=count, desc="drawing", unit="frame", disable=not config.progress or None)
     write_videos(paths, iter(bar), count, config.fps)
     for path in paths:
         logger.info("written to %s (%.1f MB)", path, path.stat().st_size / 1e6)

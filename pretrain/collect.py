@@ -236,7 +236,9 @@ def _collect_missing(
     done = shards.finished(config.num_episodes)
     if done:
         log.info("continuing: %d of %d episodes are there already", len(done), config.num_episodes)
-    bar = tqdm(total=config.num_episodes, initial=len(done), desc=label, unit="episode", disable=not config.progress)
+    bar = tqdm(
+        total=config.num_episodes, initial=len(done), desc=label, unit="episode", disable=not config.progress or None
+    )
     with bar, Interruption() as interruption:
         for i in range(config.num_episodes):
             if interruption.requested:

@@ -178,7 +178,7 @@ def write_canonical(path: Path, source: MovingMNIST, num_videos: int, seed: int,
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         file = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        for first in tqdm(range(0, num_videos, VIDEOS_PER_DRAW), unit="draw", disable=not progress):
+        for first in tqdm(range(0, num_videos, VIDEOS_PER_DRAW), unit="draw", disable=not progress or None):
             count = min(VIDEOS_PER_DRAW, num_videos - first)
             videos = source.sample(count, np.random.default_rng([seed, first]))
             file[:, first : first + count] = videos.pixels[:, :, 0].numpy().swapaxes(0, 1)

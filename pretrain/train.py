@@ -160,7 +160,7 @@ class Run:
             unit="step",
             initial=self.progress.step,
             total=self.num_steps,
-            disable=None if rank_zero and self.config.progress else True,  # None: unless this is no terminal
+            disable=not (rank_zero and self.config.progress) or None,
         )
         current, done = stage_at(self.stages, self.progress.step)
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
