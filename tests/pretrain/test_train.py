@@ -128,11 +128,12 @@ def test_a_run_is_a_checkpoint_and_a_log(finished):
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal_and_kept_back_if_unwanted(tmp_path, capfd):
-    folder = fit(replace(TINY, output=str(tmp_path)))
+    config = replace(TINY, output=str(tmp_path))
+    fit(config)
     out, err = capfd.readouterr()
     assert [line.split(":")[0].split(", ")[1] for line in out.splitlines()] == ["step 6", "step 12", "step 18"]
     assert "/18" not in err
-    fit(replace(TINY, output=str(folder), overwrite=True, progress=False))
+    fit(replace(config, overwrite=True, progress=False))
     assert capfd.readouterr().out == ""
 
 
