@@ -5,28 +5,32 @@ trained by :mod:`pretrain.offline_training`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from annotated_types import Gt, Lt
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.actions import check_action_space, to_space
 from agents.gcbc import GCBC
 from agents.gcidm import GCIDM
 from agents.gcivl import GCIVL
 from agents.goal_encoder import GoalEncoder
 from agents.observations import read_images
-from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model, from_json, to_json
-from worldmodel.checkpoint import described_by, read_config, read_parts, write_checkpoint
+from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model
+from worldmodel.checkpoint import CONFIG, CheckpointFiles, load_parts, read_checkpoint, read_section, write_checkpoint
+from worldmodel.config import Depth, NonNegative, ProperFraction, Width, config, number, to_json
 from worldmodel.normalize import Normalizer
 from worldmodel.planning import ActionBounds
 
 FORMAT = "worldmodel.offline/1"
 """Format name written to and required of ``config.json``."""
+SECTIONS = ("method", "data", "model")
+"""Sections of ``config.json``, beside those that every checkpoint has."""
 
 
 @runtime_checkable
@@ -38,7 +42,7 @@ class Method(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class MethodConfig:
     """An offline method, and its networks."""
 
@@ -47,17 +51,17 @@ class MethodConfig:
     learning."""
     encoder: Literal["impala", "strided", "axial"] = "axial"
     """gcbc, gcivl: the encoder, trained with the rest; axial is that of the shipped world model."""
-    latent_dim: int = 128
+    latent_dim: Width = 128
     """gcbc, gcivl: features of an image."""
-    hidden_dim: int = 512
+    hidden_dim: Width = 512
     """Width of hidden layers."""
-    num_layers: int = 3
+    num_layers: Depth = 3
     """Number of these."""
-    discount: float = 0.97
+    discount: ProperFraction = 0.97
     """gcivl: discount of a block of actions."""
-    expectile: float = 0.9
+    expectile: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.9
     """gcivl: which expectile of what followed the value is."""
-    temperature: float = 3.0
+    temperature: NonNegative = 3.0
     """gcivl: how much more good actions are imitated than bad ones."""
 
 
@@ -103,8 +107,9 @@ def save_method(
     *,
     model: ModelConfig | None = None,
     training: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a checkpoint; each file appears whole or not at all.
+    """Writes a checkpoint; its files appear together, or not at all.
 
     Args:
         path: The directory; made if missing.
@@ -113,13 +118,14 @@ def save_method(
         data: Shapes and bounds of its data.
         model: gcidm: architecture of the world model.
         training: How it was trained, in JSON types.
+        beside: Further files that belong to it, by name.
     """
     sections = {
         "method": to_json(config),
         "data": to_json(data),
         "model": None if model is None else to_json(model),
     }
-    write_checkpoint(Path(path), FORMAT, {"method": method}, sections, training)
+    write_checkpoint(Path(path), FORMAT, {"method": method}, sections, training, beside)
 
 
 class OfflineAgent:
@@ -128,29 +134,34 @@ class OfflineAgent:
     Args:
         method: The method, in evaluation mode.
         data: Shapes of its images, and bounds of its actions.
-        action_space: If given, actions get its shape and dtype.
+        action_space: If given, actions get its shape and dtype, and are clipped to its bounds.
+
+    Raises:
+        ValueError: If the action space does not fit the data.
     """
 
     def __init__(self, method: nn.Module, data: DataSpec, action_space: spaces.Box | None = None) -> None:
+        check_action_space(action_space, data.action_dim)
         self.method = method
         self.pixel_shape = data.pixel_shape
         self.bounds = ActionBounds(data.action_low, data.action_high, data.action_max_norm)
         self.action_space = action_space
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, action_space: spaces.Box | None = None) -> "OfflineAgent":
-        """Reads an agent from a checkpoint; nothing in it is executed.
+    def from_pretrained(
+        cls, source: Path | str | CheckpointFiles, action_space: spaces.Box | None = None
+    ) -> "OfflineAgent":
+        """Reads an agent from a checkpoint, or from the files of one; nothing in it is executed.
 
         Raises:
             CheckpointError: If it is missing, corrupt, or of another format or architecture.
         """
-        path = Path(path)
-        config = read_config(path, FORMAT)
-        with described_by(path):
-            data = from_json(DataSpec, config["data"])
-            model = None if config["model"] is None else from_json(ModelConfig, config["model"])
-            method = build_method(from_json(MethodConfig, config["method"]), data, model)
-        read_parts(path, {"method": method})
+        files = source if isinstance(source, CheckpointFiles) else read_checkpoint(Path(source), FORMAT, SECTIONS)
+        path, config = files.path / CONFIG, files.config
+        data = read_section(DataSpec, config["data"], path, "data.")
+        model = None if config["model"] is None else read_section(ModelConfig, config["model"], path, "model.")
+        networks = read_section(MethodConfig, config["method"], path, "method.")
+        method = load_parts(files, {"method": lambda: build_method(networks, data, model)})["method"]
         return cls(method, data, action_space)
 
     @torch.no_grad()
@@ -161,11 +172,17 @@ class OfflineAgent:
 
         Raises:
             ValueError: If the observation does not fit.
+            FloatingPointError: If the method's actions hold NaN.
         """
         images, goals, batched = read_images(observation)
         assert isinstance(self.method, Method)
         actions = self.method.act(torch.from_numpy(images), torch.from_numpy(goals))
+        undefined = actions.isnan().any(-1)
+        if bool(undefined.any()):
+            raise FloatingPointError(
+                f"actions must be numbers, got NaN for environments {undefined.nonzero()[:, 0].tolist()}"
+            )
         chosen = self.bounds.project(actions.float()).numpy()
         if self.action_space is not None:
-            chosen = chosen.reshape(-1, *self.action_space.shape).astype(self.action_space.dtype)
-        return (chosen if batched else np.asarray(chosen[0])), None
+            chosen = to_space(chosen, self.action_space)
+        return (chosen if batched else chosen[0, ...]), None

@@ -1,19 +1,30 @@
 """How the planning agent plans, as one flat set of options, and the planners built from it."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 from gymnasium import spaces
 
+from worldmodel.config import (
+    ConfigError,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    ProperFraction,
+    config,
+    number,
+)
+from worldmodel.devices import require_memory
 from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, Planner, ProposalPlanner, SearchOptions
 
 PLANNERS = ("mppi", "cem", "icem", "policy")
 """Planners that :func:`build_planner` knows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class PlannerConfig:
     """Options of planning. One planner step is one predictor step, which spans ``frame_skip`` environment steps."""
 
@@ -25,43 +36,43 @@ class PlannerConfig:
     cost-to-go they need long horizons."""
     propose: bool = True
     """Whether the learned actor's plan is a candidate, and the first mean."""
-    reach_weight: float = 2.0
+    reach_weight: NonNegative = 2.0
     """Cost 'reach': weight of the term that rewards arriving early and staying."""
-    reach_scale: float = 0.03
+    reach_scale: Positive = 0.03
     """Cost 'reach': squared latent distance (mean over features) at which that term saturates."""
-    horizon: int = 3
+    horizon: Annotated[int, Ge(1), Le(10_000), number(int, "≥ 1")] = 3
     """Planner steps to look ahead."""
-    num_samples: int = 32
+    num_samples: Count = 32
     """Candidate plans of an iteration."""
-    num_iterations: int = 2
+    num_iterations: Annotated[int, Ge(1), Le(100_000), number(int, "≥ 1")] = 2
     """Iterations of a replan."""
-    num_elites: int = 8
+    num_elites: Count = 8
     """Best candidates from which the next distribution is made."""
-    init_std: float | None = None
+    init_std: Positive | None = None
     """Standard deviation of the first candidates, in units of the actions; None: 0.4 of the bounds' radius."""
-    min_std: float | None = None
+    min_std: NonNegative | None = None
     """Lower bound of the standard deviation, in units of the actions; None: 5 % of init_std."""
-    noise_beta: float = 0.0
+    noise_beta: Annotated[float, Ge(0), Le(10), number(float, "in [0, 10]")] = 0.0
     """Colour of the noise: 0 white, 1 pink, 2 red; the higher, the slower the actions change."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """MPPI: cost difference that lowers an elite's weight by a factor e."""
-    momentum: float = 0.1
+    momentum: ProperFraction = 0.1
     """CEM and iCEM: weight of the old mean and standard deviation in the new ones."""
-    keep_elites: float = 0.3
+    keep_elites: Fraction = 0.3
     """Fraction of the elites that compete again in the next iteration and, shifted, in the next replan."""
-    sample_decay: float = 1.0
+    sample_decay: Annotated[float, Ge(1), number(float, "≥ 1")] = 1.0
     """Factor by which each iteration has fewer samples than the one before (iCEM's authors use 1.25)."""
     execute: Literal["best", "mean"] = "best"
     """Whether to execute the best candidate or the final mean."""
     zero_candidate: bool = True
     """Whether doing nothing is always a candidate."""
-    tolerance: float | None = None
+    tolerance: NonNegative | None = None
     """Stop a search whose best cost improves by less than this fraction; None: search on."""
-    patience: int = 1
+    patience: Count = 1
     """Iterations on end without such an improvement before a search stops."""
-    budget_ms: float | None = None
+    budget_ms: Positive | None = None
     """Begin no iteration after this many milliseconds of a replan; None: no limit. Plans then depend on the machine."""
-    replan_every: int = 1
+    replan_every: Count = 1
     """Planner steps to execute before planning again."""
     constant_blocks: bool = True
     """Whether the environment actions of one planner step are all the same; otherwise each is planned for itself."""
@@ -69,8 +80,17 @@ class PlannerConfig:
     """Whether a search starts from the plan before, shifted."""
     fill: Literal["last", "zeros"] = "last"
     """What ends the previous plan, shifted, when the next search starts from it: its last action, or none."""
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
     """Most trajectories to roll out at once, to bound the memory; None: all."""
+
+    def rules(self) -> None:
+        """Checks that numbers fit one another."""
+        if self.planner == "policy":
+            return
+        if self.num_elites > self.num_samples:
+            raise ConfigError("num_elites", f"at most num_samples ({self.num_samples})", self.num_elites)
+        if self.replan_every > self.horizon:
+            raise ConfigError("replan_every", f"at most horizon ({self.horizon})", self.replan_every)
 
     @property
     def cost_options(self) -> dict[str, float]:
@@ -114,12 +134,14 @@ def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
         The planner.
 
     Raises:
-        ValueError: If an option is out of its range, or ``init_std`` is None and the actions are unbounded.
+        ValueError: If ``init_std`` is None and the actions are unbounded, or a search does not fit into memory.
     """
-    if config.planner not in PLANNERS:
-        raise ValueError(f"planner must be one of {', '.join(map(repr, PLANNERS))}, got {config.planner!r}")
     if config.planner == "policy":
         return ProposalPlanner(bounds=bounds, horizon=config.replan_every)
+    # The noise of all iterations is drawn at once, in single precision.
+    numbers = config.num_iterations * config.num_samples * config.horizon * bounds.action_dim
+    size = f"num_iterations {config.num_iterations} × num_samples {config.num_samples} × horizon {config.horizon}"
+    require_memory(4.0 * numbers, f"the noise of a search ({size})")
     init_std = 0.4 * bounds.radius if config.init_std is None else config.init_std
     if math.isinf(init_std):
         raise ValueError(f"init_std must be given where actions are unbounded, got None with {bounds}")

@@ -11,7 +11,7 @@ from agents.statistics import compare_paired
 from benchmarks import detection, image_probe, success
 from benchmarks.ablation_grids import Variant
 from benchmarks.manifests import VALIDATION
-from pretrain.configs import changed
+from worldmodel.config import changed
 
 Row = dict[str, Any]
 """A variant's figures for one seed, as they stand in the JSON file."""

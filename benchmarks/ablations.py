@@ -26,10 +26,12 @@ from benchmarks.ablation_measures import MEASURES, Budget, Row
 from benchmarks.drawing import AMBER, BLUE, GRID, PAPER, STYLE
 from benchmarks.manifests import VALIDATION
 from benchmarks.report import write_json
-from pretrain.configs import ImageConfig, VideoConfig, WorldModelConfig, changed
+from pretrain.configs import ImageConfig, VideoConfig, WorldModelConfig
 from pretrain.presets import preset
 from pretrain.train import fit
-from worldmodel.checkpoint import CONFIG, replacing
+from worldmodel.checkpoint import CONFIG
+from worldmodel.config import changed
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from benchmarks.contenders import CONTENDERS, Contender, training_facts
 from benchmarks.manifests import load_manifest
 from benchmarks.provenance import ROOT
 from benchmarks.report import read_result, write_json, write_result
-from worldmodel.checkpoint import replacing
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

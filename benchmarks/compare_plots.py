@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agents.statistics import wilson_interval
 from benchmarks.drawing import AMBER, BLUE, GREEN, GRID, INK, MUTED, PAPER, STYLE, VIOLET
 from benchmarks.manifests import load_manifest
-from worldmodel.checkpoint import replacing
+from worldmodel.files import replacing
 
 COLOURS = {"world model": AMBER, "reinforcement learning": BLUE, "offline": GREEN, "floor": MUTED, "ceiling": VIOLET}
 """Colours by kind of method."""

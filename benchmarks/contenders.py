@@ -10,11 +10,11 @@ from agents import rl
 from agents.planner_config import PlannerConfig
 from benchmarks.train_rl import CURVE, TrainRLConfig
 from benchmarks.train_rl import run as train_rl
-from pretrain.configs import changed
 from pretrain.presets import preset
 from pretrain.run_log import METRICS
 from pretrain.train import fit
 from worldmodel.checkpoint import CONFIG
+from worldmodel.config import changed
 
 Kind = Literal["floor", "ceiling", "world model", "reinforcement learning", "offline"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from benchmarks.drawing import AMBER, BLUE, GREEN, INK, PAPER, RED, VIOLET
-from worldmodel.checkpoint import replacing
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

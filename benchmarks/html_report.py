@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.compare import BASE, describe_difference
 from benchmarks.provenance import ROOT
-from worldmodel.checkpoint import replacing
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from benchmarks.drawing import AMBER, BLUE, GREEN, GRID, INK, MUTED, PAPER, STYL
 from benchmarks.manifests import VALIDATION
 from benchmarks.policies import open_checkpoint
 from benchmarks.report import write_json
-from pretrain.configs import changed
-from worldmodel.checkpoint import replacing
+from worldmodel.config import changed
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from envs.two_rooms.expert import optimal_path_length
 from envs.two_rooms.layouts import check_layout
 from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, SIZE, Layout, is_free
 from envs.two_rooms.rendering import render
-from worldmodel.checkpoint import Pretrained, replacing
+from worldmodel.checkpoint import Pretrained
+from worldmodel.files import replacing
 
 SPACING = 1.0
 """Distance between neighbouring positions of a map, in pixels."""

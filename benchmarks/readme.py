@@ -16,7 +16,8 @@ from benchmarks.ablation_grids import GRIDS
 from benchmarks.ablations import markdown as ablation_table
 from benchmarks.provenance import ROOT
 from benchmarks.report import markdown_table, read_result
-from worldmodel.checkpoint import SHIPPED, read_config, replacing
+from worldmodel.checkpoint import SHIPPED, read_config
+from worldmodel.files import replacing
 
 RESULTS = ROOT / "benchmarks" / "results"
 """Where the results lie that README shows."""

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.provenance import ROOT
-from worldmodel.checkpoint import replacing
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

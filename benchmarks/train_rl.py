@@ -32,7 +32,8 @@ from agents.vec_env import SB3VecEnv
 from benchmarks.report import write_json
 from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
 from pretrain.two_rooms import TwoRoomsWindows
-from worldmodel.checkpoint import load_pretrained, replacing
+from worldmodel.checkpoint import load_pretrained
+from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 

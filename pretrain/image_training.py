@@ -149,8 +149,8 @@ def build_training(config: ImageConfig, device: torch.device) -> Training:
     model.normalizer.fit(sample.pixels)
     classifier = build_classifier(model, source.num_classes)
 
-    def save(path: Path, training: Mapping[str, Any]) -> None:
-        save_image_jepa(path, model, classifier, config.model, training=training)
+    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
+        save_image_jepa(path, model, classifier, config.model, training=training, beside=beside)
 
     stage = _stage(config, model, classifier, source, validation_source)
     return Training(stages=[stage], save=save)

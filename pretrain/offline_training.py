@@ -23,8 +23,9 @@ from pretrain.sources import build_sources, data_spec
 from pretrain.stages import Stage, Training, adamw
 from pretrain.validation import VALIDATION_SEED
 from pretrain.windows import WindowSource
-from worldmodel.build import ModelConfig, from_json
+from worldmodel.build import ModelConfig
 from worldmodel.checkpoint import load_pretrained
+from worldmodel.config import from_json
 
 NORMALIZATION_WINDOWS = 64
 """Trajectories on which normalisation is fitted."""
@@ -99,8 +100,8 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
         sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
         method.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
 
-    def save(path: Path, training: Mapping[str, Any]) -> None:
-        save_method(path, method, config.method, data, model=model, training=training)
+    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
+        save_method(path, method, config.method, data, model=model, training=training, beside=beside)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from worldmodel.files import read_rows, write_text
+
 METRICS = "metrics.jsonl"
 """Name of the JSON lines file in a run's folder."""
 
@@ -29,10 +31,8 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS
         kept = [row for row in read_metrics(folder) if row["step"] <= first_step] if first_step else []
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        temporary.replace(self.path)
-        self._file = self.path.open("a")
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
         self._wandb = _start_wandb(folder, resume=first_step > 0) if wandb else None
 
@@ -56,17 +56,12 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Rows of a run's log; a last line that a kill cut short is left out."""
-    path = folder / METRICS
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    """Rows of a run's log; a last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: If the file is no log.
+    """
+    return read_rows(folder / METRICS, {"step": int})
 
 
 def _start_wandb(folder: Path, *, resume: bool):  # type: ignore[no-untyped-def]

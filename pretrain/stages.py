@@ -68,11 +68,11 @@ class Training:
 
     Attributes:
         stages: One after the other.
-        save: Writes the checkpoint into a folder, with how it was trained (in JSON types).
+        save: Writes the checkpoint into a folder, with how it was trained (in JSON types) and further files, at once.
     """
 
     stages: Sequence[Stage]
-    save: Callable[[Path, Mapping[str, Any]], None]
+    save: Callable[[Path, Mapping[str, Any], Mapping[str, bytes]], None]
 
 
 def adamw(weight_decay: float) -> Optimizers:

@@ -9,6 +9,8 @@ import itertools
 import json
 import logging
 import math
+import os
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +21,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -28,7 +36,10 @@ from pretrain.interruption import Interruption
 from pretrain.memory import keep_memory
 from pretrain.run_log import RunLog
 from pretrain.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
-from worldmodel.checkpoint import TRAINING_STATE, load_training_state, save_training_state
+from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_training_state, training_state_bytes
+from worldmodel.config import differences
+from worldmodel.devices import check_device
+from worldmodel.files import absolute, current, locked, recover
 
 logger = logging.getLogger(__name__)
 
@@ -63,30 +74,27 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
         ValueError: If the folder holds a run of another configuration, or the data do not fit.
         KeyboardInterrupt: After saving, if interrupted.
     """
-    output = Path(config.output or f"runs/{name}-seed{config.seed}")
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        precision=_precision(config),
-    )
-    fabric.launch()
-    if fabric.device.type == "cpu":
-        keep_memory()
-    fabric.seed_everything(config.seed, verbose=False)
-    training = build_training(config, fabric.device)
-    state = _resume(output, config)
-    if state:
-        to_modules(training.stages).load_state_dict(state["module"])
-    run = Run(
-        config=config,
-        name=name,
-        output=output,
-        fabric=fabric,
-        training=training,
-        progress=Progress(state["step"], state["seconds"]) if state else Progress(),
-    )
-    run.train(state["optimizer"] if state else None)
+    output = absolute(config.output or f"runs/{name}-seed{config.seed}")
+    fabric = _make_fabric(config)
+    # The first process alone writes; it asks before others are launched, which would wait for it in vain.
+    with locked(output, "run") if _is_first_process() else contextlib.nullcontext():
+        if _is_first_process():
+            recover(output)
+        fabric.launch()
+        if fabric.device.type == "cpu":
+            keep_memory()
+        fabric.seed_everything(config.seed, verbose=False)
+        training = build_training(config, fabric.device)
+        state = _resume(output, config, training)
+        run = Run(
+            config=config,
+            name=name,
+            output=output,
+            fabric=fabric,
+            training=training,
+            progress=Progress(state["step"], state["seconds"]) if state else Progress(),
+        )
+        run.train(state["optimizer"] if state else None)
     return output
 
 
@@ -162,13 +170,13 @@ class Run:
             total=self.num_steps,
             disable=not (rank_zero and self.config.progress) or None,
         )
-        current, done = stage_at(self.stages, self.progress.step)
+        begun, done = stage_at(self.stages, self.progress.step)
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
-            for stage in self.stages[current:]:
+            for stage in self.stages[begun:]:
                 freeze(stage.frozen)
                 optimizer = stage.optimizer(stage.groups)
                 if optimizer_state is not None and done < stage.num_steps:
-                    optimizer.load_state_dict(optimizer_state)
+                    _load_optimizer(optimizer, optimizer_state, self.output)
                 if not self._train_stage(stage, done, optimizer, bar):
                     break
                 optimizer_state, done = None, 0
@@ -177,6 +185,10 @@ class Run:
                 "stopped after step %d of %d; the same command resumes the run in %s",
                 self.progress.step, self.num_steps, self.output,
             )  # fmt: skip
+        elif rank_zero and not all((self.output / file).exists() for file in (WEIGHTS, CONFIG)):
+            # The run is done, but somebody removed what came of it.
+            spent = {"step": self.progress.step, "seconds": self.progress.seconds}
+            self.save(self.output, self._setting() | spent, {})
         if self._interruption.requested:
             raise KeyboardInterrupt
 
@@ -227,11 +239,17 @@ class Run:
             _check_finite(metrics, self.progress.step)
         if self.fabric.is_global_zero:
             spent = {"step": self.progress.step, "seconds": self.progress.seconds}
-            state = {"module": self.modules.state_dict(), "optimizer": optimizer.state_dict()}
-            save_training_state(self.output, spent | state | {"config": json.dumps(_saved(self.config))})
-            setting = {"preset": self.name, "config": asdict(self.config), "threads": torch.get_num_threads()}
-            self.save(self.output, setting | spent)
+            module = self.modules.state_dict()
+            for key, tensor in module.items():
+                if not bool(torch.isfinite(tensor).all()):
+                    raise FloatingPointError(f"weights must be finite to be saved, got some in {key!r} that are not")
+            state = {"module": module, "optimizer": optimizer.state_dict(), "config": json.dumps(_saved(self.config))}
+            self.save(self.output, self._setting() | spent, {TRAINING_STATE: training_state_bytes(spent | state)})
         self.fabric.barrier()
+
+    def _setting(self) -> dict[str, Any]:
+        """How the run is trained, for the checkpoint."""
+        return {"preset": self.name, "config": asdict(self.config), "threads": torch.get_num_threads()}
 
 
 class Progress:
@@ -305,7 +323,51 @@ def _precision(config: PretrainConfig) -> Literal["32-true", "bf16-mixed"]:
     if config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     features = ("amx_bf16", "avx512_bf16") if isinstance(config, VideoConfig | ImageConfig) else ("amx_bf16",)
-    return "bf16-mixed" if any(torch.cpu.get_capabilities().get(name) for name in features) else "32-true"
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and newer tell
+    return "bf16-mixed" if any(capabilities.get(name) for name in features) else "32-true"
+
+
+def _make_fabric(config: PretrainConfig) -> Fabric:
+    """Device, precision and processes of a run.
+
+    Raises:
+        ValueError: If there is no such device, or the processes cannot be started so.
+    """
+    if config.accelerator in ("cuda", "mps"):
+        check_device(config.accelerator)
+    if config.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        check_device("cuda")
+    launched = TorchElasticEnvironment.detect() or (SLURMEnvironment.detect() and config.devices * config.num_nodes > 1)
+    if config.devices > 1 and not launched and not _has_program():
+        raise ValueError(
+            "devices must be 1 where Python runs from standard input or -c: each further process runs the program's "
+            f"file again, got {config.devices}"
+        )
+    # One process needs no scheduler's help, whatever a scheduler has put into the environment.
+    plugins: list[ClusterEnvironment] = [] if launched or config.devices > 1 else [LightningEnvironment()]
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            precision=_precision(config),
+            plugins=plugins,  # type: ignore[arg-type]
+        )
+    except (TypeError, RuntimeError, ValueError) as error:  # Fabric's own check of processes and devices
+        wanted = f"accelerator={config.accelerator}, devices={config.devices}, num_nodes={config.num_nodes}"
+        raise ValueError(f"processes must be such that they can be started, got {wanted}: {error}") from error
+
+
+def _has_program() -> bool:
+    """Whether this program is a file or a module, which further processes can run too."""
+    main = sys.modules.get("__main__")
+    return getattr(main, "__spec__", None) is not None or Path(sys.argv[0]).is_file()
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that writes, as far as the environment tells before processes are connected."""
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    return rank == "0" and os.environ.get("GROUP_RANK", os.environ.get("NODE_RANK", "0")) == "0"
 
 
 def _saved(config: PretrainConfig) -> dict[str, Any]:
@@ -313,32 +375,44 @@ def _saved(config: PretrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps({key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}))
 
 
-def _resume(output: Path, config: PretrainConfig) -> dict[str, Any] | None:
-    """The state to resume from; None for a new run.
+def _resume(output: Path, config: PretrainConfig, training: Training) -> dict[str, Any] | None:
+    """The state to resume from, its weights loaded; None for a new run.
 
     Raises:
-        ValueError: If the folder holds a run of another configuration.
+        ValueError: If the folder holds a run of another configuration, or a state that does not fit.
     """
-    if config.overwrite or not (output / TRAINING_STATE).exists():
+    if config.overwrite or not current(output, TRAINING_STATE).exists():
         return None
     state = load_training_state(output)
-    before, now = json.loads(state["config"]), _saved(config)
-    different = sorted(_differences(before, now))
+    try:
+        before = json.loads(state["config"])
+        different = sorted(differences(before, _saved(config)))
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise ValueError(f"{output / TRAINING_STATE} must hold the configuration of a run") from error
     if different:
         raise ValueError(
             f"{output} holds a run of another configuration; it differs in {'; '.join(different)}. "
             "Choose another --output, or --overwrite"
         )
+    num_steps = total_steps(training.stages)
+    if state["step"] > num_steps:
+        raise ValueError(f"{output / TRAINING_STATE} must hold a step of at most {num_steps}, got {state['step']}")
+    try:
+        to_modules(training.stages).load_state_dict(state["module"])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        line = " ".join(str(error).split())[:300]
+        raise ValueError(f"{output / TRAINING_STATE} does not fit the configuration: {line}") from error
+    bad = [key for key, tensor in state["module"].items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise ValueError(f"{output / TRAINING_STATE} must hold finite weights, got some in {bad[0]!r} that are not")
     return state
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key in before.keys() | now.keys():
-        a, b = before.get(key), now.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield f"{prefix}{key} (was {a}, now {b})"
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], output: Path) -> None:
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{output / TRAINING_STATE} does not fit the optimiser of its stage: {error}") from error
 
 
 def _check_finite(metrics: dict[str, Tensor], step: int) -> None:

@@ -95,8 +95,8 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
     model.normalizer.fit(sample.pixels)
     detector, decoder = build_detector(config.model, shape), build_decoder(config.model, shape)
 
-    def save(path: Path, training: Mapping[str, Any]) -> None:
-        save_video_jepa(path, model, detector, decoder, config.model, training=training)
+    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
+        save_video_jepa(path, model, detector, decoder, config.model, training=training, beside=beside)
 
     stages = [
         _model_stage(config, model, source, validation_source),

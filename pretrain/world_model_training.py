@@ -83,7 +83,7 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
         actor_critic = build_actor_critic(config.policy.networks, config.model, data)
         stages.append(_policy_stage(config, model, actor_critic, source, validation_source))
 
-    def save(path: Path, training: Mapping[str, Any]) -> None:
+    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
         save_pretrained(
             path,
             model,
@@ -93,6 +93,7 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
             actor_critic=actor_critic,
             actor_critic_config=config.policy.networks,
             training=training,
+            beside=beside,
         )
 
     return Training(stages=stages, save=save)

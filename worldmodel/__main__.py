@@ -5,8 +5,11 @@ The one module that may import everything; it imports each command's module only
 """
 
 import importlib
+import io
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,17 +86,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         sys.stderr.write(f"worldmodel: command must be one of {', '.join(map(repr, COMMANDS))}, got {name!r}\n")
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _prepare()
     try:
         _dispatch(name, rest)
     except KeyboardInterrupt as interruption:
         what = str(interruption) or "interrupted; the same command goes on from what was saved"
         sys.stderr.write(f"\nworldmodel {name}: {what}\n")
         return 130
-    except (ValueError, OSError, FloatingPointError, ImportError, LookupError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError, LookupError, MemoryError) as error:
         sys.stderr.write(f"worldmodel {name}: {_describe(error)}\n")
         return 1
     return 0
+
+
+def _prepare() -> None:
+    """Sets up what every command relies on: its log, a console that takes any character, SIGTERM as Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # consoles that are not UTF-8 show a question mark
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _dispatch(name: str, arguments: list[str]) -> None:
@@ -102,20 +115,18 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     if name == "pretrain":
         _pretrain(arguments)
         return
-    import tyro
+    from worldmodel.config import parse
 
-    config = tyro.cli(
-        getattr(module, command.config), args=arguments, prog=f"worldmodel {name}", description=command.help
-    )
+    kind = getattr(module, command.config)
+    config = parse(kind, arguments, prog=f"worldmodel {name}", description=command.help)
     run: Callable[[Any], object] = getattr(module, command.run)
     run(config)
 
 
 def _pretrain(arguments: list[str]) -> None:
-    import tyro
-
     from pretrain.presets import PRESETS, preset
     from pretrain.train import fit
+    from worldmodel.config import parse
 
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = "".join(f"  {key:18s} {text}\n" for key, (text, _) in PRESETS.items())
@@ -125,23 +136,24 @@ def _pretrain(arguments: list[str]) -> None:
         )
         return
     key, *rest = arguments
-    config = tyro.cli(
-        type(preset(key)),
-        default=preset(key),
-        args=rest,
-        prog=f"worldmodel pretrain {key}",
-        description=PRESETS[key][0],
-    )
+    default = preset(key)
+    program = f"worldmodel pretrain {key}"
+    config = parse(type(default), rest, prog=program, description=PRESETS[key][0], default=default)
     folder = fit(config, name=key)
     sys.stdout.write(f"checkpoint: {folder}\n")
 
 
 def _describe(error: BaseException) -> str:
+    """An error in one line."""
     import errno
 
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and "full" not in str(error):
         return f"the disk is full ({error}); what was written is kept: free some space and run the same command again"
-    return str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
+    if isinstance(error, BlockingIOError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _usage() -> str:

@@ -12,6 +12,7 @@ A planner uses the cost-to-go as terminal cost, so that short horizons suffice, 
 (TD-MPC, arXiv 2203.04955); the actor alone is a policy that costs one forward pass.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -42,6 +43,8 @@ class ActorCritic(nn.Module):
         ValueError: If the discount is not in (0, 1), the scale is not positive, or the actions have no bounds.
     """
 
+    constants = ("low", "high")
+    """Buffers that follow from the configuration."""
     low: Tensor
     high: Tensor
 
@@ -66,7 +69,7 @@ class ActorCritic(nn.Module):
         self.max_norm = action_max_norm
         self.register_buffer("low", torch.tensor(action_low, dtype=torch.float32))
         self.register_buffer("high", torch.tensor(action_high, dtype=torch.float32))
-        if action_max_norm is None and not bool(torch.isfinite(self.low).all() & torch.isfinite(self.high).all()):
+        if action_max_norm is None and not all(map(math.isfinite, (*action_low, *action_high))):
             raise ValueError(f"actions must be bounded for an actor, got {list(action_low)} to {list(action_high)}")
         hidden = [hidden_dim] * 2
         self.critic = perceptron(3 * latent_dim, hidden, 1, normalized=True)

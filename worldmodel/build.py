@@ -1,13 +1,16 @@
 """From configuration to modules: the only place, beside the command line, that sees configurations."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import torch
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import nn
 
 from worldmodel.actor_critic import ActorCritic
+from worldmodel.config import ConfigError, Depth, Positive, Width, config, number
+from worldmodel.devices import TRAINING_COPIES, num_parameter_bytes, require_memory
 from worldmodel.encoders import AxialEncoder, ImpalaEncoder, ResidualEncoder, StridedConvEncoder
 from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.image_encoders import ResNet18, VisionTransformer
@@ -26,102 +29,93 @@ PREDICTORS = ("gru", "mlp")
 IMAGE_ENCODERS = ("resnet18", "vit")
 """Names of the encoders of Image-JEPA."""
 
+Widths = Annotated[tuple[Width, ...], MinLen(1)]
+"""Widths of layers, at least one."""
+Side = Annotated[int, Ge(1), Le(2**14), number(int, "≥ 1")]
+"""Pixels along a side of an image or of a patch."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@config
 class ModelConfig:
     """The world model's architecture."""
 
     encoder: Literal["impala", "strided", "axial"] = "strided"
     """impala: the reference's residual network. strided: small strided convolutions. axial: means along each image
     axis and a perceptron; the fastest on a CPU."""
-    latent_dim: int = 128
+    latent_dim: Annotated[int, Ge(2), Le(2**24), number(int, "≥ 2")] = 128
     """Number of latent features D."""
-    encoder_channels: tuple[int, ...] = (48, 64, 64)
+    encoder_channels: Widths = (48, 64, 64)
     """Channels of the encoder's convolutions (strided) or of its stacks (impala)."""
-    encoder_hidden_dim: int = 512
+    encoder_hidden_dim: Width = 512
     """Width of the axial encoder's perceptron."""
-    patch: int = 5
+    patch: Side = 5
     """Side of the first convolution's patches in pixels (strided)."""
     predictor: Literal["gru", "mlp"] = "mlp"
     """gru: one GRU cell, the reference's. mlp: a residual perceptron."""
-    predictor_hidden_dim: int = 512
+    predictor_hidden_dim: Width = 512
     """Width of the mlp predictor's hidden layers."""
-    predictor_layers: int = 2
+    predictor_layers: Depth = 2
     """Number of the mlp predictor's hidden layers."""
-    frame_skip: int = 4
+    frame_skip: Annotated[int, Ge(1), Le(10_000), number(int, "≥ 1")] = 4
     """Environment steps spanned by one predictor step; their actions enter as one block."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class VideoModelConfig:
     """A Video-JEPA's architecture, and that of the heads that read its latents."""
 
-    latent_channels: int = 16
+    latent_channels: Width = 16
     """Channels D of a latent at each position."""
-    hidden_channels: int = 32
+    hidden_channels: Width = 32
     """Channels of the encoder's residual blocks."""
-    num_blocks: int = 2
+    num_blocks: Depth = 2
     """Residual blocks of the encoder."""
-    stride: int = 1
+    stride: Side = 1
     """Pixels of a frame for each position of a latent."""
-    predictor_channels: tuple[int, ...] = (32, 64, 64)
+    predictor_channels: Widths = (32, 64, 64)
     """Channels of the predictor at each size; every further one is half as large."""
-    context: int = 2
+    context: Annotated[int, Ge(1), Le(1_000), number(int, "≥ 1")] = 2
     """Past latents that the predictor sees."""
     normalize_latents: bool = False
     """Whether a layer normalisation, shared by encoder and predictor, keeps latents on one scale."""
-    grid: int = 8
+    grid: Side = 8
     """Cells along each side of the detection head's grid."""
-    head_channels: int = 64
+    head_channels: Width = 64
     """Channels of the detection head and of the pixel decoder."""
 
-    def __post_init__(self) -> None:
-        """Checks the numbers that the modules would not name."""
-        for name in ("latent_channels", "hidden_channels", "num_blocks", "stride", "context", "grid", "head_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} must be at least 1, got {getattr(self, name)}")
-        if not self.predictor_channels:
-            raise ValueError("model.predictor_channels must not be empty")
 
-
-@dataclass(frozen=True, kw_only=True)
+@config
 class ImageModelConfig:
     """An Image-JEPA's architecture."""
 
     encoder: Literal["resnet18", "vit"] = "resnet18"
     """resnet18: ResNet-18 with a 3 × 3 stem, for small images. vit: a vision transformer."""
-    width: int = 64
+    width: Width = 64
     """Channels of the first stage (resnet18; the representation has eight times as many features), or features of a
     token and of the representation (vit; 384 for ViT-S, 768 for ViT-B)."""
-    stem_stride: int = 1
+    stem_stride: Side = 1
     """Stride of the first convolution; 2 costs a quarter (resnet18)."""
-    patch: int = 2
+    patch: Side = 2
     """Side of a patch in pixels (vit)."""
-    depth: int = 12
+    depth: Depth = 12
     """Number of blocks (vit)."""
-    num_heads: int = 6
+    num_heads: Width = 6
     """Attention heads of a block (vit; 12 for ViT-B)."""
 
-    def __post_init__(self) -> None:
-        """Checks the numbers that the modules would not name."""
-        for name in ("width", "stem_stride", "patch", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} must be at least 1, got {getattr(self, name)}")
 
-
-@dataclass(frozen=True, kw_only=True)
+@config
 class ActorCriticConfig:
     """The actor and the critic that act in a world model."""
 
-    hidden_dim: int = 256
+    hidden_dim: Width = 256
     """Width of both networks' hidden layers."""
-    discount: float = 0.95
+    discount: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.95
     """Discount of a predictor step."""
-    distance_scale: float = 0.05
+    distance_scale: Positive = 0.05
     """Squared latent distance (mean over features) at which the cost of a step saturates."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class DataSpec:
     """What a model must know of its data: shapes, and the bounds of the actions it was trained on.
 
@@ -135,18 +129,75 @@ class DataSpec:
         position_high: Upper ends of these positions.
     """
 
-    pixel_shape: tuple[int, int, int]
-    action_dim: int
+    pixel_shape: tuple[Side, Side, Side]
+    action_dim: Annotated[int, Ge(1), Le(10_000)]
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
-    action_max_norm: float | None = None
+    action_max_norm: Positive | None = None
     position_low: tuple[float, ...] | None = None
     position_high: tuple[float, ...] | None = None
 
+    def rules(self) -> None:
+        """Checks that bounds are bounds, one for each component."""
+        for name in ("action_low", "action_high"):
+            if len(getattr(self, name)) != self.action_dim:
+                raise ConfigError(name, f"one number for each of action_dim = {self.action_dim}", getattr(self, name))
+        if any(low > high for low, high in zip(self.action_low, self.action_high, strict=True)):
+            raise ConfigError("action_low", f"at most action_high, {self.action_high}", self.action_low)
+        largest = max(map(abs, (*self.action_low, *self.action_high)))
+        if self.action_max_norm is not None and self.action_max_norm < 1e-6 * largest:
+            raise ConfigError("action_max_norm", f"of the order of the bounds, {largest:g}", self.action_max_norm)
+        if (self.position_low is None) != (self.position_high is None):
+            raise ConfigError("position_low", "given with position_high", self.position_low)
+        if self.position_low is None or self.position_high is None:
+            return
+        if len(self.position_low) != len(self.position_high) or not self.position_low:
+            raise ConfigError("position_low", f"as long as position_high, {self.position_high}", self.position_low)
+        if any(low >= high for low, high in zip(self.position_low, self.position_high, strict=True)):
+            raise ConfigError("position_low", f"less than position_high, {self.position_high}", self.position_low)
 
-C = TypeVar("C")
+
+@config
+class PixelSpec:
+    """What a Video-JEPA must know of its data.
+
+    Attributes:
+        pixel_shape: ``(C, H, W)`` of its frames.
+    """
+
+    pixel_shape: tuple[Side, Side, Side]
 
 
+@config
+class ImagesSpec:
+    """What an Image-JEPA and its linear probe must know of their data.
+
+    Attributes:
+        pixel_shape: ``(C, H, W)`` of the images.
+        num_classes: Classes that the probe tells apart.
+    """
+
+    pixel_shape: tuple[Side, Side, Side]
+    num_classes: Annotated[int, Ge(1), Le(10_000)]
+
+
+M = TypeVar("M", bound=nn.Module)
+P = ParamSpec("P")
+
+
+def _fits_memory(build: Callable[P, M]) -> Callable[P, M]:
+    """Refuses to build what could not be trained in the memory that there is."""
+
+    @wraps(build)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> M:
+        needed = TRAINING_COPIES * num_parameter_bytes(lambda: build(*args, **kwargs))
+        require_memory(needed, f"training {args[0]}")
+        return build(*args, **kwargs)
+
+    return checked
+
+
+@_fits_memory
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
     """Builds an untrained world model.
 
@@ -188,6 +239,7 @@ def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:
     return Probe(config.latent_dim, data.position_low, data.position_high, hidden_dim=256)
 
 
+@_fits_memory
 def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: DataSpec) -> ActorCritic:
     """Builds an untrained actor and critic for a world model.
 
@@ -205,6 +257,7 @@ def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: Data
     )
 
 
+@_fits_memory
 def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> VideoJEPA:
     """Builds an untrained Video-JEPA for square frames.
 
@@ -233,12 +286,14 @@ def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Vi
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+@_fits_memory
 def build_detector(config: VideoModelConfig, pixel_shape: Sequence[int]) -> DetectionHead:
     """Builds an untrained detection head."""
     side = pixel_shape[-1] // config.stride
     return DetectionHead(config.latent_channels, side // config.grid, hidden_channels=config.head_channels)
 
 
+@_fits_memory
 def build_decoder(config: VideoModelConfig, pixel_shape: Sequence[int]) -> PixelDecoder:
     """Builds an untrained pixel decoder."""
     return PixelDecoder(
@@ -246,6 +301,7 @@ def build_decoder(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Pixel
     )
 
 
+@_fits_memory
 def build_image_jepa(config: ImageModelConfig, pixel_shape: Sequence[int]) -> ImageJEPA:
     """Builds an untrained Image-JEPA.
 
@@ -266,22 +322,3 @@ def build_image_jepa(config: ImageModelConfig, pixel_shape: Sequence[int]) -> Im
 def build_classifier(model: ImageJEPA, num_classes: int) -> nn.Linear:
     """Builds an untrained linear classifier of an Image-JEPA's representations."""
     return nn.Linear(model.latent_dim, num_classes)
-
-
-def to_json(config: Any) -> dict[str, Any]:
-    """A configuration of this or another package as JSON types."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
-
-
-def from_json(kind: type[C], values: dict[str, Any]) -> C:
-    """A configuration from JSON types.
-
-    Raises:
-        ValueError: If a field is unknown.
-    """
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"{kind.__name__} has the fields {', '.join(sorted(known))}, got unknown {', '.join(unknown)}")
-    keywords: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return kind(**keywords)

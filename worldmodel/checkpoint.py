@@ -11,16 +11,16 @@
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
@@ -32,9 +32,10 @@ from worldmodel.build import (
     build_actor_critic,
     build_model,
     build_probe,
-    from_json,
-    to_json,
 )
+from worldmodel.config import ConfigError, from_json, to_json
+from worldmodel.devices import check_device
+from worldmodel.files import commit, current, parse_json, read_json, read_set
 from worldmodel.jepa import JEPA
 from worldmodel.probes import Probe
 from worldmodel.version import __version__
@@ -45,10 +46,37 @@ WEIGHTS, CONFIG, TRAINING_STATE = "model.safetensors", "config.json", "training_
 """Names of the files of a checkpoint."""
 SHIPPED = Path(__file__).parent / "checkpoints"
 """Where the checkpoints that come with the package lie."""
+SECTIONS, OPTIONAL = ("model", "data"), ("actor_critic",)
+"""Sections of a world model's ``config.json``, beside those that every checkpoint has."""
+DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL", torch.uint8: "U8", torch.float64: "F64"}
+"""How safetensors names types."""
+
+
+C = TypeVar("C")
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, corrupt or of another kind."""
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """The files of a checkpoint, read once: what is hashed is what is loaded, whatever is written meanwhile.
+
+    Attributes:
+        path: The folder.
+        config: All of ``config.json``.
+        weights: The bytes of ``model.safetensors``.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    weights: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights, in hexadecimal."""
+        return hashlib.sha256(self.weights).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -104,8 +132,9 @@ def save_pretrained(
     actor_critic: ActorCritic | None = None,
     actor_critic_config: ActorCriticConfig | None = None,
     training: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a checkpoint; each file appears whole or not at all.
+    """Writes a checkpoint; its files appear together, or not at all.
 
     Args:
         path: The directory; made if missing.
@@ -116,9 +145,11 @@ def save_pretrained(
         actor_critic: The actor and the critic trained in it.
         actor_critic_config: Their architecture; must be given with them.
         training: How it was trained, in JSON types.
+        beside: Further files that belong to it, by name.
 
     Raises:
         ValueError: If there is an actor and a critic without their architecture.
+        FloatingPointError: If a weight is not finite.
     """
     if actor_critic is not None and actor_critic_config is None:
         raise ValueError("actor_critic_config must be given with an actor_critic, got None")
@@ -127,9 +158,8 @@ def save_pretrained(
         "data": to_json(data),
         "actor_critic": to_json(actor_critic_config) if actor_critic is not None and actor_critic_config else None,
     }
-    write_checkpoint(
-        Path(path), FORMAT, {"model": model, "probe": probe, "actor_critic": actor_critic}, sections, training
-    )
+    parts = {"model": model, "probe": probe, "actor_critic": actor_critic}
+    write_checkpoint(Path(path), FORMAT, parts, sections, training, beside)
 
 
 def write_checkpoint(
@@ -138,8 +168,9 @@ def write_checkpoint(
     parts: Mapping[str, nn.Module | None],
     sections: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a checkpoint of any kind; each file appears whole or not at all.
+    """Writes a checkpoint of any kind; its files appear together, or not at all.
 
     Args:
         path: The directory; made if missing.
@@ -147,83 +178,162 @@ def write_checkpoint(
         parts: Modules by the prefix of their weights.
         sections: Architecture and data, in JSON types.
         training: How it was trained, in JSON types.
+        beside: Further files that belong to it, by name.
+
+    Raises:
+        FloatingPointError: If a weight is not finite; nothing is written then.
     """
-    path.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{part}.{name}": tensor
+        f"{part}.{name}": tensor.detach().cpu().contiguous()
         for part, module in parts.items()
         if module is not None
         for name, tensor in module.state_dict().items()
     }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise FloatingPointError(f"weights must be finite to be saved, got some in {name!r} that are not")
     config = {
         "format": format_name,
         "worldmodel_version": __version__,
         **sections,
         "training": dict(training or {}),
     }
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path / WEIGHTS) as temporary:
-        # Written from here, not by the library, so that a full disk is an OSError.
-        temporary.write_bytes(to_bytes(contiguous))
-    with replacing(path / CONFIG) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n")
+    text = json.dumps(config, indent=2) + "\n"
+    commit(path, {**(beside or {}), WEIGHTS: to_bytes(tensors), CONFIG: text.encode()})
 
 
-def load_pretrained(path_or_name: Path | str, device: torch.device | str = "cpu") -> Pretrained:
+def load_pretrained(source: Path | str | CheckpointFiles, device: torch.device | str = "cpu") -> Pretrained:
     """Reads a checkpoint; nothing in it is executed.
 
     Args:
-        path_or_name: A checkpoint directory, or the name of a checkpoint that comes with the package.
+        source: A checkpoint directory, the name of a checkpoint that comes with the package, or the files of one.
         device: Where the model goes.
 
     Raises:
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
+        ValueError: If there is no such device.
     """
-    path = locate(path_or_name)
-    config = read_config(path)
-    with described_by(path):
-        model_config = from_json(ModelConfig, config["model"])
-        data = from_json(DataSpec, config["data"])
-        model, probe, actor_critic = build_model(model_config, data), build_probe(model_config, data), None
-        if config.get("actor_critic"):
-            actor_critic = build_actor_critic(from_json(ActorCriticConfig, config["actor_critic"]), model_config, data)
-    sha256 = read_parts(path, {"model": model, "probe": probe, "actor_critic": actor_critic}, device)
-    return Pretrained(model, probe, actor_critic, data, config, path, sha256)
+    device = check_device(device)
+    files = (
+        source if isinstance(source, CheckpointFiles) else read_checkpoint(locate(source), FORMAT, SECTIONS, OPTIONAL)
+    )
+    path = files.path / CONFIG
+    model_config = read_section(ModelConfig, files.config["model"], path, "model.")
+    data = read_section(DataSpec, files.config["data"], path, "data.")
+    parts: dict[str, Callable[[], nn.Module]] = {"model": lambda: build_model(model_config, data)}
+    if data.position_low is not None:
+        parts["probe"] = lambda: _built(build_probe(model_config, data))
+    if files.config.get("actor_critic") is not None:
+        networks = read_section(ActorCriticConfig, files.config["actor_critic"], path, "actor_critic.")
+        parts["actor_critic"] = lambda: build_actor_critic(networks, model_config, data)
+    modules = load_parts(files, parts, device)
+    model, probe, actor_critic = (modules.get(name) for name in ("model", "probe", "actor_critic"))
+    assert isinstance(model, JEPA)
+    assert probe is None or isinstance(probe, Probe)
+    assert actor_critic is None or isinstance(actor_critic, ActorCritic)
+    return Pretrained(model, probe, actor_critic, data, files.config, files.path, files.sha256)
 
 
-@contextmanager
-def described_by(path: Path) -> Iterator[None]:
-    """Turns what goes wrong in building modules from a checkpoint's ``config.json`` into a :class:`CheckpointError`."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path / CONFIG} does not describe a model of this version: {error}") from error
+def read_world_model(path_or_name: Path | str) -> CheckpointFiles:
+    """Reads the files of a world model's checkpoint.
+
+    Raises:
+        CheckpointError: If it is missing, corrupt or of another format.
+    """
+    return read_checkpoint(locate(path_or_name), FORMAT, SECTIONS, OPTIONAL)
 
 
-def read_parts(path: Path, parts: Mapping[str, nn.Module | None], device: torch.device | str = "cpu") -> str:
-    """Reads weights into modules, and puts these on a device and in evaluation mode.
+def read_checkpoint(
+    path: Path, format_name: str, sections: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> CheckpointFiles:
+    """Reads the files of a checkpoint, both of the same commit.
 
     Args:
         path: The checkpoint.
-        parts: Modules by the prefix of their weights.
-        device: Where they go.
-
-    Returns:
-        Hash of the weights file, in hexadecimal.
+        format_name: The kind and version that it must be of.
+        sections: What its ``config.json`` holds beside format, version and training.
+        optional: What it may hold.
 
     Raises:
-        CheckpointError: If the file is missing or corrupt, or the weights do not fit.
+        CheckpointError: If a file is missing, too large or no regular file, or ``config.json`` is of another format or
+            has other sections.
     """
-    tensors = _read_weights(path / WEIGHTS)
-    for name, module in parts.items():
-        if module is not None:
-            _load(module, tensors, f"{name}.", path)
-            module.to(device).eval()
-    return hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+    if not path.is_dir():
+        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
+    try:
+        contents = read_set(path, (CONFIG, WEIGHTS))
+        for name in (CONFIG, WEIGHTS):
+            if name not in contents:
+                raise ValueError(f"checkpoint {path} must contain {name}, got {_listing(path)}")
+        config = parse_json(contents[CONFIG], path / CONFIG)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(str(error)) from error
+    _check_format(config, path, format_name)
+    needed = {"format", "worldmodel_version", "training", *sections}
+    lacking, unknown = sorted(needed - set(config)), sorted(set(config) - needed - set(optional))
+    if lacking or unknown:
+        wrong = f"lacks {', '.join(lacking)}" if lacking else f"has an unknown {', '.join(unknown)}"
+        raise CheckpointError(f"{path / CONFIG} must have the keys {', '.join(sorted(needed))}; it {wrong}")
+    if not isinstance(config["training"], dict):
+        raise CheckpointError(f"{path / CONFIG} must have an object 'training', got {config['training']!r}")
+    return CheckpointFiles(path, config, contents[WEIGHTS])
+
+
+def read_section(kind: type[C], values: Any, path: Path, what: str) -> C:
+    """A configuration from a section of a file.
+
+    Raises:
+        CheckpointError: If it does not describe one; the message names the file.
+    """
+    try:
+        return from_json(kind, values, what)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load_parts(
+    files: CheckpointFiles, parts: Mapping[str, Callable[[], nn.Module]], device: torch.device | str = "cpu"
+) -> dict[str, nn.Module]:
+    """Builds modules and reads their weights, and puts them on a device and in evaluation mode.
+
+    The names, shapes and types that the file's header lists are compared with those that the modules would have before
+    anything is built.
+
+    Args:
+        files: The files.
+        parts: What builds each module, by the prefix of its weights.
+        device: Where they go.
+
+    Raises:
+        CheckpointError: If the file is corrupt, or holds other tensors than exactly those of the modules, or one that
+            is not finite.
+    """
+    path = files.path / WEIGHTS
+    try:
+        with torch.device("meta"):
+            expected = {f"{name}.{key}": t for name, build in parts.items() for key, t in build().state_dict().items()}
+    except (ValueError, RuntimeError, OverflowError) as error:
+        line = str(error).partition("\n")[0]
+        raise CheckpointError(f"{files.path / CONFIG} does not describe a model of this version: {line}") from error
+    _compare(_header(files.weights, path), expected, path)
+    try:
+        tensors = from_bytes(files.weights)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path} must hold finite numbers, got some in {name!r} that are not")
+    modules = {}
+    for name, build in parts.items():
+        module = build()
+        _check_constants(module, {key: tensors[f"{name}.{key}"] for key in module.state_dict()}, name, path)
+        module.load_state_dict({key: tensors[f"{name}.{key}"] for key in module.state_dict()})
+        modules[name] = module.to(device).eval()
+    return modules
 
 
 def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
-    """Reads a checkpoint's ``config.json``.
+    """Reads a checkpoint's ``config.json`` alone.
 
     Args:
         path: The checkpoint.
@@ -235,33 +345,29 @@ def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
     if not path.is_dir():
         raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
     try:
-        config = json.loads((path / CONFIG).read_text())
+        config = read_json(current(path, CONFIG))
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {path} must contain {CONFIG}, got {_listing(path)}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path / CONFIG} must be JSON: {error}") from error
-    found = config.get("format") if isinstance(config, dict) else None
-    if found != format_name:
-        raise CheckpointError(f"{path / CONFIG} must have format {format_name!r}, got {found!r}")
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    _check_format(config, path, format_name)
     return config
 
 
 def read_format(path: Path) -> str | None:
     """Name of the kind and version of a checkpoint; None where its ``config.json`` does not tell."""
     try:
-        config = json.loads((path / CONFIG).read_text())
+        found = read_json(current(path, CONFIG)).get("format")
     except (OSError, ValueError):
         return None
-    return config.get("format") if isinstance(config, dict) else None
+    return found if isinstance(found, str) else None
 
 
-def save_training_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes what resuming needs, whole or not at all."""
-    path.mkdir(parents=True, exist_ok=True)
-    with replacing(path / TRAINING_STATE) as temporary:
-        buffer = io.BytesIO()  # as in save_pretrained: a full disk must be an OSError
-        torch.save(state, buffer)
-        temporary.write_bytes(buffer.getbuffer())
+def training_state_bytes(state: dict[str, Any]) -> bytes:
+    """What resuming needs, as the bytes of :data:`TRAINING_STATE`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
@@ -270,31 +376,30 @@ def load_training_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is corrupt or holds anything else.
     """
+    file = path / TRAINING_STATE
     try:
-        return torch.load(path / TRAINING_STATE, map_location="cpu", weights_only=True)
+        data = read_set(path, (TRAINING_STATE,))[TRAINING_STATE]
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for corrupt or foreign files
-        raise CheckpointError(f"{path / TRAINING_STATE} is not a training state of this package: {error}") from error
-
-
-class replacing:  # noqa: N801 - reads like the function it is
-    """Context manager: a temporary path that replaces ``path`` on success and is removed on failure."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            self.temporary.replace(self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
+        line = str(error).partition("\n")[0]
+        raise CheckpointError(f"{file} is not a training state of this package: {line}") from error
+    kinds = {"step": int, "seconds": float, "module": dict, "optimizer": dict, "config": str}
+    for key, kind in kinds.items():
+        value = state.get(key) if isinstance(state, dict) else None
+        if type(value) is not kind and not (kind is dict and isinstance(value, dict)):
+            raise CheckpointError(f"{file} must hold {key!r}, a {kind.__name__}, got {type(value).__name__}")
+    if state["step"] < 0 or not math.isfinite(state["seconds"]):
+        raise CheckpointError(
+            f"{file} must hold a step from 0 and finite seconds, got {state['step']}, {state['seconds']}"
+        )
+    return state
 
 
 def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
-    """The folder of a checkpoint: itself, or that of a shipped one.
+    """The folder of a checkpoint: that of a shipped one, or the path itself.
+
+    The plain name of a shipped checkpoint is that one, unless a folder of this name holds a checkpoint itself; a path
+    with a separator (``./two-rooms``) is always a folder.
 
     Args:
         path_or_name: A directory, or the name of a shipped checkpoint.
@@ -303,34 +408,60 @@ def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
     Raises:
         CheckpointError: If it is neither.
     """
-    path, shipped = Path(path_or_name), shipped_checkpoints(format_name)
+    path, text = Path(path_or_name), str(path_or_name)
+    shipped = shipped_checkpoints(format_name)
+    if text in shipped and not (isinstance(path_or_name, str) and current(path, CONFIG).is_file()):
+        return SHIPPED / text
     if path.is_dir():
-        return path
-    if str(path_or_name) in shipped:
-        return SHIPPED / path
+        return path.absolute()
     raise CheckpointError(
-        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped)) or '(none shipped)'}, "
-        f"got {str(path_or_name)!r}"
+        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped)) or '(none shipped)'}, got {text!r}"
     )
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"checkpoint {path.parent} must contain {path.name}, got {_listing(path.parent)}"
-        ) from error
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
+def _built(module: nn.Module | None) -> nn.Module:
+    assert module is not None
+    return module
 
 
-def _load(module: nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _check_format(config: dict[str, Any], path: Path, format_name: str) -> None:
+    if config.get("format") != format_name:
+        raise CheckpointError(f"{path / CONFIG} must have format {format_name!r}, got {config.get('format')!r}")
+
+
+def _header(weights: bytes, path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each tensor of a safetensors file, from its header."""
     try:
-        module.load_state_dict(own)
-    except RuntimeError as error:
-        raise CheckpointError(f"the weights in {path} do not fit the architecture in {CONFIG}: {error}") from error
+        (size,) = struct.unpack("<Q", weights[:8])
+        header = json.loads(weights[8 : 8 + min(size, len(weights))].decode())
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
+    except (struct.error, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} must be a safetensors file: {type(error).__name__} in its header") from error
+
+
+def _compare(found: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping[str, Tensor], path: Path) -> None:
+    """Raises a CheckpointError unless a file holds exactly the tensors that the architecture has."""
+    fit = f"the weights in {path} do not fit the architecture in {CONFIG}"
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise CheckpointError(f"{fit}: {name!r} is missing")
+        if name not in expected:
+            raise CheckpointError(f"{fit}: {name!r} is unknown")
+        wanted = (DTYPES[expected[name].dtype], tuple(expected[name].shape))
+        if found[name] != wanted:
+            got = f"{found[name][0]} {list(found[name][1])}"
+            raise CheckpointError(f"{fit}: {name!r} must be {wanted[0]} {list(wanted[1])}, got {got}")
+
+
+def _check_constants(module: nn.Module, tensors: Mapping[str, Tensor], part: str, path: Path) -> None:
+    """Raises a CheckpointError where bounds among the weights are not those of the configuration."""
+    for name in getattr(module, "constants", ()):
+        here, stored = getattr(module, name), tensors[name]
+        if not torch.equal(here, stored):
+            raise CheckpointError(
+                f"{path} must hold in '{part}.{name}' what {CONFIG} says, {here.tolist()}, got {stored.tolist()}"
+            )
 
 
 def _listing(path: Path) -> str:

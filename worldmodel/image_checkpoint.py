@@ -1,6 +1,6 @@
 """Checkpoints of Image-JEPA: the files of :mod:`worldmodel.checkpoint`, with the linear probe beside the model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from worldmodel.build import ImageModelConfig, build_classifier, build_image_jepa, from_json, to_json
-from worldmodel.checkpoint import described_by, read_config, read_parts, write_checkpoint
+from worldmodel.build import ImageModelConfig, ImagesSpec, build_classifier, build_image_jepa
+from worldmodel.checkpoint import CONFIG, load_parts, read_checkpoint, read_section, write_checkpoint
+from worldmodel.config import to_json
+from worldmodel.devices import check_device
 from worldmodel.image_jepa import ImageJEPA
 
 FORMAT = "worldmodel.image-jepa/1"
@@ -48,8 +50,9 @@ def save_image_jepa(
     model_config: ImageModelConfig,
     *,
     training: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a checkpoint; each file appears whole or not at all.
+    """Writes a checkpoint; its files appear together, or not at all.
 
     Args:
         path: The directory; made if missing.
@@ -57,10 +60,11 @@ def save_image_jepa(
         classifier: The linear probe.
         model_config: The model's architecture.
         training: How it was trained, in JSON types.
+        beside: Further files that belong to it, by name.
     """
     data = {"pixel_shape": list(model.normalizer.pixel_shape), "num_classes": classifier.out_features}
     sections = {"model": to_json(model_config), "data": data}
-    write_checkpoint(Path(path), FORMAT, {"model": model, "classifier": classifier}, sections, training)
+    write_checkpoint(Path(path), FORMAT, {"model": model, "classifier": classifier}, sections, training, beside)
 
 
 def load_image_jepa(path: Path | str, device: torch.device | str = "cpu") -> PretrainedImages:
@@ -73,12 +77,21 @@ def load_image_jepa(path: Path | str, device: torch.device | str = "cpu") -> Pre
     Raises:
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
     """
-    path = Path(path)
-    config = read_config(path, FORMAT)
-    with described_by(path):
-        model_config = from_json(ImageModelConfig, config["model"])
-        shape, num_classes = tuple(config["data"]["pixel_shape"]), config["data"]["num_classes"]
-        model = build_image_jepa(model_config, shape)
-        classifier = build_classifier(model, num_classes)
-    sha256 = read_parts(path, {"model": model, "classifier": classifier}, device)
-    return PretrainedImages(model, classifier, model_config, shape, num_classes, config, path, sha256)
+    device = check_device(device)
+    files = read_checkpoint(Path(path), FORMAT, ("model", "data"))
+    model_config = read_section(ImageModelConfig, files.config["model"], files.path / CONFIG, "model.")
+    data = read_section(ImagesSpec, files.config["data"], files.path / CONFIG, "data.")
+
+    def build() -> ImageJEPA:
+        return build_image_jepa(model_config, data.pixel_shape)
+
+    parts: dict[str, Callable[[], nn.Module]] = {
+        "model": build,
+        "classifier": lambda: build_classifier(build(), data.num_classes),
+    }
+    model, classifier = load_parts(files, parts, device).values()
+    assert isinstance(model, ImageJEPA)
+    assert isinstance(classifier, nn.Linear)
+    return PretrainedImages(
+        model, classifier, model_config, data.pixel_shape, data.num_classes, files.config, files.path, files.sha256
+    )

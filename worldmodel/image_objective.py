@@ -1,29 +1,29 @@
 """The training objective of Image-JEPA: views of an image agree, and representations do not collapse."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from worldmodel import losses
+from worldmodel.config import NonNegative, config
 from worldmodel.distributed import gather_batch
 from worldmodel.image_jepa import ImageJEPA
 from worldmodel.layers import BatchNorm
 from worldmodel.randomness import step_generator
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ImageLossWeights:
     """Weights of the losses; a weight of 0 leaves the term out. The weight of the views' agreement is 1."""
 
-    sigreg: float = 10.0
+    sigreg: NonNegative = 10.0
     """SIGReg (arXiv 2511.08544), mean over views."""
-    variance: float = 0.0
+    variance: NonNegative = 0.0
     """Keeps each projected feature varying (VICReg, arXiv 2105.04906), summed over views. EB-JEPA's VICReg: variance 1,
     covariance 80, sigreg 0."""
-    covariance: float = 0.0
+    covariance: NonNegative = 0.0
     """Decorrelates projected features, summed over views."""
 
 

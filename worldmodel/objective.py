@@ -1,37 +1,36 @@
 """The training objective: a weighted sum of losses over a window of frames and actions."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldmodel import losses
+from worldmodel.config import NonNegative, config
 from worldmodel.distributed import gather_batch
 from worldmodel.jepa import JEPA
 from worldmodel.layers import perceptron
 from worldmodel.randomness import step_generator
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class LossWeights:
     """Weights of the losses; a weight of 0 leaves the term out (EB-JEPA, arXiv 2602.03604, eq. 1)."""
 
-    covariance: float = 8.0
+    covariance: NonNegative = 8.0
     """β: decorrelates latent features."""
-    variance: float = 16.0
+    variance: NonNegative = 16.0
     """α: keeps each latent feature varying."""
-    temporal_similarity: float = 12.0
+    temporal_similarity: NonNegative = 12.0
     """δ: keeps consecutive latents close."""
-    inverse_dynamics: float = 1.0
+    inverse_dynamics: NonNegative = 1.0
     """ω: keeps the action recoverable from two consecutive latents."""
-    centred: float = 0.0
+    centred: NonNegative = 0.0
     """Applies variance and covariance also to latents centred in each trajectory, times this factor: features of the
     scene alone do not vary there, so features must describe what moves."""
-    centred_margin: float = 0.5
+    centred_margin: NonNegative = 0.5
     """Standard deviation that the centred variance term asks for."""
-    sigreg: float = 0.0
+    sigreg: NonNegative = 0.0
     """λ: SIGReg (arXiv 2511.08544) on the latents; set variance and covariance to 0 to use it in their place."""
 
 

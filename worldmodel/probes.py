@@ -19,6 +19,8 @@ class Probe(nn.Module):
         hidden_dim: Width of the hidden layer; 0 makes the probe linear.
     """
 
+    constants = ("low", "high")
+    """Buffers that follow from the configuration."""
     low: Tensor
     high: Tensor
 

@@ -1,14 +1,17 @@
 """Checkpoints of Video-JEPA: the files of :mod:`worldmodel.checkpoint`, with the heads beside the model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from worldmodel.build import VideoModelConfig, build_decoder, build_detector, build_video_jepa, from_json, to_json
-from worldmodel.checkpoint import described_by, locate, read_config, read_parts, write_checkpoint
+from worldmodel.build import PixelSpec, VideoModelConfig, build_decoder, build_detector, build_video_jepa
+from worldmodel.checkpoint import CONFIG, load_parts, locate, read_checkpoint, read_section, write_checkpoint
+from worldmodel.config import to_json
+from worldmodel.devices import check_device
 from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.video_jepa import VideoJEPA
 
@@ -47,8 +50,9 @@ def save_video_jepa(
     model_config: VideoModelConfig,
     *,
     training: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a checkpoint; each file appears whole or not at all.
+    """Writes a checkpoint; its files appear together, or not at all.
 
     Args:
         path: The directory; made if missing.
@@ -57,9 +61,11 @@ def save_video_jepa(
         decoder: The pixel decoder.
         model_config: Their architecture.
         training: How it was trained, in JSON types.
+        beside: Further files that belong to it, by name.
     """
     sections = {"model": to_json(model_config), "data": {"pixel_shape": list(model.normalizer.pixel_shape)}}
-    write_checkpoint(Path(path), FORMAT, {"model": model, "detector": detector, "decoder": decoder}, sections, training)
+    parts = {"model": model, "detector": detector, "decoder": decoder}
+    write_checkpoint(Path(path), FORMAT, parts, sections, training, beside)
 
 
 def load_video_jepa(path: Path | str, device: torch.device | str = "cpu") -> PretrainedVideo:
@@ -72,12 +78,17 @@ def load_video_jepa(path: Path | str, device: torch.device | str = "cpu") -> Pre
     Raises:
         CheckpointError: If it is missing, corrupt, or of another format or architecture.
     """
-    path = locate(path, FORMAT)
-    config = read_config(path, FORMAT)
-    with described_by(path):
-        model_config = from_json(VideoModelConfig, config["model"])
-        shape = tuple(config["data"]["pixel_shape"])
-        model = build_video_jepa(model_config, shape)
-        detector, decoder = build_detector(model_config, shape), build_decoder(model_config, shape)
-    sha256 = read_parts(path, {"model": model, "detector": detector, "decoder": decoder}, device)
-    return PretrainedVideo(model, detector, decoder, shape, config, path, sha256)
+    device = check_device(device)
+    files = read_checkpoint(locate(path, FORMAT), FORMAT, ("model", "data"))
+    model_config = read_section(VideoModelConfig, files.config["model"], files.path / CONFIG, "model.")
+    shape = read_section(PixelSpec, files.config["data"], files.path / CONFIG, "data.").pixel_shape
+    parts: dict[str, Callable[[], nn.Module]] = {
+        "model": lambda: build_video_jepa(model_config, shape),
+        "detector": lambda: build_detector(model_config, shape),
+        "decoder": lambda: build_decoder(model_config, shape),
+    }
+    model, detector, decoder = load_parts(files, parts, device).values()
+    assert isinstance(model, VideoJEPA)
+    assert isinstance(detector, DetectionHead)
+    assert isinstance(decoder, PixelDecoder)
+    return PretrainedVideo(model, detector, decoder, shape, files.config, files.path, files.sha256)

@@ -1,13 +1,13 @@
 """The training objective of Video-JEPA: prediction over several rounds, and what keeps latents from collapsing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from worldmodel import losses
+from worldmodel.config import NonNegative, config
 from worldmodel.distributed import gather_batch
 from worldmodel.layers import perceptron
 from worldmodel.randomness import step_generator
@@ -17,15 +17,15 @@ SIGREG_ROWS = 1024
 """Most positions that SIGReg looks at; there are hundreds in every frame."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class VideoLossWeights:
     """Weights of the losses; a weight of 0 leaves the term out. The weight of the prediction is 1."""
 
-    variance: float = 10.0
+    variance: NonNegative = 10.0
     """Keeps each projected feature varying."""
-    covariance: float = 100.0
+    covariance: NonNegative = 100.0
     """Decorrelates projected features."""
-    sigreg: float = 0.0
+    sigreg: NonNegative = 0.0
     """SIGReg (arXiv 2511.08544) on projected features; set variance and covariance to 0 to use it in their place."""
 
 

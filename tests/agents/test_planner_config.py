@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -50,10 +51,34 @@ def test_wrong_configurations_are_explained():
         bounds_from_space(spaces.Discrete(3))
     with pytest.raises(ValueError, match="init_std must be given where actions are unbounded"):
         build_planner(PlannerConfig(), ActionBounds([-np.inf], [np.inf]))
-    config = PlannerConfig()
-    object.__setattr__(config, "planner", "shooting")
-    with pytest.raises(ValueError, match="planner must be one of 'mppi', 'cem', 'icem', 'policy', got 'shooting'"):
-        build_planner(config, bounds_from_space(SPACE))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"planner": "shooting"}, "planner must be one of 'mppi', 'cem', 'icem', 'policy', got 'shooting'"),
+        ({"horizon": "3"}, "horizon must be an integer, got '3'"),
+        ({"num_samples": 32.5}, "num_samples must be an integer, got 32.5"),
+        ({"num_elites": 33}, r"num_elites must be at most num_samples \(32\), got 33"),
+        ({"replan_every": 4}, r"replan_every must be at most horizon \(3\), got 4"),
+        ({"cost": "foo"}, "cost must be one of 'value', 'summed', 'last', 'closest', 'reach', got 'foo'"),
+        ({"reach_weight": math.nan}, "reach_weight must be a finite number, got nan"),
+        ({"momentum": math.nan}, "momentum must be a finite number, got nan"),
+        ({"momentum": 1.0}, "momentum must be less than 1, got 1.0"),
+        ({"temperature": 0.0}, "temperature must be greater than 0, got 0.0"),
+        ({"horizon": 10**9}, "horizon must be at most 10000, got 1000000000"),
+        ({"num_iterations": 10**9}, "num_iterations must be at most 100000, got 1000000000"),
+    ],
+)
+def test_options_out_of_their_range_are_explained(without_type_checks, changes, message):
+    with pytest.raises(ValueError, match=message):
+        PlannerConfig(**changes)
+
+
+def test_a_search_that_does_not_fit_into_memory_is_refused_before_it_begins():
+    size = "num_iterations 2 × num_samples 2000000000 × horizon 3"
+    with pytest.raises(ValueError, match=rf"the noise of a search \({size}\) must fit into memory, got 96 GB for"):
+        build_planner(PlannerConfig(num_samples=2_000_000_000), bounds_from_space(SPACE))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +116,7 @@ def test_from_pretrained_takes_an_action_space_and_options(checkpoint):
     assert (agent.planner.bounds.block, agent.steps_per_plan, agent.seed) == (2, 4, 4)
     latents, goals = torch.randn(3, 2, 5), torch.randn(3, 5)
     torch.testing.assert_close(agent.measure(latents, goals), (latents[:, -1] - goals).square().mean(-1))
-    with pytest.raises(ValueError, match="planner must plan blocks of 1 actions of 2 dimensions"):
+    with pytest.raises(ValueError, match="action_space must have 2 dimensions"):
         PlanningAgent.from_pretrained(checkpoint, QUICK, action_space=spaces.Box(-1, 1, (3,)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pretrain.presets import PRESETS, preset
-from worldmodel.build import ModelConfig
+from worldmodel.config import changed
 
 
 def test_presets_are_found_by_name() -> None:
@@ -37,4 +37,4 @@ def test_numbers_that_must_be_positive(name: str) -> None:
 
 def test_a_latent_needs_two_features() -> None:
     with pytest.raises(ValueError, match=r"model\.latent_dim must be at least 2, got 1"):
-        replace(preset("two-rooms"), model=ModelConfig(latent_dim=1))
+        changed(preset("two-rooms"), {"model.latent_dim": 1})

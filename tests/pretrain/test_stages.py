@@ -49,7 +49,7 @@ def test_without_policy_steps_there_is_no_actor(tmp_path):
     config = replace(CONFIG, policy=replace(CONFIG.policy, num_steps=0))
     training = build_training(config, torch.device("cpu"))
     assert [stage.name for stage in training.stages] == ["model"]
-    training.save(tmp_path, {})
+    training.save(tmp_path, {}, {})
     assert load_pretrained(tmp_path).actor_critic is None
 
 
@@ -101,9 +101,9 @@ def test_validation_of_a_policy_repeats_and_knows_success(built, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images_per_scene": 2}, r"policy.images_per_scene must exceed policy.goals_per_image \(2\), got 2"),
-        ({"batch_size": 0}, "policy.batch_size must be at least 1, got 0"),
-        ({"goals_per_image": 0}, "policy.goals_per_image must be at least 1, got 0"),
+        ({"images_per_scene": 2}, r"images_per_scene must be greater than policy.goals_per_image \(2\), got 2"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"goals_per_image": 0}, "goals_per_image must be at least 1, got 0"),
     ],
 )
 def test_wrong_policies_are_explained(changes, message):

@@ -148,7 +148,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp
 def test_a_run_stopped_by_its_time_limit_goes_on_exactly(finished, tmp_path, monkeypatch, caplog, seconds, expected):
     config = replace(TINY, output=str(tmp_path))
     with caplog.at_level(logging.WARNING, logger="pretrain.train"):
-        fit(replace(config, max_minutes=0.0))
+        fit(replace(config, max_minutes=1e-9))
     assert "stopped after step 0 of 18; the same command resumes the run" in caplog.text
     # The clock passes the limit after some steps.
     clock = iter(range(1000))
@@ -371,7 +371,7 @@ def test_a_full_disk_is_reported_in_words(tmp_path, monkeypatch, capsys):
     def full(*arguments, **keywords) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pretrain.train.save_training_state", full)
+    monkeypatch.setattr("worldmodel.checkpoint.commit", full)
     arguments = [*COMMAND_LINE, "--num-steps", "2", "--validate-every", "10", "--output", str(tmp_path / "run")]
     assert main(["pretrain", "two-rooms", *arguments]) == 1
     message = capsys.readouterr().err

@@ -15,15 +15,15 @@ from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_act
 from worldmodel.checkpoint import (
     CONFIG,
     FORMAT,
+    SHIPPED,
     TRAINING_STATE,
     WEIGHTS,
     CheckpointError,
     load_pretrained,
     load_training_state,
-    replacing,
     save_pretrained,
-    save_training_state,
     shipped_checkpoints,
+    training_state_bytes,
 )
 from worldmodel.video_checkpoint import FORMAT as VIDEO_FORMAT
 from worldmodel.video_checkpoint import load_video_jepa
@@ -48,12 +48,20 @@ DATA = DataSpec(
 )
 
 
-def save(folder: Path, seed: int = 0) -> tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]:
+ACTOR = ACTOR_CRITIC, CONFIGURATION, DATA
+
+
+def save(folder: Path, seed: int = 0, beside=None) -> tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]:
     torch.manual_seed(seed)
     model, probe = build_model(CONFIGURATION, DATA), build_probe(CONFIGURATION, DATA)
     pixels = torch.randint(256, (8, 2, 20, 20), dtype=torch.uint8)
     model.fit_normalization(pixels, torch.randn(8, 4))
-    actor_critic = build_actor_critic(ACTOR_CRITIC, CONFIGURATION, DATA)
+    actor_critic = build_actor_critic(*ACTOR)
+    write(folder, model, probe, actor_critic, beside)
+    return model.eval(), probe, actor_critic
+
+
+def write(folder: Path, model, probe, actor_critic, beside=None) -> None:
     save_pretrained(
         folder,
         model,
@@ -63,8 +71,8 @@ def save(folder: Path, seed: int = 0) -> tuple[torch.nn.Module, torch.nn.Module,
         actor_critic=actor_critic,
         actor_critic_config=ACTOR_CRITIC,
         training={"preset": "test", "step": 7},
+        beside=beside,
     )
-    return model.eval(), probe, actor_critic
 
 
 @pytest.fixture
@@ -116,6 +124,7 @@ def test_the_hash_tells_weights_apart(tmp_path):
 
 
 def test_a_checkpoint_from_before_there_were_actors_loads_without(folder):
+    write(folder, build_model(CONFIGURATION, DATA), build_probe(CONFIGURATION, DATA), None)
     config = json.loads((folder / CONFIG).read_text())
     del config["actor_critic"]
     (folder / CONFIG).write_text(json.dumps(config))
@@ -186,47 +195,48 @@ def test_damaged_weights_are_named(folder, damage):
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00", b"not json"])
 def test_a_configuration_that_is_not_json_is_named(folder, content):
     (folder / CONFIG).write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"config.json must be JSON"):
+    with pytest.raises(CheckpointError, match=r"config.json must be JSON, an object"):
         load_pretrained(folder)
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "message"),
     [
-        ({"architectures": ["ViTModel"]}, "None"),
-        ([1, 2], "None"),
-        (3, "None"),
-        ({"format": "worldmodel.jepa/99"}, "'worldmodel.jepa/99'"),
+        ({"architectures": ["ViTModel"]}, f"must have format {FORMAT!r}, got None"),
+        ([1, 2], "must be JSON, an object: got a list"),
+        (3, "must be JSON, an object: got 3"),
+        ({"format": "worldmodel.jepa/99"}, f"must have format {FORMAT!r}, got 'worldmodel.jepa/99'"),
     ],
 )
-def test_other_json_is_not_taken_for_a_checkpoint(folder, content, found):
+def test_other_json_is_not_taken_for_a_checkpoint(folder, content, message):
     (folder / CONFIG).write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=f"must have format {FORMAT!r}, got {found}"):
+    with pytest.raises(CheckpointError, match=message):
         load_pretrained(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"heads": 8}}, "got unknown heads"),
-        ({"data": {"colour": 8}}, "got unknown colour"),
-        ({"data": {}}, "pixel_shape"),
-        ({"model": {"encoder": "vit"}}, "encoder must be one of"),
-        ({"model": {"latent_dim": "many"}}, "does not describe"),
-        ({"model": {"latent_dim": -3}}, "does not describe"),
-        ({"model": []}, "does not describe"),
-        ({"model": None}, "does not describe"),
+        ({"model": {"heads": 8}}, "model must be an object with fields among .*, got 'heads'"),
+        ({"data": {"colour": 8}}, "data must be an object with fields among .*, got 'colour'"),
+        ({"data": {}}, "data must be an object with the field 'pixel_shape'"),
+        ({"model": {"encoder": "vit"}}, "model.encoder must be one of 'impala', 'strided', 'axial', got 'vit'"),
+        ({"model": {"latent_dim": "many"}}, "model.latent_dim must be an integer, got 'many'"),
+        ({"model": {"latent_dim": -3}}, "model.latent_dim must be at least 2, got -3"),
+        ({"model": []}, r"model must be an object with the fields of ModelConfig, got \[\]"),
+        ({"model": None}, "model must be an object with the fields of ModelConfig, got None"),
+        ({"more": 1}, "it has an unknown more"),
     ],
 )
 def test_a_configuration_of_something_else_is_named(folder, without_type_checks, changes, message):
     edit(folder, **changes)
-    with pytest.raises(CheckpointError, match=f"does not describe a model of this version.*{message}|{message}"):
+    with pytest.raises(CheckpointError, match=f"config.json.* {message}"):
         load_pretrained(folder)
 
 
 def test_a_configuration_without_model_is_named(folder):
     (folder / CONFIG).write_text(json.dumps({"format": FORMAT}))
-    with pytest.raises(CheckpointError, match=r"does not describe a model of this version: 'model'"):
+    with pytest.raises(CheckpointError, match=r"must have the keys .*; it lacks data, model, training"):
         load_pretrained(folder)
 
 
@@ -239,9 +249,10 @@ def test_weights_that_do_not_fit_are_named(folder, changes):
 
 
 def test_a_training_state_comes_back_as_it_was(tmp_path):
-    state = {"step": 3, "config": "{}", "module": {"weight": torch.randn(3)}, "optimizer": {"state": {0: {"step": 1}}}}
-    save_training_state(tmp_path / "new", state)
-    loaded = load_training_state(tmp_path / "new")
+    state = {"step": 3, "seconds": 1.0, "config": "{}", "optimizer": {"state": {0: {"step": 1}}}}
+    state["module"] = {"weight": torch.randn(3)}
+    (tmp_path / TRAINING_STATE).write_bytes(training_state_bytes(state))
+    loaded = load_training_state(tmp_path)
     assert torch.equal(loaded["module"].pop("weight"), state["module"].pop("weight"))
     assert loaded == state
 
@@ -279,49 +290,47 @@ def test_a_damaged_training_state_is_named(tmp_path, content):
         load_training_state(tmp_path)
 
 
-def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fail() -> None:
-        with replacing(path) as temporary:
-            temporary.write_text("half of the n")
-            assert path.read_text() == "old"
-            raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        fail()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    with replacing(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_leaves_the_old_checkpoint_and_is_an_oserror(folder, monkeypatch):
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, TRAINING_STATE])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_old_checkpoint_and_is_an_oserror(folder, name):
+    """What the libraries raise themselves is no OSError, so they must not be the ones who write."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def full(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(bytes(content)[: len(content) // 2])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    for attempt in (lambda: save(folder, seed=1), lambda: save_training_state(folder, {"step": 1})):
-        with pytest.raises(OSError, match="No space left") as caught:
-            attempt()
-        assert caught.value.errno == errno.ENOSPC
+    (folder / f".{name}.commit.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        save(folder, seed=1, beside={TRAINING_STATE: training_state_bytes({"step": 1})})
+    assert caught.value.errno == errno.ENOSPC
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("kind", ["weights", "training state"])
-def test_a_disk_that_is_really_full_is_an_oserror(tmp_path, monkeypatch, kind):
-    """What the libraries raise themselves is no OSError, so they must not be the ones who write."""
-    name = WEIGHTS if kind == "weights" else TRAINING_STATE
-    (tmp_path / f".{name}.{os.getpid()}.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError) as caught:
-        save(tmp_path) if kind == "weights" else save_training_state(tmp_path, {"step": 1})
-    assert caught.value.errno == errno.ENOSPC
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["model", "probe", "actor"])
+def test_weights_that_are_not_finite_are_not_saved(folder, part):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    modules = build_model(CONFIGURATION, DATA), build_probe(CONFIGURATION, DATA), build_actor_critic(*ACTOR)
+    next(modules[part].parameters()).data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match=r"weights must be finite to be saved, got some in '.*'"):
+        write(folder, *modules)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_of_a_shipped_name_does_not_hide_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two-rooms").mkdir()
+    assert load_pretrained("two-rooms").path == SHIPPED / "two-rooms"
+    with pytest.raises(CheckpointError, match=r"must contain config.json"):
+        load_pretrained("./two-rooms")
+    save(tmp_path / "two-rooms")
+    assert load_pretrained("two-rooms").path == tmp_path / "two-rooms"
+
+
+def test_a_checkpoint_is_read_through_a_commit_that_was_cut_off(folder, monkeypatch):
+    """All its files are the new ones from the journal on, though no file has its name yet."""
+
+    def cut(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worldmodel.files._finish", cut)
+        with pytest.raises(KeyboardInterrupt):
+            save(folder, seed=5)
+    save(folder.with_name("other"), seed=5)
+    assert load_pretrained(folder).sha256 == load_pretrained(folder.with_name("other")).sha256

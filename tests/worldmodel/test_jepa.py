@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from worldmodel.build import ENCODERS, PREDICTORS, DataSpec, ModelConfig, build_model, build_probe, from_json, to_json
+from worldmodel.build import ENCODERS, PREDICTORS, DataSpec, ModelConfig, build_model, build_probe
+from worldmodel.config import from_json, to_json
 from worldmodel.jepa import JEPA
 from worldmodel.normalize import Normalizer
 from worldmodel.objective import LossWeights, Objective
@@ -172,7 +173,7 @@ def test_configurations_survive_json_and_unknown_fields_raise():
     config = tiny_config(encoder_channels=(3, 5))
     assert from_json(ModelConfig, to_json(config)) == config
     assert from_json(DataSpec, to_json(DATA)) == DATA
-    with pytest.raises(ValueError, match=r"ModelConfig has the fields .*latent_dim.*, got unknown latent_dims"):
+    with pytest.raises(ValueError, match=r"ModelConfig must be an object with fields among .*latent_dim.*, got 'latent_dims'"):
         from_json(ModelConfig, {"latent_dims": 3})
 
 

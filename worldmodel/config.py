@@ -1,0 +1,262 @@
+"""Configurations: frozen dataclasses whose ranges stand at their fields and hold for everyone.
+
+A field is annotated with what it may be (:data:`Count`, :data:`Fraction`, ``Annotated[float, Gt(0)]``, a ``Literal``)::
+
+    @config
+    class SearchConfig:
+        num_samples: Count = 32
+        '''Candidate plans of an iteration.'''
+
+The command line shows the range in ``--help``. Whoever makes one, from Python, from arguments (:func:`parse`) or from
+the JSON of a checkpoint (:func:`from_json`), gets a :class:`ConfigError` that names the field, the rule and the value.
+"""
+
+import contextvars
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
+
+import pydantic
+from annotated_types import Ge, Gt, Le, Lt
+from tyro.constructors import PrimitiveConstructorSpec
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A field of a configuration has a value that makes no sense.
+
+    Attributes:
+        field: Dotted path of the field.
+        rule: What it must be.
+    """
+
+    def __init__(self, field: str, rule: str, value: Any) -> None:
+        super().__init__(f"{field} must be {rule}, got {_shown(value)}")
+        self.field = field
+        self.rule = rule
+        self.value = value
+
+
+def number(kind: type, words: str) -> PrimitiveConstructorSpec[Any]:
+    """How the command line reads a number and shows its range; the range itself is checked by :func:`check`."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{kind.__name__.upper()} {words}",
+        instance_from_str=lambda arguments: kind(arguments[0]),
+        is_instance=lambda value: isinstance(value, kind) or (kind is float and isinstance(value, int)),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+Count = Annotated[int, Ge(1), Le(10**12), number(int, "≥ 1")]
+"""A number of things, at least one."""
+CountFromZero = Annotated[int, Ge(0), Le(10**12), number(int, "≥ 0")]
+"""A number of things, or none."""
+CountFromTwo = Annotated[int, Ge(2), Le(10**12), number(int, "≥ 2")]
+"""A number of things of which one is too few, such as rows whose variance is taken."""
+Width = Annotated[int, Ge(1), Le(2**24), number(int, "≥ 1")]
+"""Features of a layer."""
+Depth = Annotated[int, Ge(0), Le(256), number(int, "in 0…256")]
+"""Layers in a row."""
+Seed = Annotated[int, Ge(0), Lt(2**32), number(int, "in 0…2³²−1")]
+"""A seed, as NumPy, torch and Gymnasium all take it."""
+Positive = Annotated[float, Gt(0), number(float, "> 0")]
+"""A number above zero."""
+NonNegative = Annotated[float, Ge(0), number(float, "≥ 0")]
+"""Zero or a number above it."""
+Fraction = Annotated[float, Ge(0), Le(1), number(float, "in [0, 1]")]
+"""A part of a whole."""
+ProperFraction = Annotated[float, Ge(0), Lt(1), number(float, "in [0, 1)")]
+"""A part of a whole that leaves something."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def config(kind: type[T]) -> type[T]:
+    """Makes a class a configuration: a frozen dataclass of keywords that checks its fields when it is made.
+
+    A class may say in a method ``rules`` what its fields must be together; it raises a :class:`ConfigError`.
+    """
+
+    def __post_init__(self: Any) -> None:  # noqa: N807 - dataclasses look for this name
+        if not _parsing.get():
+            check(self)
+
+    kind.__post_init__ = __post_init__  # type: ignore[attr-defined]
+    return dataclass(frozen=True, kw_only=True)(kind)
+
+
+def check(values: Any, prefix: str = "") -> None:
+    """Checks a configuration and those within it.
+
+    Args:
+        values: The configuration.
+        prefix: Path of it, for messages, such as ``"data."``.
+
+    Raises:
+        ConfigError: If a field has a value that makes no sense.
+    """
+    kind: Any = type(values)
+    for name, annotation in _annotations(kind).items():
+        value = getattr(values, name)
+        if is_dataclass(annotation):
+            if not isinstance(value, annotation):  # type: ignore[arg-type]
+                raise ConfigError(f"{prefix}{name}", f"a {annotation.__name__}", value)  # type: ignore[union-attr]
+            check(value, f"{prefix}{name}.")
+            continue
+        try:
+            _adapter(kind, name).validate_python(value)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False)[-1]
+            place, found = _within(value, first["loc"])
+            raise ConfigError(f"{prefix}{name}{place}", _rule(first), found) from None
+    rules = getattr(values, "rules", None)
+    if rules is not None:
+        try:
+            rules()
+        except ConfigError as error:
+            raise ConfigError(f"{prefix}{error.field}", error.rule, error.value) from None
+
+
+def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: str, default: T | None = None) -> T:
+    """Reads a configuration from arguments of the command line.
+
+    Raises:
+        ConfigError: If a field has a value that makes no sense.
+        SystemExit: After ``--help``, or if arguments are not understood.
+    """
+    import tyro
+
+    token = _parsing.set(True)  # checked at the end, so that messages hold the whole path of a field
+    try:
+        keywords: dict[str, Any] = {} if default is None else {"default": default}
+        values: T = tyro.cli(kind, args=arguments, prog=prog, description=description, **keywords)
+    finally:
+        _parsing.reset(token)
+    check(values)
+    return values
+
+
+def to_json(values: Any) -> dict[str, Any]:
+    """A configuration as JSON types."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(values).items()}
+
+
+def from_json(kind: type[T], values: Any, what: str = "") -> T:
+    """A configuration from JSON types.
+
+    Args:
+        kind: Its class.
+        values: An object; fields that it lacks get their defaults.
+        what: Path of it, for messages, such as ``"model."``.
+
+    Raises:
+        ConfigError: If a field is unknown or missing, or its value makes no sense.
+    """
+    section = what.rstrip(".") or kind.__name__
+    if not isinstance(values, Mapping):
+        raise ConfigError(section, f"an object with the fields of {kind.__name__}", values)
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(section, f"an object with fields among {', '.join(known)}", unknown[0])
+    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise ConfigError(section, f"an object with the field {missing[0]!r}", ", ".join(values) or "no fields")
+    annotations = _annotations(kind)  # type: ignore[arg-type]
+    keywords: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = annotations[key]
+        if is_dataclass(nested):
+            keywords[key] = from_json(nested, value, f"{what}{key}.")  # type: ignore[arg-type]
+        else:
+            keywords[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**keywords)
+    except ConfigError as error:
+        raise ConfigError(f"{what}{error.field}", error.rule, error.value) from None
+
+
+def changed(values: T, changes: Mapping[str, Any]) -> T:
+    """A configuration with some fields changed, by dotted path.
+
+    Raises:
+        ConfigError: If there is no such field, or its value makes no sense.
+    """
+    for path, value in changes.items():
+        first, _, rest = path.partition(".")
+        known = [f.name for f in fields(values)] if is_dataclass(values) else []
+        if first not in known:
+            raise ConfigError("field", f"one of {', '.join(known)}", first)
+        try:
+            new = changed(getattr(values, first), {rest: value}) if rest else value
+        except ConfigError as error:
+            raise ConfigError(f"{first}.{error.field}", error.rule, error.value) from None
+        values = replace(values, **{first: new})  # type: ignore[type-var]
+    return values
+
+
+def differences(before: Any, now: Any, prefix: str = "") -> Iterator[str]:
+    """What differs between two configurations in JSON types, in words: ``model.latent_dim (was 32, now 64)``."""
+    for key in before.keys() | now.keys():
+        a, b = before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key} (was {a}, now {b})"
+
+
+_parsing = contextvars.ContextVar("parsing", default=False)
+"""Whether the command line is being read: then the whole is checked at the end."""
+
+
+@functools.cache
+def _annotations(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+@functools.cache
+def _adapter(kind: Any, name: str) -> Any:
+    settings = pydantic.ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    return pydantic.TypeAdapter(_annotations(kind)[name], config=settings)
+
+
+def _rule(error: Any) -> str:
+    """What a field must be, from what pydantic found wrong."""
+    limits = {key: f"{x:g}" if isinstance(x, float) else x for key, x in error.get("ctx", {}).items()}
+    words = {
+        "greater_than_equal": f"at least {limits.get('ge')}",
+        "greater_than": f"greater than {limits.get('gt')}",
+        "less_than_equal": f"at most {limits.get('le')}",
+        "less_than": f"less than {limits.get('lt')}",
+        "finite_number": "a finite number",
+        "int_type": "an integer",
+        "int_parsing_size": "an integer of ordinary size",
+        "float_type": "a number",
+        "bool_type": "True or False",
+        "string_type": "a text",
+        "tuple_type": "a list of values",
+        "dict_type": "names with values",
+        "literal_error": f"one of {str(limits.get('expected')).replace(' or ', ', ')}",
+        "too_short": f"at least {limits.get('min_length')} values",
+        "is_instance_of": f"a {limits.get('class')}",
+    }
+    return words.get(error["type"]) or error["msg"].removeprefix("Input should be ")
+
+
+def _within(value: Any, parts: Sequence[Any]) -> tuple[str, Any]:
+    """The place within a field that an error is about, and its value."""
+    place = ""
+    for part in parts:
+        known = range(len(value)) if isinstance(value, tuple | list) else value if isinstance(value, Mapping) else ()
+        if part in known:
+            place, value = f"{place}[{part!r}]", value[part]
+    return place, value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
