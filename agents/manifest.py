@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Lt
+
+from worldmodel.config import ConfigError, check
+from worldmodel.files import read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,34 @@ class Manifest:
 
     name: str
     env_id: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Annotated[int, Ge(0), Lt(2**63)], ...]
     episodes: tuple[dict[str, Any], ...] | None = None
-    shortest_paths: tuple[float, ...] | None = None
+    shortest_paths: tuple[Annotated[float, Ge(0)], ...] | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)
-    max_steps: int | None = None
+    max_steps: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
+        try:
+            check(self)
+        except ConfigError as error:
+            raise ValueError(f"manifest {str(self.name)[:80]!r}: {error}") from None
+
+    def rules(self) -> None:
+        """Checks that there is one entry for each episode, and that all episodes fix the same things."""
+        if not self.seeds:
+            raise ConfigError("seeds", "at least one", self.seeds)
+        if re.fullmatch(r"([\w.]+:)?[\w./-]+-v\d+", self.env_id) is None:
+            raise ConfigError("env_id", "the id of an environment, such as 'TwoRooms-v0'", self.env_id)
         for name in ("episodes", "shortest_paths"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.seeds):
-                raise ValueError(
-                    f"manifest {self.name!r}: {name} must have one entry for each of the {len(self.seeds)} seeds, "
-                    f"got {len(values)}"
+                raise ConfigError(name, f"one entry for each of the {len(self.seeds)} seeds", f"{len(values)} of them")
+        for number, episode in enumerate(self.episodes or ()):
+            if set(episode) != set(self.episodes[0]):  # type: ignore[index]
+                keys = ", ".join(self.episodes[0])  # type: ignore[index]
+                raise ConfigError(
+                    f"episodes[{number}]", f"an object with the keys {keys}, as the first", sorted(episode)
                 )
-        if not self.seeds:
-            raise ValueError(f"manifest {self.name!r} must hold at least one episode, got 0")
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -71,7 +88,7 @@ class Manifest:
         for key, values in lists.items():
             rows = ",\n".join(json.dumps(value, separators=(",", ":")) for value in values)
             text += f",\n{json.dumps(key)}: [\n{rows}\n]"
-        Path(path).write_text("{" + text + "}\n", encoding="utf-8")
+        write_text(Path(path), "{" + text + "}\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Manifest":
@@ -82,24 +99,18 @@ class Manifest:
             ValueError: If the file is no manifest, or its content does not match its hash.
         """
         path = Path(path)
-        known = {f.name for f in fields(cls)}
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            stored = content.pop("hash")
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path.name} is not a manifest: it must be a JSON object with a 'hash'") from error
-        if set(content) - known or not {"name", "env_id", "seeds"} <= set(content):
+        content = read_json(path, "a manifest")
+        names = [f.name for f in fields(cls)]
+        stored = content.pop("hash", None)
+        if stored is None or set(content) - set(names) or not {"name", "env_id", "seeds"} <= set(content):
             raise ValueError(
-                f"{path.name} is not a manifest: its keys must be among {sorted(known)}, got {sorted(content)}"
+                f"{path} is not a manifest: its keys must be hash, name, env_id, seeds and others of "
+                f"{', '.join(names)}, got {', '.join(sorted(content))}"
             )
-        for key in ("seeds", "episodes", "shortest_paths"):
-            content[key] = None if content.get(key) is None else tuple(content[key])
-        if content["seeds"] is None:
-            raise ValueError(f"{path.name} is not a manifest: its seeds must be a list, got null")
+        content = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
         manifest = cls(**content)
         if manifest.hash != stored:
             raise ValueError(
-                f"manifest {path.name} must match its hash {stored}, got {manifest.hash}: "
-                "it was edited after it was made"
+                f"manifest {path} must match its hash {stored}, got {manifest.hash}: it was edited after it was made"
             )
         return manifest

@@ -35,7 +35,8 @@ class Measure(NamedTuple):
     """One way of telling how good a variant is.
 
     Attributes:
-        measure: From a checkpoint, a variant and a budget to figures for the row, in JSON types.
+        measure: From a checkpoint, a variant and a budget to figures for the row, in JSON types; "weights" is the hash
+            of what was measured.
         against: Figures of a row that need the full method's row of the same seed: from the two rows.
         cells: A row's cells of the table, by their headings.
         estimate: What is drawn: value and interval, in percent.
@@ -52,6 +53,7 @@ class Measure(NamedTuple):
 def _measure_success(checkpoint: str, variant: Variant, budget: Budget) -> Row:
     evaluation = _evaluate(checkpoint, variant.plan, budget)
     row = {key: evaluation[key] for key in ("summary", "latency")}
+    row["weights"] = evaluation["provenance"]["checkpoint_hash"]
     successes = EvalResult.from_dict(evaluation["result"]).successes()
     row["outcomes"] = "".join("1" if success else "0" for success in successes)
     if variant.actor_alone:
@@ -101,9 +103,10 @@ def _success_estimate(row: Row) -> tuple[float, float, float]:
 def _measure_detection(checkpoint: str, variant: Variant, budget: Budget) -> Row:
     output = Path(checkpoint) / "detection.json"
     config = detection.DetectConfig(
-        checkpoint=Path(checkpoint), num_videos=budget.num_videos, shown=0, output=output, progress=False
+        checkpoint=checkpoint, num_videos=budget.num_videos, shown=0, output=output, progress=False
     )
-    return {"detection": detection.run(config)["rows"]}
+    measured = detection.run(config)
+    return {"detection": measured["rows"], "weights": measured["provenance"]["checkpoint_hash"]}
 
 
 def _detection_cells(row: Row) -> dict[str, str]:
@@ -127,7 +130,8 @@ def _detection_estimate(row: Row) -> tuple[float, float, float]:
 def _measure_probe(checkpoint: str, variant: Variant, budget: Budget) -> Row:
     config = image_probe.ProbeConfig(checkpoint=Path(checkpoint), untrained=variant.untrained, progress=False)
     measured = image_probe.run(config)
-    return {key: measured[key] for key in ("images", "linear", "knn", "effective_rank")}
+    row = {key: measured[key] for key in ("images", "linear", "knn", "effective_rank")}
+    return row | {"weights": measured["provenance"]["checkpoint_hash"]}
 
 
 def _probe_cells(row: Row) -> dict[str, str]:

@@ -6,32 +6,35 @@ all rows, with intervals, and a picture. Rows that it holds already, of the same
 be filled over days and on several machines.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import matplotlib as mpl
 import tyro
+from annotated_types import MinLen
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import provenance
+from agents.planner_config import PlannerConfig
+from benchmarks import detection, provenance
 from benchmarks.ablation_grids import GRIDS, Grid, Variant
 from benchmarks.ablation_measures import MEASURES, Budget, Row
 from benchmarks.drawing import AMBER, BLUE, GRID, PAPER, STYLE
-from benchmarks.manifests import VALIDATION
-from benchmarks.report import write_json
-from pretrain.configs import ImageConfig, VideoConfig, WorldModelConfig
+from benchmarks.manifests import VALIDATION, load_manifest
+from benchmarks.policies import open_source
+from pretrain.configs import ImageConfig, PretrainConfig, VideoConfig, WorldModelConfig
 from pretrain.presets import preset
-from pretrain.train import fit
-from worldmodel.checkpoint import CONFIG
-from worldmodel.config import changed
-from worldmodel.files import replacing
+from pretrain.train import UNSAVED_FIELDS, fit
+from worldmodel.checkpoint import CONFIG, weights_hash
+from worldmodel.config import Count, CountFromZero, NonNegative, Seed, changed, config
+from worldmodel.files import absolute, current, locked, read_json, replacing, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ DESCRIPTION = ("preset", "changes", "reduced")
 """Fields of a row that say what was trained and how it plans."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class AblateConfig:
     """Measures what each piece of the method is worth."""
 
@@ -57,17 +60,17 @@ class AblateConfig:
     """planning: the checkpoint."""
     only: tuple[str, ...] = ()
     """Only these variants, beside the full method."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
     """Seeds of the training runs."""
-    num_steps: int | None = None
+    num_steps: Count | None = None
     """Steps of the model in each training run; by default the preset's."""
-    policy_steps: int | None = None
+    policy_steps: CountFromZero | None = None
     """Two Rooms: steps of actor and critic in each training run; by default the preset's."""
-    head_steps: int | None = None
+    head_steps: Count | None = None
     """Moving MNIST: steps of detection head and decoder in each training run; by default the preset's."""
-    num_episodes: int = 500
+    num_episodes: Count = 500
     """Two Rooms: episodes of the validation manifest."""
-    num_videos: int = 2_048
+    num_videos: Count = 2_048
     """Moving MNIST: videos."""
     images: str = "digits"
     """Image-JEPA: set of images, or its folder."""
@@ -79,9 +82,9 @@ class AblateConfig:
     ray: bool = False
     """Runs side by side with Ray Tune, on the cluster that RAY_ADDRESS names or on this machine (needs the ray
     extra). On a cluster, runs must be a folder that all machines see."""
-    cpus_per_run: int = 1
+    cpus_per_run: Count = 1
     """With Ray: cores of each run."""
-    gpus_per_run: float = 0.0
+    gpus_per_run: NonNegative = 0.0
     """With Ray: GPUs of each run; it may be a part of one."""
     progress: bool = True
     """Whether to show progress bars and the table."""
@@ -102,15 +105,23 @@ def run(config: AblateConfig) -> dict[str, Any]:
     for name in config.only:
         if name not in known:
             raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {name!r}")
-    config = replace(config, runs=config.runs.resolve())  # Ray's workers run in folders of their own
-    output = config.output or Path(f"benchmarks/results/ablation-{_slug(config)}.json")
-    settings: dict[str, Any] = {name: getattr(config, name) for name in SETTINGS}
+    output = config.output or absolute(f"benchmarks/results/ablation-{_slug(config)}.json")
+    with locked(output, "ablation", is_file=True):
+        content = _fill(config, grid, output)
+    if config.progress:
+        Console().print(_table(content))
+        logger.info("written to %s", output)
+    return content
+
+
+def _fill(config: AblateConfig, grid: Grid, output: Path) -> dict[str, Any]:
+    """Runs what is missing of a grid's table; returns the whole."""
     content: dict[str, Any] = {
         "grid": config.name,
         "manifest": VALIDATION,
-        **settings,
+        **{name: getattr(config, name) for name in SETTINGS},
         "provenance": provenance.collect(),
-        "rows": _known_rows(output, grid, settings),
+        "rows": _known_rows(config, grid, output),
     }
     chosen = [v for v in grid.variants if not config.only or v.name in config.only or v is grid.variants[0]]
     jobs = [(variant, seed) for variant in chosen for seed in (config.seeds if grid.preset else (0,))]
@@ -119,35 +130,59 @@ def run(config: AblateConfig) -> dict[str, Any]:
     for row in _rows_by_ray(config, grid, jobs) if config.ray else _rows(config, grid, jobs):
         content["rows"] = _in_order([*content["rows"], row | {"provenance": provenance.collect()}], grid)
         _write(output, content)
-    content = json.loads(output.read_text(encoding="utf-8"))
-    if config.progress:
-        Console().print(_table(content))
-        logger.info("written to %s", output)
-    return content
+    return read_json(output, "the table of an ablation")
 
 
 def markdown(path: Path) -> str:
     """A grid's rows as a Markdown table; the seeds of a variant stand one below the other."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path, "the table of an ablation")
     heads = [*_cells(content["rows"][0], GRIDS[content["grid"]])]
     lines = ["| variant | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
     lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in _grouped(content, "<br>")]
     return "\n".join(lines) + "\n"
 
 
-def _known_rows(path: Path, grid: Grid, settings: dict[str, Any]) -> list[Row]:
-    """Rows that a file holds of the same settings, of variants that are as they were."""
+def _known_rows(config: AblateConfig, grid: Grid, path: Path) -> list[Row]:
+    """Rows that a file holds of these settings and weights, of variants that are as they were."""
     if not path.exists():
         return []
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if any(content.get(name) != value for name, value in settings.items()):
-        return []
-    descriptions = {variant.name: _description(grid, variant) for variant in grid.variants}
-    return [
-        row
-        for row in content["rows"]
-        if {key: row[key] for key in DESCRIPTION if key in row} == descriptions.get(row["variant"])
+    content = read_json(path, "the table of an ablation")
+    rows = content.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} must be the table of an ablation, with a list of rows, got {type(rows).__name__}")
+    known = {variant.name: variant for variant in grid.variants}
+    kept = [
+        row for row in rows if row.get("variant") in known and _is_current(config, grid, known[row["variant"]], row)
     ]
+    if len(kept) < len(rows):
+        logger.info("%d of %d rows of %s are of other settings or weights", len(rows) - len(kept), len(rows), path)
+    return kept
+
+
+def _is_current(config: AblateConfig, grid: Grid, variant: Variant, row: Row) -> bool:
+    """Whether a row is what measuring the variant now would give."""
+    seed = row.get("seed")
+    if not isinstance(seed, int) or row.get("key") != _key(config, grid, variant, seed):
+        return False
+    folder = open_source(config.policy).path if grid.preset is None else _folder(config, grid, variant, seed)
+    here = None if folder is None else weights_hash(folder)
+    # A run may have been made, and its row been filled in, elsewhere.
+    return row.get("weights") == here or (grid.preset is not None and here is None)
+
+
+def _key(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> str:
+    """What two rows must share to be of the same thing: a hash of all that is trained and measured, but for weights."""
+    decides: dict[str, Any] = {"grid": config.name, "seed": seed, "measured": grid.measured}
+    if grid.preset is not None:
+        run_config = _run_config(config, grid, variant, seed)
+        unsaved = (*UNSAVED_FIELDS, "output")
+        decides["training"] = {key: value for key, value in asdict(run_config).items() if key not in unsaved}
+    if grid.measured == "success":
+        decides["planner"] = asdict(changed(PlannerConfig(), variant.plan))
+        decides["episodes"] = [load_manifest(VALIDATION).hash, config.num_episodes]
+    if grid.measured == "detection":
+        decides["videos"] = [detection.EVALUATION_SEED, config.num_videos]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def _description(grid: Grid, variant: Variant) -> dict[str, Any]:
@@ -183,6 +218,8 @@ def _rows_by_ray(config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int
     except ImportError as error:
         raise ImportError("ray needs the ray extra: pip install 'worldmodel[ray]'") from error
 
+    # Workers run in folders of their own.
+    config = replace(config, policy=_anywhere(config.policy), images=_anywhere(config.images))
     trial = tune.with_parameters(_trial, config=config, grid=grid, jobs=jobs)
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     tuner = tune.Tuner(
@@ -205,6 +242,11 @@ def _rows_by_ray(config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int
     yield from (rows[job] for job in range(len(jobs)))
 
 
+def _anywhere(name: str) -> str:
+    """A name as it is, or a path that means the same in every working directory."""
+    return str(absolute(name)) if Path(name).exists() else name
+
+
 def _trial(
     parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int]]
 ) -> dict[str, str]:
@@ -217,6 +259,7 @@ def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: in
     Returns:
         Its row, in JSON types.
     """
+    key = _key(config, grid, variant, seed)
     checkpoint, training = _train(config, grid, variant, seed)
     budget = Budget(config.num_episodes, config.num_videos, config.runs)
     if training is None or not training["policy_steps"]:
@@ -224,6 +267,7 @@ def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: in
     return {
         "variant": variant.name,
         "seed": seed,
+        "key": key,
         **_description(grid, variant),
         "training": training,
         **MEASURES[grid.measured].measure(checkpoint, variant, budget),
@@ -240,12 +284,34 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
     """The checkpoint of a variant, trained if it must be, and how long that took."""
     if grid.preset is None:
         return config.policy, None
+    folder = _folder(config, grid, variant, seed)
+    run_config = _run_config(config, grid, variant, seed)
+    fit(run_config, name=variant.preset or grid.preset)
+    training = read_json(current(folder, CONFIG), "the configuration of a checkpoint")["training"]
+    data = training["config"]["data"]
+    return str(folder), {
+        "steps": run_config.num_steps,
+        "policy_steps": run_config.policy.num_steps if isinstance(run_config, WorldModelConfig) else 0,
+        "frames": run_config.num_steps * data["batch_size"] * data.get("num_frames", 1),
+        "minutes": training["seconds"] / 60,
+        "threads": training["threads"],
+    }
+
+
+def _folder(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Path:
+    """Folder of a variant's training run."""
     # Variants that differ in the search alone share a run.
     first = next(v for v in grid.variants if (v.preset, v.train) == (variant.preset, variant.train))
     slug = "".join(c if c.isalnum() else "-" for c in first.name)
-    folder = config.runs / f"ablate-{_slug(config)}" / f"{slug}-seed{seed}"
+    return config.runs / f"ablate-{_slug(config)}" / f"{slug}-seed{seed}"
+
+
+def _run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> PretrainConfig:
+    """How a variant is trained."""
     name = variant.preset or grid.preset
+    assert name is not None
     run_config = preset(name)
+    folder = _folder(config, grid, variant, seed)
     changes: dict[str, Any] = {"seed": seed, "output": str(folder), "progress": config.progress}
     if variant.preset is None and config.num_steps is not None:
         changes["num_steps"] = config.num_steps
@@ -255,17 +321,7 @@ def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tup
         changes["heads.num_steps"] = config.head_steps
     if isinstance(run_config, ImageConfig):
         changes["data.images"] = config.images
-    run_config = changed(run_config, dict(grid.reduced) | dict(variant.train) | changes)
-    fit(run_config, name=name)
-    training = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]
-    data = training["config"]["data"]
-    return str(folder), {
-        "steps": run_config.num_steps,
-        "policy_steps": run_config.policy.num_steps if isinstance(run_config, WorldModelConfig) else 0,
-        "frames": run_config.num_steps * data["batch_size"] * data.get("num_frames", 1),
-        "minutes": training["seconds"] / 60,
-        "threads": training["threads"],
-    }
+    return changed(run_config, dict(grid.reduced) | dict(variant.train) | changes)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

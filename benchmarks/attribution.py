@@ -6,7 +6,7 @@ Videos of failed episodes are named after whose fault it was.
 """
 
 import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from agents.results import compare
 from benchmarks import provenance, video
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_task, open_checkpoint
-from benchmarks.report import write_json
 from envs.two_rooms.expert import read_layout
 from envs.two_rooms.physics import Layout, step
 from envs.two_rooms.rendering import render
 from envs.two_rooms.task import image_positions
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.checkpoint import Pretrained
+from worldmodel.config import Count, CountFromZero, Seed, config
+from worldmodel.files import write_json
 from worldmodel.jepa import JEPA
 from worldmodel.planning import Measure, distance_measure
 
@@ -43,7 +44,7 @@ STATE_SCALE = 1e-4
 """States are this much smaller in the oracle's latents, so that they do not count in distances between latents."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class AttributeConfig:
     """Attributes failed episodes to the model, the search or the cost."""
 
@@ -51,18 +52,18 @@ class AttributeConfig:
     """Directory of a checkpoint, or name of a shipped one."""
     manifest: str = VALIDATION
     """Episodes."""
-    num_episodes: int = 200
+    num_episodes: Count = 200
     """Only the first so many episodes."""
-    num_envs: int = 50
+    num_envs: Count = 50
     """Episodes that run at once, but for the agent as configured: its episodes run one by one, as they do in videos.
     In a batch numbers are rounded otherwise, which decides an episode in hundreds."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the planner."""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     """How the agent plans."""
     output: Path = Path("benchmarks/results/attribution.json")
     """JSON file to write."""
-    num_videos: int = 2
+    num_videos: CountFromZero = 2
     """Most failed episodes to make videos of."""
     videos: Path = Path("outputs")
     """Folder of these videos."""
@@ -164,7 +165,7 @@ def run(config: AttributeConfig) -> dict[str, Any]:
         "manifest": manifest.name,
         "manifest_hash": manifest.hash,
         "planner": asdict(config.planner),
-        "provenance": provenance.collect(pretrained.path),
+        "provenance": provenance.collect(pretrained.sha256),
         "variants": {name: _row(results["as configured"], result) for name, result in results.items()},
         "failures": _failures(results),
     }

@@ -8,14 +8,17 @@
 What the store holds is not run again, so the table can be filled over days, by anyone.
 """
 
+import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import MinLen
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -25,9 +28,11 @@ from benchmarks import provenance, success
 from benchmarks.compare_plots import draw
 from benchmarks.contenders import CONTENDERS, Contender, training_facts
 from benchmarks.manifests import load_manifest
+from benchmarks.policies import find_hash
 from benchmarks.provenance import ROOT
-from benchmarks.report import read_result, write_json, write_result
-from worldmodel.files import replacing
+from benchmarks.report import read_result, write_result
+from worldmodel.config import Count, Positive, Seed, config
+from worldmodel.files import locked, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +55,17 @@ SHORT = (*WORDS, *("final success", "with 4× time", "held-out", "env steps", "m
 """Those of a narrower one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class CompareConfig:
     """Trains and evaluates all contenders under one budget, and draws how they stand."""
 
     contenders: tuple[str, ...] = tuple(CONTENDERS)
     """Which of them."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0, 1, 2)
     """Seeds of the training runs; more than the common budget only the first of them gets."""
-    minutes: float = 15.0
+    minutes: Positive = 15.0
     """Minutes that each is trained, on this machine."""
-    num_episodes: int | None = None
+    num_episodes: Count | None = None
     """Only the first so many episodes of each manifest; by default all."""
     runs: Path = Path("runs/compare")
     """Folder of the training runs."""
@@ -86,10 +91,11 @@ def run(config: CompareConfig) -> dict[str, Any]:
     for name in config.contenders:
         if name not in CONTENDERS:
             raise ValueError(f"contenders must be among {', '.join(map(repr, CONTENDERS))}, got {name!r}")
-    if config.minutes <= 0:
-        raise ValueError(f"minutes must be positive, got {config.minutes:g}")
-    if config.num_episodes is not None and config.num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {config.num_episodes}")
+    with locked(config.store, "results store"):
+        return _run(config)
+
+
+def _run(config: CompareConfig) -> dict[str, Any]:
     if not config.only_report:
         for contender in (CONTENDERS[name] for name in config.contenders):
             for seed in _seeds(config, contender):
@@ -113,27 +119,23 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
     """Trains and evaluates a contender, as far as the store lacks it.
 
     Raises:
-        ValueError: If the store holds an evaluation on another number of episodes.
+        ValueError: If the store holds another evaluation in the place of one of this contender's.
     """
     paths = {manifest: config.store / _file(config, contender, str(seed), manifest) for manifest in MANIFESTS}
-    if all(_is_done(config, path) for path in paths.values()):
+    if all(_is_done(config, contender, seed, *entry) for entry in paths.items()):
         return
     logger.info("%s, seed %d", contender.title, seed)
-    policy, folder = contender.name, Path()
-    if contender.run is not None and contender.train is not None:
+    folder = _folder(config, contender, seed)
+    if folder is not None and contender.run is not None and contender.train is not None:
+        if contender.extends:
+            _begin_with(folder, _folder(config, CONTENDERS[contender.extends], seed))
         minutes = config.minutes * contender.budgets
-        folder = config.runs / f"{contender.run}-{minutes:g}min-seed{seed}"
-        begun = config.runs / f"{contender.run}-{config.minutes:g}min-seed{seed}"
-        if contender.extends and begun.exists() and not folder.exists():
-            # Whole or not at all: the copy gets its name last.
-            copied = folder.with_name(f".{folder.name}.tmp")
-            shutil.copytree(begun, copied, dirs_exist_ok=True)
-            copied.rename(folder)
         contender.train(contender.run, folder, seed, minutes, {"progress": config.progress})
-        policy = str(folder)
     for manifest, path in paths.items():
+        if _is_done(config, contender, seed, manifest, path):
+            continue
         evaluation = success.EvaluateConfig(
-            policy=policy,
+            policy=contender.name if folder is None else str(folder),
             manifest=manifest,
             num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(manifest))),
             planner=contender.planner,
@@ -141,9 +143,41 @@ def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
             output=path,
             progress=False,
         )
-        content = success.run(evaluation)
-        facts = {"contender": contender.name, "training_seed": seed, "training": training_facts(contender, folder)}
+        # What is there and not done is of other weights, or not finished.
+        stale = path.exists() and read_result(path)["fingerprint"] != success.fingerprint(evaluation)
+        content = success.run(replace(evaluation, overwrite=stale))
+        facts = {
+            "contender": contender.name,
+            "training_seed": seed,
+            "key": _key(config, contender, seed),
+            "training": training_facts(contender, folder or Path()),
+        }
         write_result(path, content | facts)
+
+
+def _folder(config: CompareConfig, contender: Contender, seed: int) -> Path | None:
+    """Folder of a contender's training run; None where nothing is trained."""
+    if contender.run is None:
+        return None
+    return config.runs / f"{contender.run}-{config.minutes * contender.budgets:g}min-seed{seed}"
+
+
+def _begin_with(folder: Path, begun: Path | None) -> None:
+    """Lets a run begin with what another, shorter one has learned: a copy, whole or not at all."""
+    if begun is None or not begun.exists() or folder.exists():
+        return
+    copied = folder.with_name(f".{folder.name}.tmp")
+    if copied.exists():
+        shutil.rmtree(copied)  # of a process that was killed
+    shutil.copytree(begun, copied)
+    copied.rename(folder)
+
+
+def _key(config: CompareConfig, contender: Contender, seed: int) -> str:
+    """What two evaluations of a contender must share, beside weights and episodes: a hash of how it is trained."""
+    training = contender.settings(contender.run, seed, {}) if contender.settings and contender.run else None
+    decides = {"training": training, "minutes": config.minutes * contender.budgets if contender.run else None}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def _file(config: CompareConfig, contender: Contender, seed: str, manifest: str) -> str:
@@ -152,18 +186,31 @@ def _file(config: CompareConfig, contender: Contender, seed: str, manifest: str)
     return f"{contender.name}{budget}-seed{seed}-{manifest}.json"
 
 
-def _is_done(config: CompareConfig, path: Path) -> bool:
-    """Whether the store holds an evaluation, with what its training cost."""
+def _is_done(config: CompareConfig, contender: Contender, seed: int, manifest: str, path: Path) -> bool:
+    """Whether the store holds an evaluation of what the contender has learned, with what its training cost.
+
+    Raises:
+        ValueError: If it holds an evaluation of something else.
+    """
     if not path.exists():
         return False
-    content = read_result(path)
-    stored, asked = content["config"]["num_episodes"], config.num_episodes
-    count = len(load_manifest(content["manifest"]))
+    content, episodes = read_result(path), load_manifest(manifest)
+    count = len(episodes)
+    stored, asked = content["config"].get("num_episodes"), config.num_episodes
     if min(stored or count, count) != min(asked or count, count):
         raise ValueError(
             f"{path} must be of {asked or 'all'} episodes, got {stored or 'all'}; choose another --store, and --output"
         )
-    return "training" in content
+    if content["manifest_hash"] != episodes.hash:
+        raise ValueError(f"{path} must be of manifest {manifest!r}, got another; choose another --store, and --output")
+    if "planner" in content["config"] and content["config"]["planner"] != asdict(contender.planner):
+        raise ValueError(f"{path} must be of an agent that plans as {contender.name!r} does; choose another --store")
+    # Evaluations that were made before there were keys are known by their other fields.
+    if content.get("key", _key(config, contender, seed)) != _key(config, contender, seed):
+        raise ValueError(f"{path} must be of {contender.name!r} as it is trained now; choose another --store")
+    folder = _folder(config, contender, seed)
+    here = None if folder is None else find_hash(folder)
+    return content["finished"] and "training" in content and here in (None, content["provenance"]["checkpoint_hash"])
 
 
 def report(config: CompareConfig) -> dict[str, Any]:
@@ -180,8 +227,7 @@ def report(config: CompareConfig) -> dict[str, Any]:
         "provenance": provenance.collect(),
     }
     write_json(config.output, content)
-    with replacing(config.output.with_suffix(".md")) as temporary:
-        temporary.write_text(markdown(content), encoding="utf-8")
+    write_text(config.output.with_suffix(".md"), markdown(content))
     draw(content, results, config.output)
     return content
 
@@ -227,8 +273,13 @@ def _read(config: CompareConfig, contender: Contender) -> Iterator[dict[str, Any
     """The finished evaluations of a contender under this budget, all seeds and manifests."""
     for path in sorted(config.store.glob(_file(config, contender, "*", "*"))):
         content = read_result(path)
-        if content.get("contender") == contender.name and content["finished"]:
-            yield content
+        if content.get("contender") != contender.name or not content["finished"]:
+            continue
+        if content["manifest"] not in MANIFESTS or content["manifest_hash"] != load_manifest(content["manifest"]).hash:
+            raise ValueError(f"{path} must be of one of the manifests {MANIFESTS}, got {content['manifest']!r}")
+        if not isinstance(content.get("training"), dict) or not {"minutes", "env_steps"} <= set(content["training"]):
+            raise ValueError(f"{path} must say what its training cost, got {content.get('training')!r}")
+        yield content
 
 
 def _row(contender: Contender, found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any]:

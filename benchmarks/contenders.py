@@ -1,20 +1,22 @@
 """Who is compared: world models, reinforcement learning, offline agents, and how each is trained under one budget."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from agents import rl
 from agents.planner_config import PlannerConfig
-from benchmarks.train_rl import CURVE, TrainRLConfig
+from benchmarks.train_rl import CURVE, TrainRLConfig, hyperparameters
+from benchmarks.train_rl import UNSAVED_FIELDS as LEARN_UNSAVED
 from benchmarks.train_rl import run as train_rl
 from pretrain.presets import preset
-from pretrain.run_log import METRICS
+from pretrain.run_log import read_metrics
+from pretrain.train import UNSAVED_FIELDS as FIT_UNSAVED
 from pretrain.train import fit
 from worldmodel.checkpoint import CONFIG
 from worldmodel.config import changed
+from worldmodel.files import current, read_json, read_rows
 
 Kind = Literal["floor", "ceiling", "world model", "reinforcement learning", "offline"]
 
@@ -30,6 +32,7 @@ class Contender:
         sees: What it observes.
         run: Name of its training run; contenders may share one. None: nothing is trained.
         train: Trains that run: from its name, a folder, a seed, minutes, and changed fields of its configuration.
+        settings: How it does so, in JSON types: from its name, a seed and changed fields.
         planner: How a world model plans.
         rewarded: Whether its training used the reward.
         budgets: How many times the common budget it gets.
@@ -43,6 +46,7 @@ class Contender:
     sees: Literal["pixels", "state", "nothing"]
     run: str | None = None
     train: Callable[[str, Path, int, float, Mapping[str, Any]], None] | None = None
+    settings: Callable[[str, int, Mapping[str, Any]], dict[str, Any]] | None = None
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     rewarded: bool = False
     budgets: int = 1
@@ -52,25 +56,41 @@ class Contender:
 
 def _fit(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
     """Trains a preset; the changes are fields, by dotted path."""
-    run = {"seed": seed, "output": str(folder), "max_minutes": _left(folder, minutes)}
-    fit(changed(preset(name), {**changes, **run}), name=name)
+    left = _left(folder, minutes)
+    if left > 0:
+        run = {"seed": seed, "output": str(folder), "max_minutes": left}
+        fit(changed(preset(name), {**changes, **run}), name=name)
+
+
+def _fit_settings(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    values = asdict(changed(preset(name), {**changes, "seed": seed}))
+    return {key: value for key, value in values.items() if key not in (*FIT_UNSAVED, "output")}
 
 
 def _left(folder: Path, minutes: float) -> float:
     """Minutes of the budget that a run has not spent yet."""
-    path = folder / CONFIG
-    spent = json.loads(path.read_text(encoding="utf-8"))["training"]["seconds"] / 60 if path.exists() else 0.0
-    return max(0.0, minutes - spent)
+    if not current(folder, CONFIG).exists():
+        return minutes
+    return max(0.0, minutes - read_json(current(folder, CONFIG))["training"]["seconds"] / 60)
 
 
 def _learn(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
     """Trains an algorithm; the changes are fields of its configuration, or keywords of the algorithm."""
+    train_rl(replace(_learn_config(name, seed, changes), output=folder, max_minutes=minutes))
+
+
+def _learn_settings(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    config = _learn_config(name, seed, changes)
+    values = {key: value for key, value in asdict(config).items() if key not in LEARN_UNSAVED}
+    return values | {"options": hyperparameters(config)}
+
+
+def _learn_config(name: str, seed: int, changes: Mapping[str, Any]) -> TrainRLConfig:
     algorithm, observation = name.split("-")
     known = {f.name for f in fields(TrainRLConfig)}
-    config: dict[str, Any] = {key: value for key, value in changes.items() if key in known}
-    config |= {"algorithm": algorithm, "observation": observation, "seed": seed, "output": folder}
-    options = {key: value for key, value in changes.items() if key not in known}
-    train_rl(TrainRLConfig(**config, options=options, max_minutes=minutes))
+    given: dict[str, Any] = {key: value for key, value in changes.items() if key in known}
+    given |= {"algorithm": algorithm, "observation": observation, "seed": seed}
+    return TrainRLConfig(**given, options={key: value for key, value in changes.items() if key not in known})
 
 
 def _planned(name: str, title: str, planner: str) -> Contender:
@@ -81,6 +101,7 @@ def _planned(name: str, title: str, planner: str) -> Contender:
         sees="pixels",
         run="two-rooms",
         train=_fit,
+        settings=_fit_settings,
         planner=PlannerConfig(planner=planner),  # type: ignore[arg-type]
     )
 
@@ -93,6 +114,7 @@ def _learned(name: str, title: str, sees: Literal["pixels", "state"]) -> Contend
         sees=sees,
         run=name,
         train=_learn,
+        settings=_learn_settings,
         rewarded=True,
         pretrained=name.endswith("-latents"),
     )
@@ -117,6 +139,7 @@ def _offline(name: str, title: str) -> Contender:
         sees="pixels",
         run=name,
         train=_fit,
+        settings=_fit_settings,
         pretrained=name == "gcidm",
     )
 
@@ -158,15 +181,14 @@ def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
         return {"minutes": 0.0, "env_steps": 0, "images": 0, "curve": []}
     if contender.kind == "reinforcement learning":
         spent = rl.spent(folder)
-        lines = (folder / CURVE).read_text(encoding="utf-8").splitlines() if (folder / CURVE).exists() else []
         images = spent.steps if contender.sees == "pixels" else 0
         return {
             "minutes": spent.seconds / 60,
             "env_steps": spent.steps * rl.read_config(folder)["action_repeat"],
             "images": images,
-            "curve": [json.loads(line) for line in lines],
+            "curve": read_rows(folder / CURVE),
         }
-    training = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]
+    training = read_json(current(folder, CONFIG))["training"]
     config = training["config"]
     data, policy = config["data"], config.get("policy")
     steps = min(training["step"], config["num_steps"])
@@ -181,7 +203,7 @@ def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
         "images": images,
         "curve": [
             {"step": line["step"], "seconds": training["seconds"] * line["step"] / training["step"], "loss": loss}
-            for line in map(json.loads, (folder / METRICS).read_text(encoding="utf-8").splitlines())
+            for line in read_metrics(folder)
             if (loss := line.get("validation/loss")) is not None
         ],
     }

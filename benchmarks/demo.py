@@ -5,7 +5,7 @@ agent planning. It uses the validation manifest: the others are for published fi
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,23 @@ import tyro
 from agents.planner_config import PlannerConfig
 from benchmarks import report, success, video
 from benchmarks.manifests import VALIDATION
-from benchmarks.report import write_json
+from worldmodel.config import Count, CountFromZero, Seed, config
+from worldmodel.files import write_json
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class DemoConfig:
     """Evaluates the shipped agent beside a random policy and the scripted expert, and makes a video."""
 
     policy: tyro.conf.Positional[str] = "two-rooms"
     """Name of a shipped checkpoint, or the directory of your own."""
-    num_episodes: int = 50
+    num_episodes: Count = 50
     """Episodes of the validation manifest."""
-    video_episodes: tuple[int, ...] = (0, 1)
+    video_episodes: tuple[CountFromZero, ...] = (0, 1)
     """Episodes to make a video of; none: no video."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the policies."""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     """How the agent plans."""

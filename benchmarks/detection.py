@@ -1,9 +1,7 @@
 """``worldmodel detect``: digits found in what a Video-JEPA imagines, beside baselines, in a table and a video."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,13 @@ from tqdm import tqdm
 
 from benchmarks import provenance
 from benchmarks.encoding import write_videos
-from benchmarks.report import write_json
 from pretrain import detection
 from pretrain.configs import VideoDataConfig
 from pretrain.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
 from pretrain.moving_mnist import MovingMNIST, VideoBatch
 from pretrain.video_training import build_source
+from worldmodel.config import Count, CountFromZero, config
+from worldmodel.files import read_json, write_json
 from worldmodel.video_checkpoint import PretrainedVideo, load_video_jepa
 
 logger = logging.getLogger(__name__)
@@ -41,18 +40,18 @@ FPS = 4
 """Frames a second."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class DetectConfig:
     """Measures how well digits are found in latents rolled out by a Video-JEPA, and draws it."""
 
-    checkpoint: tyro.conf.Positional[Path] = Path("moving-mnist")
+    checkpoint: tyro.conf.Positional[str] = "moving-mnist"
     """Folder of a training run, or the name of a shipped checkpoint."""
     untrained: Path | None = None
     """Folder of a run whose encoder was left untrained (worldmodel pretrain moving-mnist --no-train-encoder), to stand
     beside it."""
-    num_videos: int = 2_048
+    num_videos: Count = 2_048
     """Videos to measure on, with digits of the validation part."""
-    shown: int = 6
+    shown: CountFromZero = 6
     """Videos to draw; 0: none."""
     output: Path = Path("outputs/detection.json")
     """JSON file to write; GIF and MP4 of the same name go beside it."""
@@ -71,10 +70,6 @@ def run(config: DetectConfig) -> dict[str, Any]:
     Raises:
         ValueError: If a checkpoint is none of a Video-JEPA, or a number is out of its range.
     """
-    if config.num_videos < 1 or config.shown < 0:
-        raise ValueError(
-            f"num_videos must be at least 1 and shown at least 0, got {config.num_videos} and {config.shown}"
-        )
     trained = load_video_jepa(config.checkpoint, config.device)
     untrained = None if config.untrained is None else load_video_jepa(config.untrained, config.device)
     if untrained is not None and untrained.config["training"]["config"]["train_encoder"]:
@@ -90,7 +85,7 @@ def run(config: DetectConfig) -> dict[str, Any]:
             **{key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
             "head_on_rollouts": trained.config["training"]["config"]["heads"].get("on_rollouts", False),
         },
-        "provenance": provenance.collect(trained.path),
+        "provenance": provenance.collect(trained.sha256),
     }
     write_json(config.output, content)
     if config.shown:
@@ -105,7 +100,7 @@ def run(config: DetectConfig) -> dict[str, Any]:
 
 def markdown(path: Path) -> str:
     """The rows of a result as a Markdown table."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     heads = [*_cells(next(iter(content["rows"].values())), content["horizons"])]
     lines = ["| forecast | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
     for name, row in content["rows"].items():

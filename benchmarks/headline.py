@@ -6,7 +6,6 @@ is made from these files, by :func:`markdown`.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from rich.markdown import Markdown
 from agents.planner_config import PlannerConfig
 from benchmarks import success
 from benchmarks.provenance import ROOT
-from benchmarks.report import read_result
+from benchmarks.report import read_result, write_result
 from worldmodel.checkpoint import read_config
+from worldmodel.config import CountFromZero, config
+from worldmodel.files import locked
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +42,13 @@ NO_CROSSINGS = "no-crossings"
 """In the name of checkpoints whose training data never pass a door."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class HeadlineConfig:
     """Evaluates checkpoints of several seeds on all published manifests."""
 
     checkpoints: tuple[Path, ...] = tuple(Path(f"runs/two-rooms-seed{seed}") for seed in range(3))
     """Folders of the checkpoints. Those with "no-crossings" in their name are evaluated on random-wall only."""
-    latency_episodes: int = 3
+    latency_episodes: CountFromZero = 3
     """Episodes on which the latency is measured, with a single environment."""
     output: Path = RESULTS
     """Folder to write to."""
@@ -61,28 +62,34 @@ def run(config: HeadlineConfig) -> list[dict[str, Any]]:
     Returns:
         Their contents.
     """
-    contents = []
+    with locked(config.output, "results store"):
+        contents = list(_contents(config))
+    if config.progress:
+        Console().print(Markdown(markdown(config.output)))
+    return contents
+
+
+def _contents(config: HeadlineConfig) -> Iterator[dict[str, Any]]:
+    """The evaluations of all checkpoints, run where they are missing."""
     for checkpoint in config.checkpoints:
         for manifest, planner in EVALUATIONS:
             if NO_CROSSINGS in checkpoint.name and manifest != "random-wall":
                 continue
             logger.info("%s on %s with %s", checkpoint.name, manifest, planner)
+            output = config.output / f"{checkpoint.name}-{manifest}-{planner}.json"
             evaluation = success.EvaluateConfig(
                 policy=str(checkpoint),
                 manifest=manifest,
                 planner=PlannerConfig(planner=planner),  # type: ignore[arg-type]
                 latency_episodes=config.latency_episodes if manifest == "random-wall" else 0,
-                output=config.output / f"{checkpoint.name}-{manifest}-{planner}.json",
+                output=output,
                 progress=False,
             )
             content = success.run(evaluation)
             if "training" not in content:
                 content["training"] = _training(checkpoint)
-                success.report.write_result(evaluation.output, content)  # type: ignore[arg-type]
-            contents.append(content)
-    if config.progress:
-        Console().print(Markdown(markdown(config.output)))
-    return contents
+                write_result(output, content)
+            yield content
 
 
 def markdown(folder: Path) -> str:

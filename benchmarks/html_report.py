@@ -1,10 +1,8 @@
 """``worldmodel report``: the comparison as one HTML file, with table, plots and films in it, that opens offline."""
 
 import base64
-import json
 import logging
 import mimetypes
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +11,8 @@ import numpy as np
 
 from benchmarks.compare import BASE, describe_difference
 from benchmarks.provenance import ROOT
-from worldmodel.files import replacing
+from worldmodel.config import config
+from worldmodel.files import read_bytes, read_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ PICTURES = {
 """Plots by the end of their name: title and caption."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ReportConfig:
     """Writes the comparison as one HTML file that opens offline."""
 
@@ -67,13 +66,14 @@ def run(config: ReportConfig) -> Path:
         FileNotFoundError: If a file is missing.
     """
     try:
-        content = json.loads(config.comparison.read_text(encoding="utf-8"))
+        content = read_json(config.comparison, "a comparison")
         rows = [
             {"base": row["contender"] == BASE, "cells": _cells(row)} for row in content["rows"] if row["random-wall"]
         ]
         provenance = content["provenance"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{config.comparison} must be written by worldmodel compare, got something else") from error
+        provenance["command"], provenance["commit"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{config.comparison} must be written by worldmodel compare; it lacks {error}") from error
     figures = []
     for name, (title, caption) in PICTURES.items():
         path = config.comparison.with_name(f"{config.comparison.stem}-{name}.png")
@@ -101,9 +101,7 @@ def run(config: ReportConfig) -> Path:
         figures=figures,
         provenance=provenance,
     )
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(config.output) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(config.output, page)
     logger.info("written to %s (%.1f MB)", config.output, config.output.stat().st_size / 1e6)
     return config.output
 
@@ -111,7 +109,7 @@ def run(config: ReportConfig) -> Path:
 def data_url(path: Path) -> str:
     """A file as a URL that holds all of it."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(read_bytes(path)).decode()}"
 
 
 def _cells(row: dict[str, Any]) -> list[Cell]:

@@ -5,7 +5,6 @@ encoder frozen (:mod:`pretrain.image_evaluation`). ``--untrained`` measures the 
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import provenance
-from benchmarks.report import write_json
 from pretrain.image_evaluation import Accuracy, knn_accuracy, linear_accuracy, represent
 from pretrain.image_training import ImageSource
 from pretrain.validation import effective_rank
 from worldmodel.build import build_image_jepa
+from worldmodel.config import config
+from worldmodel.files import write_json
 from worldmodel.image_checkpoint import PretrainedImages, load_image_jepa
 from worldmodel.image_jepa import ImageJEPA
 
@@ -33,7 +33,7 @@ MEASURES = {
 """Names of what is measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ProbeConfig:
     """Measures representations of images: linear probe and nearest neighbours."""
 
@@ -87,7 +87,7 @@ def run(config: ProbeConfig) -> dict[str, Any]:
         "seconds": 0.0 if config.untrained else training.get("seconds"),
         "training": {key: run_config.get(key) for key in ("objective", "weights", "projector", "optimizer", "model")},
         **measure(model, pretrained.classifier if knows else None, train, test),
-        "provenance": provenance.collect(pretrained.path),
+        "provenance": provenance.collect(pretrained.sha256),
     }
     default = "probe-untrained.json" if config.untrained else "probe.json"
     path = config.output or config.checkpoint / default

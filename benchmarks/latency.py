@@ -6,7 +6,7 @@ one forward pass. Plans under a budget depend on the machine and on what else ru
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from benchmarks.ablation_grids import LONG
 from benchmarks.drawing import AMBER, BLUE, GREEN, GRID, INK, MUTED, PAPER, STYLE, VIOLET
 from benchmarks.manifests import VALIDATION
 from benchmarks.policies import open_checkpoint
-from benchmarks.report import write_json
-from worldmodel.config import changed
-from worldmodel.files import replacing
+from worldmodel.config import Count, Positive, changed, config
+from worldmodel.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +34,17 @@ COLOURS = {"MPPI": BLUE, "CEM": GREEN, "iCEM": VIOLET, ACTOR: AMBER, "MPPI witho
 """Colours of the curves, by their names."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class LatencyConfig:
     """Draws success against planning latency."""
 
     policy: tyro.conf.Positional[str] = "two-rooms"
     """Directory of a checkpoint, or name of a shipped one."""
-    budgets_ms: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    budgets_ms: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     """Budgets of a replan, in milliseconds."""
-    long_budgets_ms: tuple[float, ...] = (16.0, 64.0)
+    long_budgets_ms: tuple[Positive, ...] = (16.0, 64.0)
     """Budgets of the search without actor and critic, which looks further ahead."""
-    num_episodes: int = 100
+    num_episodes: Count = 100
     """Episodes of the validation manifest."""
     runs: Path = Path("runs")
     """Folder of single evaluations; those that are there already are not run again."""
@@ -69,7 +68,7 @@ def run(config: LatencyConfig) -> dict[str, Any]:
     content = {
         "manifest": VALIDATION,
         "num_episodes": config.num_episodes,
-        "provenance": provenance.collect(pretrained.path),
+        "provenance": provenance.collect(pretrained.sha256),
         "rows": rows,
     }
     for curve, budget, planner in settings(config):

@@ -21,6 +21,7 @@ from rich.console import Console
 from agents.manifest import Manifest
 from envs.two_rooms.layouts import FIXED_LAYOUT, sample_endpoints, sample_layouts
 from envs.two_rooms.physics import Layout, shortest_path_to_goal_disc
+from worldmodel.config import config
 
 FOLDER = Path(__file__).parent / "manifests"
 """Where the manifests lie."""
@@ -102,7 +103,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True)
+@config
 class ManifestsConfig:
     """Makes the manifests from their recipes."""
 

@@ -1,6 +1,5 @@
 """``worldmodel maps``: how far the goal is from everywhere, in truth, between latents, and to the critic."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from benchmarks import provenance
 from benchmarks.drawing import INK, MUTED, PAPER, STYLE
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import open_checkpoint
-from benchmarks.report import write_json
 from envs.two_rooms.expert import optimal_path_length
 from envs.two_rooms.layouts import check_layout
 from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, SIZE, Layout, is_free
 from envs.two_rooms.rendering import render
 from worldmodel.checkpoint import Pretrained
-from worldmodel.files import replacing
+from worldmodel.config import config
+from worldmodel.files import replacing, write_json
 
 SPACING = 1.0
 """Distance between neighbouring positions of a map, in pixels."""
@@ -35,7 +34,7 @@ TITLES = {
 """Titles of the columns."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class MapsConfig:
     """Draws the distance to a goal from everywhere: in truth, between latents, and as the critic has learned it."""
 
@@ -81,7 +80,7 @@ def run(config: MapsConfig) -> dict[str, Any]:
                 if kind != "true"
             }
         )
-    content = {"correlations": correlations, "provenance": provenance.collect(pretrained.path)}
+    content = {"correlations": correlations, "provenance": provenance.collect(pretrained.sha256)}
     config.output.parent.mkdir(parents=True, exist_ok=True)
     _draw(rows, correlations, config.output)
     write_json(config.output.with_suffix(".json"), content)

@@ -6,23 +6,39 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
+from agents.actions import to_space
 from agents.evaluate import Policy
 from agents.held_actions import HeldPolicy
 from agents.image_codes import CodedPolicy, open_code
 from agents.offline import FORMAT as OFFLINE_FORMAT
+from agents.offline import SECTIONS as OFFLINE_SECTIONS
 from agents.offline import OfflineAgent
 from agents.planner_config import PlannerConfig
 from agents.planning_agent import PlanningAgent
 from agents.scripted import RandomPolicy
-from benchmarks import provenance
 from envs.two_rooms.expert import ExpertPolicy
 from pretrain.datasets import is_two_rooms
 from pretrain.two_rooms import TwoRoomsWindows
-from worldmodel.checkpoint import SHIPPED, Pretrained, load_pretrained, read_format, shipped_checkpoints
+from worldmodel.checkpoint import (
+    CONFIG,
+    CheckpointError,
+    CheckpointFiles,
+    Pretrained,
+    load_pretrained,
+    locate,
+    read_checkpoint,
+    read_format,
+    read_world_model,
+    shipped_checkpoints,
+)
+from worldmodel.files import current
 
 SCRIPTED = ("random", "expert")
 """Policies that are no checkpoint; the expert is for Two Rooms."""
@@ -89,56 +105,76 @@ def make_task(env_id: str, env_kwargs: dict[str, Any] | None = None) -> Task:
 
 @dataclass(frozen=True)
 class Source:
-    """What a policy's name stands for.
+    """What a policy's name stands for, its files read once: what is hashed is what acts, whatever is written meanwhile.
 
     Attributes:
         kind: A scripted policy, or what the folder of a training run holds.
+        name: Its name: a scripted policy's, or the folder's.
         path: The folder; None for scripted policies.
+        checkpoint: Files of a checkpoint of this project.
+        run: Files of a reinforcement learning run.
     """
 
     kind: Literal["scripted", "world model", "offline", "rl"]
+    name: str
     path: Path | None = None
+    checkpoint: CheckpointFiles | None = None
+    run: rl.RunFiles | None = None
 
     @property
     def sha256(self) -> str | None:
         """Hash of the weights, in hexadecimal; None for scripted policies."""
-        return None if self.path is None else provenance.file_hash(provenance.weights_file(self.path))
+        files = self.checkpoint or self.run
+        return None if files is None else files.sha256
 
 
-def find_policy(policy: str) -> Source:
-    """Looks up what a policy's name stands for.
+def open_source(policy: str | Path) -> Source:
+    """Looks up what a policy's name stands for, and reads its files.
 
     Args:
         policy: "random", "expert", the folder of a training run or the name of a shipped checkpoint.
 
     Raises:
-        ValueError: If there is no such policy.
+        ValueError: If there is no such policy, or its files are not valid.
     """
     if policy in SCRIPTED:
-        return Source("scripted")
-    path = Path(policy)
-    if not path.is_dir() and policy in shipped_checkpoints():
-        path = SHIPPED / policy
-    if not path.is_dir():
+        return Source("scripted", str(policy))
+    try:
+        path = locate(policy)
+    except CheckpointError as error:
         names = ", ".join(map(repr, (*SCRIPTED, *shipped_checkpoints())))
-        raise ValueError(f"policy must be one of {names} or the directory of a checkpoint, got {policy!r}")
-    if (path / rl.CONFIG).exists():
-        return Source("rl", path)
-    return Source("offline" if read_format(path) == OFFLINE_FORMAT else "world model", path)
+        raise ValueError(
+            f"policy must be one of {names} or the directory of a checkpoint, got {_shown(policy)}"
+        ) from error
+    # A checkpoint of this project is what its config.json says, whatever else lies in its folder.
+    if not current(path, CONFIG).exists() and current(path, rl.CONFIG).exists():
+        return Source("rl", path.name, path, run=rl.read_files(path))
+    if read_format(path) == OFFLINE_FORMAT:
+        files = read_checkpoint(path, OFFLINE_FORMAT, OFFLINE_SECTIONS)
+        return Source("offline", path.name, path, files)
+    return Source("world model", path.name, path, read_world_model(path))
+
+
+def find_hash(folder: Path) -> str | None:
+    """Hash of the weights that a folder of a training run holds; None where it holds none that can be read."""
+    try:
+        return open_source(folder).sha256
+    except (OSError, ValueError):
+        return None
 
 
 def open_checkpoint(policy: str, device: str = "cpu") -> Pretrained | None:
     """The world model that a policy's name stands for; None for policies without one.
 
     Raises:
-        ValueError: If there is no such policy, or its checkpoint is not valid.
+        ValueError: If there is no such policy or device, or its checkpoint is not valid.
     """
-    source = find_policy(policy)
-    return load_pretrained(source.path, device) if source.kind == "world model" and source.path else None
+    source = open_source(policy)
+    return load_pretrained(source.checkpoint, device) if source.kind == "world model" and source.checkpoint else None
 
 
 def make_policy(
-    policy: str,
+    policy: str | Source,
     task: Task,
     *,
     planner: PlannerConfig | None = None,
@@ -149,7 +185,7 @@ def make_policy(
     """Makes a policy, and says what it looks at.
 
     Args:
-        policy: "random", "expert", the folder of a training run or the name of a shipped checkpoint.
+        policy: As for :func:`open_source`, or what that gives.
         task: The environment it acts in.
         planner: How an agent with a checkpoint plans.
         seed: Seed of the policy.
@@ -162,41 +198,82 @@ def make_policy(
     Raises:
         ValueError: If there is no such policy, or it does not fit the environment.
     """
-    source = find_policy(policy)
-    if policy == "random":
+    source = policy if isinstance(policy, Source) else open_source(policy)
+    if source.name == "random" and source.kind == "scripted":
         return RandomPolicy(task.action_space, seed), "state"
-    if source.kind == "rl" and not task.two_rooms:
-        raise ValueError(f"policy {policy!r} was trained in Two Rooms, got environment {task.env_id!r}")
-    if policy == "expert":
-        if not task.two_rooms:
-            raise ValueError(f"policy 'expert' is for Two Rooms only, got environment {task.env_id!r}")
+    if source.kind in ("scripted", "rl") and not task.two_rooms:
+        raise ValueError(f"policy {source.name!r} is for Two Rooms only, got environment {task.env_id!r}")
+    if source.kind == "scripted":
         return ExpertPolicy(task.env_kwargs.get("wall_orientation", "vertical")), "state"
-    assert source.path is not None
-    if source.kind == "rl":
-        return _learned(source.path, task, device)
     if not isinstance(task.action_space, gym.spaces.Box):
         raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
+    if source.run is not None:
+        return _learned(source.run, task, device)
+    assert source.checkpoint is not None
     if source.kind == "offline":
-        offline = OfflineAgent.from_pretrained(source.path, task.action_space)
+        offline = OfflineAgent.from_pretrained(source.checkpoint, task.action_space)
         _check_images(task, offline.pixel_shape)
         return offline, "pixels"
-    pretrained = load_pretrained(source.path, device)
+    pretrained = load_pretrained(source.checkpoint, device)
     _check_images(task, pretrained.data.pixel_shape)
     agent = PlanningAgent.from_pretrained(
-        pretrained.path, planner, action_space=task.action_space, seed=seed, device=device, record=record
+        pretrained, planner, action_space=task.action_space, seed=seed, device=device, record=record
     )
     return agent, "pixels"
 
 
-def _learned(folder: Path, task: Task, device: str) -> tuple[Policy, str]:
+def _learned(files: rl.RunFiles, task: Task, device: str) -> tuple[Policy, str]:
     """A policy of reinforcement learning: the one that was best at validation, seeing and acting as it was trained."""
-    config = rl.read_config(folder)
-    model = rl.load(folder, best=True, device=device)
-    policy: Policy = model
-    seen = "state" if config["observation"] == "state" else "pixels"
-    if config["kept_as"] not in (None, "state"):
-        policy = CodedPolicy(model, open_code(config["kept_as"], folder, TwoRoomsWindows.pixel_shape))
-    return (HeldPolicy(policy, config["action_repeat"]) if config["action_repeat"] > 1 else policy), seen
+    run, folder = files.config, files.folder
+    seen, done = run.read_spaces()
+    assert isinstance(task.action_space, gym.spaces.Box)
+    if task.action_space.shape != done.shape:
+        raise ValueError(f"the action space of {task.env_id!r} must be as in {folder / rl.CONFIG}, {done}")
+    policy: Policy = rl.load_to_act(files, device)
+    if run.kept_as not in (None, "state"):
+        code = open_code(run.kept_as, folder, TwoRoomsWindows.pixel_shape)
+        assert isinstance(seen, gym.spaces.Dict)
+        if seen["observation"].shape != (code.dim,):
+            raise CheckpointError(
+                f"{folder / rl.CONFIG} must describe observations of {code.dim} numbers, as {run.kept_as} are, "
+                f"got {seen['observation']}"
+            )
+        assert isinstance(policy, BaseAlgorithm)
+        policy = CodedPolicy(policy, code)
+    policy = _InSpace(policy, task.action_space)
+    kind = "state" if run.observation == "state" else "pixels"
+    return (HeldPolicy(policy, run.action_repeat) if run.action_repeat > 1 else policy), kind
+
+
+class _InSpace:
+    """A policy whose actions are in the action space of the environment that it acts in.
+
+    Args:
+        policy: The policy.
+        action_space: The action space.
+    """
+
+    def __init__(self, policy: Policy, action_space: gym.spaces.Box) -> None:
+        self.policy = policy
+        self.action_space = action_space
+
+    def set_random_seed(self, seed: int) -> None:
+        """Starts the randomness of the policy anew."""
+        set_seed = getattr(self.policy, "set_random_seed", None)
+        if set_seed is not None:
+            set_seed(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """The policy's actions, in the space, and its next state."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+        return to_space(actions, self.action_space).reshape(np.shape(actions)), state
+
+
+def _shown(policy: str | Path) -> str:
+    text = repr(str(policy))
+    return text if len(text) < 200 else f"{text[:200]}…"
 
 
 def _check_images(task: Task, pixel_shape: tuple[int, int, int]) -> None:

@@ -1,6 +1,5 @@
 """What produced a result: versions, commit, command, machine, checkpoint."""
 
-import hashlib
 import os
 import platform
 import shlex
@@ -14,17 +13,15 @@ import torch
 
 PACKAGES = ("worldmodel", "torch", "gymnasium", "numpy", "stable-baselines3")
 """Packages whose versions a result carries."""
-WEIGHTS = ("model.safetensors", "best_model.zip", "model.zip")
-"""Names of files of weights, those that are evaluated first."""
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or where the package is installed."""
 
 
-def collect(checkpoint: Path | None = None) -> dict[str, Any]:
+def collect(checkpoint_hash: str | None = None) -> dict[str, Any]:
     """Everything that a result needs to be reproduced, as plain JSON types; no host name, no user name.
 
     Args:
-        checkpoint: Directory of the checkpoint that was used, if any.
+        checkpoint_hash: SHA-256 of the weights that were used, if any.
 
     Returns:
         ``command``, ``commit`` (None outside a checkout; with ``-dirty`` where tracked files differ), ``versions``,
@@ -35,14 +32,8 @@ def collect(checkpoint: Path | None = None) -> dict[str, Any]:
         "commit": commit(),
         "versions": versions(),
         "machine": machine(),
-        "checkpoint_hash": None if checkpoint is None else file_hash(weights_file(checkpoint)),
+        "checkpoint_hash": checkpoint_hash,
     }
-
-
-def weights_file(checkpoint: Path) -> Path:
-    """The file of a checkpoint's weights: the best model of a reinforcement learning run, or a safetensors file."""
-    found = [path for name in WEIGHTS if (path := Path(checkpoint) / name).exists()]
-    return found[0] if found else Path(checkpoint) / WEIGHTS[0]
 
 
 def command_line() -> str:
@@ -92,16 +83,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True, timeout=10)
     return done.stdout.strip()
@@ -110,7 +91,7 @@ def _git(*arguments: str) -> str:
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

@@ -5,7 +5,6 @@ checkpoint. What most readers will not ask for stands on a second page, ``benchm
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from benchmarks.ablations import markdown as ablation_table
 from benchmarks.provenance import ROOT
 from benchmarks.report import markdown_table, read_result
 from worldmodel.checkpoint import SHIPPED, read_config
+from worldmodel.config import config
 from worldmodel.files import replacing
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -40,7 +40,7 @@ FLOOR_AND_CEILING = ("random-random-wall.json", "expert-random-wall.json")
 """Evaluations that stand below the shipped checkpoint's in the table of policies."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class ReadmeConfig:
     """Writes the measured figures into README.md, and those for closer reading on a second page."""
 

@@ -10,25 +10,21 @@ from typing import Any
 
 from rich.table import Table
 
+from agents.results import EvalResult
 from benchmarks.provenance import ROOT
-from worldmodel.files import replacing
+from worldmodel.files import append_row, read_json, read_rows, write_text
 
 logger = logging.getLogger(__name__)
 
 LOG = ROOT / "benchmarks" / "results" / "evaluations.jsonl"
 """Log of all evaluations on manifests that are not for tuning: repeated looks show."""
+KEYS = ("policy", "manifest", "manifest_hash", "fingerprint", "config", "finished", "provenance", "summary", "result")
+"""What the JSON of an evaluation holds at least."""
 
 
 def file_name(text: str) -> str:
     """A text as the name of a file or folder: letters, digits, and what is safe anywhere."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a result as JSON; the file appears whole or not at all, in a folder made if missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def write_result(path: Path, content: dict[str, Any]) -> None:
@@ -44,9 +40,7 @@ def write_result(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(head, indent=1).removesuffix("\n}")
     result["columns"] = columns
     text += ',\n "result": ' + json.dumps(result).removesuffix("}") + ', "rows": [\n' + rows + "\n ]}\n}\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -56,34 +50,43 @@ def read_result(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no evaluation.
     """
+    content = read_json(path, "the JSON of an evaluation")
+    lacking = [key for key in KEYS if key not in content]
+    if lacking:
+        raise ValueError(f"{path} must be the JSON of an evaluation, got one without {', '.join(map(repr, lacking))}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"policy", "fingerprint", "summary", "result"} <= set(content):
-            raise KeyError("summary")
-        columns = content["result"].pop("columns")
-        content["result"]["rows"] = [dict(zip(columns, row, strict=True)) for row in content["result"]["rows"]]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} must be the JSON of an evaluation, got something else") from error
+        result = content["result"]
+        columns = result.pop("columns")
+        result["rows"] = [dict(zip(columns, row, strict=True)) for row in result["rows"]]
+        EvalResult.from_dict(result)
+        content["config"].get("planner")
+        content["provenance"].get("checkpoint_hash")
+        content["summary"]["final_success"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} must be the JSON of an evaluation: {type(error).__name__}: {error}") from error
     return content
 
 
 def append_to_log(content: dict[str, Any]) -> None:
-    """Appends an evaluation to :data:`LOG`, if this is a checkout that can be written to; never fails."""
+    """Appends an evaluation to :data:`LOG`, if this is a checkout that can be written to; never fails.
+
+    An evaluation that was stopped after its line was written gets no second one: it is known by its ``id``.
+    """
     if not (ROOT / ".git").exists():
         return
     provenance = content["provenance"]
     entry = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "id": content["id"],
         "commit": provenance["commit"],
         "command": provenance["command"],
         **{key: content[key] for key in ("policy", "manifest", "manifest_hash", "seed", "config", "summary")},
         "checkpoint_hash": provenance["checkpoint_hash"],
     }
     try:
-        LOG.parent.mkdir(parents=True, exist_ok=True)
-        with LOG.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-    except OSError as error:
+        if all(row.get("id") != content["id"] for row in read_rows(LOG)):
+            append_row(LOG, entry)
+    except (OSError, ValueError) as error:
         logger.warning("the evaluation was not added to %s: %s", os.path.relpath(LOG, ROOT), error)
 
 

@@ -6,7 +6,6 @@ Each figure is measured several times; the best is reported beside the median, f
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +23,6 @@ from agents.planner_config import PlannerConfig
 from benchmarks import provenance
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import make_policy, make_task
-from benchmarks.report import write_json
 from envs.two_rooms.physics import MAX_STEP
 from pretrain.configs import WorldModelConfig
 from pretrain.labelled_images import load_images
@@ -32,6 +30,8 @@ from pretrain.moving_mnist import MovingMNIST
 from pretrain.presets import preset
 from pretrain.two_rooms import RECIPES, TwoRoomsWindows
 from worldmodel.checkpoint import load_pretrained
+from worldmodel.config import Count, Positive, config
+from worldmodel.files import write_json
 from worldmodel.objective import LossWeights, Objective
 
 logger = logging.getLogger(__name__)
@@ -40,19 +40,19 @@ Measure = Callable[[float], float]
 """Runs for about so many seconds; returns a rate (units a second)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class SpeedConfig:
     """Times environment, data generator, training and planning."""
 
     checkpoint: str | None = None
     """Also time encoder, training step and planning of this checkpoint (a directory, or a name that ships)."""
-    num_envs: int = 64
+    num_envs: Count = 64
     """Environments of the vector environment."""
-    repeats: int = 5
+    repeats: Count = 5
     """How often each figure is measured."""
-    seconds: float = 1.0
+    seconds: Positive = 1.0
     """How long each measurement lasts, about."""
-    num_threads: int | None = None
+    num_threads: Count | None = None
     """Threads of torch; by default its own choice."""
     output: Path = Path("benchmarks/results/speed.json")
     """JSON file to write."""
@@ -67,11 +67,6 @@ def run(config: SpeedConfig) -> dict[str, Any]:
     Raises:
         ValueError: If a setting is out of its range, or the checkpoint is not valid.
     """
-    if config.repeats < 1 or config.num_envs < 1 or config.seconds <= 0:
-        raise ValueError(
-            "repeats and num_envs must be at least 1 and seconds above 0, "
-            f"got {config.repeats}, {config.num_envs} and {config.seconds}"
-        )
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     measures: dict[str, tuple[str, Measure]] = {
@@ -93,11 +88,11 @@ def run(config: SpeedConfig) -> dict[str, Any]:
         figures[name] = {"unit": unit, "best": max(rates), "median": median(rates), "measured": rates}
         logger.info("%s: %.0f %s", name, max(rates), unit)
     content: dict[str, Any] = {"figures": figures}
-    path = None
+    weights = None
     if config.checkpoint is not None:
-        path = load_pretrained(config.checkpoint).path
+        weights = load_pretrained(config.checkpoint).sha256
         content["latency"] = time_planning(config.checkpoint)
-    content["provenance"] = provenance.collect(path)
+    content["provenance"] = provenance.collect(weights)
     write_json(config.output, content)
     _show(content)
     return content

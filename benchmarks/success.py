@@ -7,7 +7,8 @@ result that it would have had uninterrupted.
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass, field, replace
+import uuid
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,9 @@ from agents.evaluate import EvalResult, Manifest, evaluate, measure_latency
 from agents.planner_config import PlannerConfig
 from benchmarks import provenance, report
 from benchmarks.manifests import VALIDATION, load_manifest
-from benchmarks.policies import Source, Task, find_policy, make_policy, make_task
+from benchmarks.policies import Source, Task, make_policy, make_task, open_source
+from worldmodel.config import Count, CountFromZero, Seed, config
+from worldmodel.files import absolute, locked
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ UNSAVED_FIELDS = ("output", "overwrite", "latency_episodes", "progress")
 """Fields that do not change an evaluation's rows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class EvaluateConfig:
     """Measures success rate, SPL and latency of a policy."""
 
@@ -41,13 +44,13 @@ class EvaluateConfig:
     env_id: str | None = None
     """Evaluate in this Gymnasium environment instead ('module:Id-v0' imports the module first). It must report
     is_success in info; a checkpoint needs the image observations 'observation' and 'desired_goal'."""
-    num_episodes: int | None = None
+    num_episodes: Count | None = None
     """Only the first so many episodes; by default all of the manifest, or 50 in an environment without one."""
     collision: Literal["stay", "bounce"] | None = None
     """Collision mode of Two Rooms; by default the manifest's."""
-    num_envs: int = 50
+    num_envs: Count = 50
     """Episodes that run at once."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the policy, and of the episodes of an environment without a manifest."""
     deterministic: bool = True
     """Whether the policy acts deterministically, as far as it can."""
@@ -55,7 +58,7 @@ class EvaluateConfig:
     """How a checkpoint plans."""
     device: str = "cpu"
     """Where a checkpoint plans: cpu, cuda, mps."""
-    latency_episodes: int = 1
+    latency_episodes: CountFromZero = 1
     """Episodes on which the latency is measured afterwards, with a single environment; 0: do not."""
     output: Path | None = None
     """JSON file to write; by default runs/evaluate/POLICY-MANIFEST-….json, its name made from the configuration."""
@@ -76,31 +79,42 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
             another evaluation.
     """
     manifest, task = _episodes(config)
-    source = find_policy(config.policy)
+    source = open_source(config.policy)
     mark = _fingerprint(config, manifest, source)
-    path = config.output or _default_output(config, manifest, mark)
+    path = config.output or absolute(_default_output(config, manifest, mark))
+    with locked(path, "evaluation", is_file=True):
+        return _run(config, manifest, task, source, mark, path)
+
+
+def _run(
+    config: EvaluateConfig, manifest: Manifest, task: Task, source: Source, mark: str, path: Path
+) -> dict[str, Any]:
+    """Evaluates a policy, or goes on with an evaluation that was stopped, in a file that this process alone writes."""
+    published = config.env_id is None and config.manifest != VALIDATION
     previous, stored = _previous(path, mark, config.overwrite)
     if stored is not None and stored["finished"]:
         logger.info("%s holds this evaluation already; --overwrite runs it again", path)
         _show(stored, config)
         return stored
-    policy, observation = make_policy(
-        config.policy, task, planner=config.planner, seed=config.seed, device=config.device
-    )
+    policy, observation = make_policy(source, task, planner=config.planner, seed=config.seed, device=config.device)
     content: dict[str, Any] = {
-        "policy": config.policy if config.policy in ("random", "expert") else Path(config.policy).name,
+        "policy": source.name,
         "manifest": manifest.name,
         "manifest_hash": manifest.hash,
         "env_id": manifest.env_id,
         "env_kwargs": manifest.env_kwargs,
         "seed": config.seed,
         "fingerprint": mark,
-        "config": {k: v for k, v in _saved(config).items() if k != "planner" or source.kind == "world model"},
-        "provenance": provenance.collect(source.path),
+        "id": (stored or {}).get("id") or uuid.uuid4().hex,
+        "config": _recorded(config, source),
+        "provenance": provenance.collect(source.sha256),
     }
 
     def save(result: EvalResult, latency: dict[str, Any] | None = None, finished: bool = False) -> None:
         content.update(finished=finished, summary=result.summary(), latency=latency, result=result.to_dict())
+        if finished and published:
+            # Before the result can be read: no look goes unseen, whenever this process is killed.
+            report.append_to_log(content)
         report.write_result(path, content)
 
     result = evaluate(
@@ -121,8 +135,6 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
             policy, task.vector(observation), manifest, num_episodes=config.latency_episodes, seed=config.seed
         )
     save(result, latency, finished=True)
-    if config.env_id is None and config.manifest != VALIDATION:
-        report.append_to_log(content)
     _show(content, config)
     if config.progress:
         logger.info("written to %s", path)
@@ -135,7 +147,7 @@ def fingerprint(config: EvaluateConfig) -> str:
     Raises:
         ValueError: If the policy, the manifest or the environment is unknown.
     """
-    return _fingerprint(config, _episodes(config)[0], find_policy(config.policy))
+    return _fingerprint(config, _episodes(config)[0], open_source(config.policy))
 
 
 def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
@@ -154,9 +166,7 @@ def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
                 f"collision is a setting of Two Rooms only, got {config.collision!r} for {config.env_id!r}"
             )
         task = make_task(config.env_id, {"collision": config.collision})
-    count = DEFAULT_EPISODES if config.num_episodes is None else config.num_episodes
-    if count < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {count}")
+    count = config.num_episodes or DEFAULT_EPISODES
     # Drawn one after the other, so that fewer episodes are the first of more.
     seeds = np.random.default_rng([config.seed, 1]).integers(2**31, size=count)
     return (
@@ -175,6 +185,17 @@ def _saved(config: EvaluateConfig) -> dict[str, Any]:
     return {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
 
 
+def _recorded(config: EvaluateConfig, source: Source) -> dict[str, Any]:
+    """The configuration as it stands in the result: without what had no influence or is of this machine alone."""
+    recorded = _saved(config)
+    if source.path is not None and Path(config.policy).is_absolute():
+        inside = source.path.is_relative_to(Path.cwd())
+        recorded["policy"] = str(source.path.relative_to(Path.cwd())) if inside else source.name
+    if source.kind != "world model":
+        del recorded["planner"]
+    return recorded
+
+
 def _fingerprint(config: EvaluateConfig, manifest: Manifest, source: Source) -> str:
     """What two evaluations must share to be the same one: everything that decides their rows."""
     decides = {key: value for key, value in _saved(config).items() if key not in ("policy", "device")}
@@ -185,7 +206,7 @@ def _fingerprint(config: EvaluateConfig, manifest: Manifest, source: Source) -> 
 
 
 def _default_output(config: EvaluateConfig, manifest: Manifest, fingerprint: str) -> Path:
-    name = report.file_name(f"{Path(config.policy).name}-{manifest.name}")
+    name = report.file_name(f"{Path(config.policy).name[:64]}-{manifest.name}")
     return Path("runs") / "evaluate" / f"{name}-{fingerprint[:8]}.json"
 
 

@@ -4,55 +4,55 @@ Success and return on layouts of the validation set are measured while it trains
 kept beside the last, and is the one that is evaluated later.
 """
 
-import inspect
-import json
 import logging
 import math
 import shutil
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from annotated_types import Ge, Le
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents import rl
-from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
 from agents.held_actions import RepeatedActions
 from agents.image_codes import WORLD_MODEL, Code, CodedVecEnv, open_code
+from agents.rl_files import ActionRepeat, NumEnvs
+from agents.rl_spaces import space_to_json
 from agents.vec_env import SB3VecEnv
-from benchmarks.report import write_json
 from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
+from pretrain.interruption import Interruption
 from pretrain.two_rooms import TwoRoomsWindows
-from worldmodel.checkpoint import load_pretrained
-from worldmodel.files import replacing
+from worldmodel.checkpoint import CONFIG, TRAINING_STATE, CheckpointError, load_pretrained
+from worldmodel.config import ConfigError, Count, Positive, Seed, Width, config, number
+from worldmodel.devices import require_memory
+from worldmodel.files import commit, locked, recover
 
 logger = logging.getLogger(__name__)
 
+EVALUATIONS, CURVE = rl.EVALUATIONS, rl.CURVE
+"""Names of the files of the learning curve: all episodes of all evaluations, and a line for each with the time."""
 UNSAVED_FIELDS = ("max_minutes", "max_steps", "output", "overwrite", "progress", "threads")
 """Fields that may change when a run resumes."""
-EVALUATIONS, CURVE = "evaluations.npz", "curve.jsonl"
-"""Names of the files of the learning curve: EvalCallback's, and ours, which knows the time."""
+RUN_FILES = (rl.CONFIG, rl.MODEL, rl.BEST, rl.REPLAY, rl.OLD_REPLAY, rl.PROGRESS, EVALUATIONS, CURVE)
+"""Files that go when a run starts anew."""
 NORMALIZATION_IMAGES = 128
 """Images on which a trained encoder's normalisation is fitted."""
-GIVEN = (
-    *("policy", "env", "seed", "device", "tensorboard_log", "policy_kwargs", "_init_setup_model"),
-    *("replay_buffer_class", "replay_buffer_kwargs"),
-)
-"""Keywords of algorithms that follow from other options."""
 MAX_REPLAY = {"state": 1_000_000, "latents": 300_000, "profiles": 200_000, None: 100_000}
 """Transitions that a replay buffer holds, by what they are kept as: at most 1.3 GB of codes, 5 GB of images."""
 
+Threads = Annotated[int, Ge(1), Le(1024), number(int, "in 1…1024")]
+"""Threads of torch."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@config
 class TrainRLConfig:
     """Trains a reinforcement learning baseline for Two Rooms."""
 
@@ -72,27 +72,28 @@ class TrainRLConfig:
     """pixels: the encoder. axial: a perceptron on the means along both axes of an image, which begins as that of the
     shipped world model does; these means are taken once, as an image is seen. The others are convolutional, and many
     times slower."""
-    num_envs: int | None = None
+    num_envs: NumEnvs | None = None
     """Environments that are stepped together; by default 16 with the algorithms that have a replay buffer, and 256 with
     the others."""
-    action_repeat: int = 4
+    action_repeat: ActionRepeat = 4
     """How often each action is taken, in training and later, as in the world model's blocks of actions."""
-    net_arch: tuple[int, ...] = (256, 256)
+    net_arch: tuple[Width, ...] = (256, 256)
     """Widths of the hidden layers of actor and critic."""
-    options: dict[str, int | float] = field(default_factory=dict)
+    options: dict[str, bool | int | float] = field(default_factory=dict)
     """Keywords of the algorithm in place of what suits it here, such as learning_rate 3e-4 gamma 0.95."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights, exploration and episodes."""
-    max_minutes: float | None = 15.0
+    max_minutes: Positive | None = 15.0
     """Minutes to train, evaluations included; the same command with more resumes the run. None: as many as it takes."""
-    max_steps: int | None = None
-    """Environment steps to train, if they come before the minutes are over."""
-    eval_every: int | None = None
+    max_steps: Count | None = None
+    """Environment steps to train, if they come before the minutes are over; rounded up to whole rollouts, which are a
+    step of all environments with the algorithms that have a replay buffer, and n_steps of them with the others."""
+    eval_every: Count | None = None
     """Environment steps between two evaluations; by default 20,000 with the algorithms that have a replay buffer, which
     learn more from each step, and 100,000 with the others."""
-    eval_episodes: int = 50
+    eval_episodes: NumEnvs = 50
     """Episodes of an evaluation, on layouts of the validation set."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Threads of torch; by default its own choice."""
     output: Path | None = None
     """Folder of the run; by default runs/rl-ALGORITHM-OBSERVATION-seedSEED."""
@@ -100,6 +101,18 @@ class TrainRLConfig:
     """Starts anew where the folder already holds a run; by default the run resumes."""
     progress: bool = True
     """Whether to say how it goes after each evaluation, and with a number of steps to show a progress bar."""
+
+    def rules(self) -> None:
+        """What the fields must be together.
+
+        Raises:
+            ConfigError: If they contradict one another.
+        """
+        if self.max_minutes is None and self.max_steps is None:
+            raise ConfigError("max_minutes or max_steps", "given", (None, None))
+        if self.max_steps is not None and self.max_steps < self.action_repeat:
+            raise ConfigError("max_steps", f"at least action_repeat ({self.action_repeat})", self.max_steps)
+        hyperparameters(self)
 
 
 def run(config: TrainRLConfig) -> Path:
@@ -109,53 +122,55 @@ def run(config: TrainRLConfig) -> Path:
         The run's folder.
 
     Raises:
-        ValueError: If the folder holds a run of another configuration, or a number is out of its range.
+        ValueError: If the folder holds a run of another configuration, or what is asked for does not fit into memory.
+        BlockingIOError: If another process trains in the folder.
+        KeyboardInterrupt: After saving, if it was interrupted (Ctrl-C, SIGTERM).
     """
-    for name in ("num_envs", "action_repeat", "eval_every", "eval_episodes"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if config.max_minutes is None and config.max_steps is None:
-        raise ValueError("max_minutes or max_steps must be given, got None for both")
-    if config.max_minutes is not None and config.max_minutes <= 0:
-        raise ValueError(f"max_minutes must be positive, got {config.max_minutes:g}")
-    if config.max_steps is not None and config.max_steps < config.action_repeat:
-        raise ValueError(f"max_steps must be at least action_repeat ({config.action_repeat}), got {config.max_steps}")
-    options = hyperparameters(config)
+    folder = (config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output must be a folder, got the file {folder}")
+    images = _num_envs(config) + config.eval_episodes
+    if config.observation != "state":
+        # An environment holds three images, each as bytes, and as numbers while they are encoded.
+        require_memory(images * 3 * 5 * math.prod(TwoRoomsWindows.pixel_shape), f"images of {images:,} environments")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    folder = config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")
-    eval_every = config.eval_every or (20_000 if rl.is_off_policy(config.algorithm) else 100_000)
-    _begin(config, folder)
+    with Interruption() as interruption, locked(folder, "run"):
+        recover(folder)
+        spent = _train(config, folder, lambda: interruption.requested)
+    logger.info("%d steps in %.1f minutes: %s", spent.steps * config.action_repeat, spent.seconds / 60, folder)
+    return folder
+
+
+def _train(config: TrainRLConfig, folder: Path, is_stopped: Callable[[], bool]) -> rl.Spent:
+    saved = _saved(config, folder)
+    if saved is None:
+        _clear(config, folder)
     code = _code(config, folder)
     env = make_env(config, "train", code)
     validation_env = make_env(config, "validation", code, config.eval_episodes)
+    eval_every = config.eval_every or (20_000 if rl.is_off_policy(config.algorithm) else 100_000)
     try:
-        model = _open(config, folder, env, code, options)
-        evaluation = EvalCallback(
+        evaluation = rl.Evaluation(
             validation_env,
-            n_eval_episodes=config.eval_episodes,
-            eval_freq=max(1, eval_every // (_num_envs(config) * config.action_repeat)),
-            log_path=str(folder),
-            best_model_save_path=str(folder),
-            callback_after_eval=_Curve(folder, config.action_repeat, config.progress),
-            verbose=0,
+            num_episodes=config.eval_episodes,
+            every=max(1, eval_every // (_num_envs(config) * config.action_repeat)),
+            action_repeat=config.action_repeat,
+            log=config.progress,
         )
-        _resume_evaluations(evaluation, folder)
-        spent = rl.train(
-            model,
+        return rl.train(
+            _open(config, folder, env, code, saved),
             folder,
             max_seconds=None if config.max_minutes is None else 60 * config.max_minutes,
             max_steps=None if config.max_steps is None else config.max_steps // config.action_repeat,
-            callbacks=[evaluation],
+            evaluation=evaluation,
             save_replay=_kept_as(config) is not None,
             progress=config.progress,
+            is_stopped=is_stopped,
         )
     finally:
         env.close()
         validation_env.close()
-    logger.info("%d steps in %.1f minutes: %s", spent.steps * config.action_repeat, spent.seconds / 60, folder)
-    return folder
 
 
 def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, num_envs: int | None = None) -> VecEnv:
@@ -183,7 +198,7 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
     It began as rl-zoo's settings for goal-conditioned tasks; :mod:`benchmarks.tune` tried departures from them.
 
     Raises:
-        ValueError: If something was asked for that the algorithm does not know.
+        ConfigError: If something was asked for that the algorithm does not know, or that makes no sense.
     """
     num_envs, kept_as = _num_envs(config), _kept_as(config)
     episode = math.ceil(MAX_EPISODE_STEPS / config.action_repeat)
@@ -205,11 +220,17 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
             options |= {"batch_size": max(1, num_envs * episode // 8), "gae_lambda": 0.95}
         if config.algorithm in ("ppo", "recurrent-ppo"):
             options |= {"n_epochs": 10, "ent_coef": 0.01}
-    known = [name for name in inspect.signature(rl.ALGORITHMS[config.algorithm]).parameters if name not in GIVEN]
-    for name in config.options:
-        if name not in known:
-            raise ValueError(f"options must be keywords of {config.algorithm} ({', '.join(known)}), got {name!r}")
-    return options | config.options
+    options |= rl.check_options(config.algorithm, config.options)
+    rl.check_rollouts(config.algorithm, options, num_envs)
+    if _hindsight(config):
+        # Goals are those that finished episodes reached: there must always be one to learn from.
+        for name, least in {"learning_starts": num_envs * (episode - 1), "buffer_size": 2 * num_envs * episode}.items():
+            if options[name] < least:
+                rule = (
+                    f"at least {least:,} for hindsight in {num_envs} environments, whose episodes have {episode} steps"
+                )
+                raise ConfigError(f"options.{name}", rule, options[name])
+    return options
 
 
 def _num_envs(config: TrainRLConfig) -> int:
@@ -232,111 +253,86 @@ def _code(config: TrainRLConfig, folder: Path) -> Code | None:
     return None if name in (None, "state") else open_code(name, folder, TwoRoomsWindows.pixel_shape)
 
 
-def _begin(config: TrainRLConfig, folder: Path) -> None:
-    """Checks that a folder holds a run of this configuration, or begins one in it."""
-    saved = {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
-    saved |= {"net_arch": list(config.net_arch), "kept_as": _kept_as(config)}
-    if (folder / rl.CONFIG).exists() and not config.overwrite:
-        before = rl.read_config(folder)
-        different = sorted(key for key in saved if before.get(key) != saved[key])
-        if different:
-            changes = "; ".join(f"{key} (was {before.get(key)}, now {saved[key]})" for key in different)
-            raise ValueError(
-                f"{folder} holds a run of another configuration; it differs in {changes}. "
-                "Choose another --output, or --overwrite"
-            )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (rl.MODEL, rl.BEST, rl.REPLAY, rl.PROGRESS, EVALUATIONS, CURVE):
-        (folder / name).unlink(missing_ok=True)
-    if config.observation == "latents":
-        shutil.copytree(load_pretrained(config.checkpoint).path, folder / WORLD_MODEL, dirs_exist_ok=True)
-    write_json(folder / rl.CONFIG, saved)
+def _saved(config: TrainRLConfig, folder: Path) -> rl.RunConfig | None:
+    """How the run of a folder was configured, which must be as this one is; None where it begins."""
+    if (folder / CONFIG).exists():
+        raise ValueError(f"output must be a folder of its own, got {folder}, which holds the {CONFIG} of a checkpoint")
+    if config.overwrite or not (folder / rl.CONFIG).exists():
+        return None
+    saved = rl.read_run(folder)
+    wanted = _asked(config)
+    different = sorted(name for name, value in wanted.items() if getattr(saved, name) != value)
+    if different:
+        changes = "; ".join(f"{name} (was {getattr(saved, name)}, now {wanted[name]})" for name in different)
+        raise ValueError(
+            f"{folder} holds a run of another configuration; it differs in {changes}. "
+            "Choose another --output, or --overwrite"
+        )
+    if not (folder / rl.MODEL).exists() and (folder / rl.PROGRESS).exists():
+        raise CheckpointError(f"{folder} must hold {rl.MODEL} beside {rl.PROGRESS}; or start anew with --overwrite")
+    return saved
+
+
+def _asked(config: TrainRLConfig) -> dict[str, Any]:
+    """What a run is configured by, as far as it must not change when it resumes."""
+    asked = {name: value for name, value in asdict(config).items() if name not in UNSAVED_FIELDS}
+    return asked | {"hindsight": _hindsight(config), "kept_as": _kept_as(config)}
+
+
+def _clear(config: TrainRLConfig, folder: Path) -> None:
+    """Makes room for a run that starts anew, with a copy of the world model that it sees through, if any."""
+    source = load_pretrained(config.checkpoint).path if config.observation == "latents" else None
+    commit(folder, dict.fromkeys(RUN_FILES))
+    if source is not None:
+        ignored = shutil.ignore_patterns(TRAINING_STATE, ".*")
+        shutil.copytree(source, folder / WORLD_MODEL, ignore=ignored, dirs_exist_ok=True)
 
 
 def _open(
-    config: TrainRLConfig, folder: Path, env: VecEnv, code: Code | None, options: dict[str, Any]
+    config: TrainRLConfig, folder: Path, env: VecEnv, code: Code | None, saved: rl.RunConfig | None
 ) -> BaseAlgorithm:
     """A new model, or the one that a folder holds, to go on with."""
-    if (folder / rl.MODEL).exists():
-        model = rl.load(folder, env)
-        if isinstance(model, OffPolicyAlgorithm) and not (folder / rl.REPLAY).exists():
-            # Its replay buffer is empty again.
-            model.learning_starts = model.num_timesteps + options["learning_starts"]
+    log = folder / "tensorboard"
+    if saved is not None and (folder / rl.MODEL).exists():
+        model = rl.load(folder, env, log=log)
     else:
-        features, feature_options = _features(config, code)
-        model = rl.make_model(
-            config.algorithm,
-            env,
-            features=features,
-            feature_options=feature_options,
-            hindsight=_hindsight(config),
-            options=options,
-            policy_options={"net_arch": list(config.net_arch)},
-            seed=config.seed,
-            log=folder / "tensorboard",
-        )
+        begun = saved or _describe(config, env)
+        model = rl.build(begun, env, sample=_sample(config, code), log=log)
+        rl.write_run(folder, begun)
     # Environments get this seed and those that follow it: no two runs, and no two parts of a run, share episodes.
     mixed = np.random.SeedSequence([config.seed, model.num_timesteps]).generate_state(1)[0]
     model.set_random_seed(int(mixed >> 1))
     return model
 
 
-class _Curve(BaseCallback):
-    """Writes a line of steps, seconds and success after each evaluation; goes on with that of a stopped run."""
-
-    def __init__(self, folder: Path, action_repeat: int, progress: bool) -> None:
-        super().__init__()
-        self.path = folder / CURVE
-        self.action_repeat = action_repeat
-        self.progress = progress
-        spent = rl.spent(folder)
-        self._began = time.monotonic() - spent.seconds
-        if self.path.exists():
-            # What came after the last save is run again.
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["steps"] <= spent.steps * action_repeat]
-            with replacing(self.path) as temporary:
-                temporary.write_text("".join(kept), encoding="utf-8")
-
-    def _on_step(self) -> bool:
-        assert isinstance(self.parent, EvalCallback)
-        line = {
-            "steps": self.num_timesteps * self.action_repeat,
-            "seconds": time.monotonic() - self._began,
-            "success": float(np.mean(self.parent.evaluations_successes[-1])),
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self.progress:
-            logger.info(
-                "%d steps, %.1f minutes: %.0f%% of validation episodes end at the goal",
-                *(line["steps"], line["seconds"] / 60, 100 * line["success"]),
-            )
-        return True
+def _describe(config: TrainRLConfig, env: VecEnv) -> rl.RunConfig:
+    """All that is needed to build a run's model anew, and how it is trained."""
+    features, feature_options = _features(config)
+    return rl.RunConfig(
+        format=rl.FORMAT,
+        features=features,
+        feature_options=feature_options,
+        hyperparameters=hyperparameters(config),
+        observation_space=space_to_json(env.observation_space),
+        action_space=space_to_json(env.action_space),
+        **_asked(config),
+    )
 
 
-def _resume_evaluations(callback: EvalCallback, folder: Path) -> None:
-    """Goes on with the evaluations that a folder holds, up to where it was saved."""
-    path = folder / EVALUATIONS
-    if not path.exists():
-        return
-    with np.load(path) as file:
-        count = int((file["timesteps"] <= rl.spent(folder).steps).sum())
-        callback.evaluations_timesteps = file["timesteps"][:count].tolist()
-        callback.evaluations_results = file["results"][:count].tolist()
-        callback.evaluations_length = file["ep_lengths"][:count].tolist()
-        callback.evaluations_successes = file["successes"][:count].tolist()
-        # The best model so far may come from after the save: it is a model of this run all the same.
-        callback.best_mean_reward = float(file["results"].mean(axis=1).max())
-
-
-def _features(config: TrainRLConfig, code: Code | None) -> tuple[type, dict[str, Any]]:
+def _features(config: TrainRLConfig) -> tuple[Literal["vectors", "codes", "images"], dict[str, int | str]]:
+    """Name of the features extractor, and its options."""
     if config.observation == "state":
-        return VectorFeatures, {}
-    sample_env = gym.make_vec("TwoRooms-v0", num_envs=NORMALIZATION_IMAGES, observation="pixels")
-    images = sample_env.reset(seed=config.seed)[0]["observation"]
-    sample_env.close()
-    if code is None:
-        return ImageFeatures, {"encoder": config.encoder, "sample": images}
-    return CodeFeatures, {"sample": code(images), "num_layers": 0 if config.observation == "latents" else 2}
+        return "vectors", {}
+    if _kept_as(config) is None:
+        return "images", {"encoder": config.encoder}
+    return "codes", {"num_layers": 0 if config.observation == "latents" else 2}
+
+
+def _sample(config: TrainRLConfig, code: Code | None) -> np.ndarray | None:
+    """What features are standardised on; None: by the bounds of their spaces."""
+    if config.observation == "state":
+        return None
+    env = gym.make_vec("TwoRooms-v0", num_envs=NORMALIZATION_IMAGES, observation="pixels")
+    images = env.reset(seed=config.seed)[0]["observation"]
+    env.close()
+    return images if code is None else code(images)

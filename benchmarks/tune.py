@@ -5,10 +5,11 @@ becomes the default of the contender's preset or algorithm, one for SAC and TQC 
 Candidates that the JSON file holds already are not run again.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from rich.table import Table
 
 from benchmarks import provenance, success
 from benchmarks.contenders import CONTENDERS, training_facts
-from benchmarks.manifests import VALIDATION
+from benchmarks.manifests import VALIDATION, load_manifest
+from benchmarks.policies import find_hash
 from benchmarks.provenance import ROOT
-from benchmarks.report import file_name, write_json
+from benchmarks.report import file_name
+from worldmodel.config import Count, Positive, Seed, config
+from worldmodel.files import locked, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -67,17 +71,17 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
 """What is tried for each contender; candidates name what is varied."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class TuneConfig:
     """Trains a contender with several hyperparameters, and measures each on validation episodes."""
 
     contender: tyro.conf.Positional[str]
     """Whose."""
-    minutes: float = 5.0
+    minutes: Positive = 5.0
     """Minutes that each candidate is trained, on this machine."""
-    seed: int = 100
+    seed: Seed = 100
     """Seed of the training runs; not one of the comparison's."""
-    num_episodes: int = 200
+    num_episodes: Count = 200
     """Episodes of the validation manifest."""
     runs: Path = Path("runs/tune")
     """Folder of the training runs."""
@@ -99,9 +103,17 @@ def run(config: TuneConfig) -> dict[str, Any]:
     """
     if config.contender not in CANDIDATES:
         raise ValueError(f"contender must be one of {', '.join(map(repr, CANDIDATES))}, got {config.contender!r}")
-    if config.minutes <= 0:
-        raise ValueError(f"minutes must be positive, got {config.minutes:g}")
     output = config.output or ROOT / f"benchmarks/results/tune/{config.contender}.json"
+    with locked(output, "table", is_file=True):
+        content = _fill(config, output)
+    if config.progress:
+        Console().print(_table(content))
+        logger.info("written to %s", output)
+    return content
+
+
+def _fill(config: TuneConfig, output: Path) -> dict[str, Any]:
+    """Measures the candidates that a table lacks; returns the whole."""
     content: dict[str, Any] = {
         "contender": config.contender,
         "minutes": config.minutes,
@@ -110,23 +122,47 @@ def run(config: TuneConfig) -> dict[str, Any]:
         "rows": [],
     }
     if output.exists():
-        before = json.loads(output.read_text(encoding="utf-8"))
+        before = read_json(output, "a table of hyperparameters")
         for key in ("contender", "minutes", "seed", "num_episodes"):
             if before.get(key) != content[key]:
                 raise ValueError(
                     f"{key} of {output} must be {before.get(key)}, got {content[key]}; or another --output"
                 )
-        content["rows"] = before["rows"]
+        content["rows"] = [row for row in before["rows"] if _is_current(config, row)]
     for changes in CANDIDATES[config.contender]:
         if any(row["changes"] == changes for row in content["rows"]):
             continue
         logger.info("%s: %s", config.contender, describe(changes))
         content["rows"].append(_measure(config, changes))
         write_json(output, content)
-    if config.progress:
-        Console().print(_table(content))
-        logger.info("written to %s", output)
     return content
+
+
+def _is_current(config: TuneConfig, row: Mapping[str, Any]) -> bool:
+    """Whether a row is what measuring the candidate now would give."""
+    here = find_hash(_folder(config, row["changes"]))
+    # A run may have been made, and its row been filled in, elsewhere.
+    return row.get("key") == _key(config, row["changes"]) and here in (None, row.get("weights"))
+
+
+def _key(config: TuneConfig, changes: Mapping[str, Any]) -> str:
+    """What two rows must share to be of the same candidate: a hash of all that decides them, but for weights."""
+    contender = CONTENDERS[config.contender]
+    assert contender.run is not None
+    assert contender.settings is not None
+    decides = {
+        "training": contender.settings(contender.run, config.seed, changes),
+        "minutes": config.minutes,
+        "planner": asdict(contender.planner),
+        "episodes": [load_manifest(VALIDATION).hash, config.num_episodes],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _folder(config: TuneConfig, changes: Mapping[str, Any]) -> Path:
+    """Folder of a candidate's training run."""
+    run = CONTENDERS[config.contender].run
+    return config.runs / file_name(f"{run}-{config.minutes:g}min-seed{config.seed}-{describe(changes)}")
 
 
 def describe(changes: Mapping[str, Any]) -> str:
@@ -138,7 +174,7 @@ def _measure(config: TuneConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     contender = CONTENDERS[config.contender]
     assert contender.run is not None
     assert contender.train is not None
-    folder = config.runs / file_name(f"{contender.run}-{config.minutes:g}min-seed{config.seed}-{describe(changes)}")
+    folder = _folder(config, changes)
     contender.train(contender.run, folder, config.seed, config.minutes, {**changes, "progress": config.progress})
     evaluation = success.EvaluateConfig(
         policy=str(folder),
@@ -149,10 +185,13 @@ def _measure(config: TuneConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
         output=folder / "validation.json",
         progress=False,
     )
-    summary = success.run(evaluation)["summary"]
+    evaluated = success.run(evaluation)
+    summary = evaluated["summary"]
     facts = training_facts(contender, folder)
     return {
         "changes": dict(changes),
+        "key": _key(config, changes),
+        "weights": evaluated["provenance"]["checkpoint_hash"],
         **{key: summary[key] for key in ("final_success", "final_success_interval", "ever_success", "spl")},
         "minutes": facts["minutes"],
         "env_steps": facts["env_steps"],

@@ -9,14 +9,15 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from annotated_types import Ge, Le, MinLen
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -24,12 +25,14 @@ from tqdm import tqdm
 from agents.evaluate import Manifest, Policy
 from agents.planner_config import PlannerConfig
 from benchmarks.drawing import EpisodeFigure, PlanView, Scene
-from benchmarks.encoding import FORMATS, write_videos
+from benchmarks.encoding import write_videos
 from benchmarks.manifests import load_manifest
-from benchmarks.policies import Task, find_policy, make_policy, make_task, open_checkpoint
+from benchmarks.policies import Task, make_policy, make_task, open_source
 from benchmarks.report import file_name
 from benchmarks.side_by_side import SideBySide
 from envs.two_rooms.physics import Layout
+from worldmodel.checkpoint import load_pretrained
+from worldmodel.config import CountFromZero, Seed, config, number
 from worldmodel.probes import Probe
 
 logger = logging.getLogger(__name__)
@@ -45,7 +48,7 @@ TITLES = {
 """Titles by policy or kind of policy."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class RenderConfig:
     """Makes a video of an agent planning."""
 
@@ -57,31 +60,31 @@ class RenderConfig:
     """Where the episodes come from."""
     env_id: str | None = None
     """Make the video in this Gymnasium environment instead."""
-    episodes: tuple[int, ...] = (0,)
+    episodes: Annotated[tuple[CountFromZero, ...], MinLen(1)] = (0,)
     """Which episodes of the manifest, one after the other; in an environment without one they are the seeds."""
     collision: Literal["stay", "bounce"] | None = None
     """Collision mode of Two Rooms; by default the manifest's."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the policy."""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     """How a checkpoint plans."""
     device: str = "cpu"
     """Where a checkpoint plans."""
-    max_steps: int = 200
+    max_steps: Annotated[int, Ge(1), Le(100_000), number(int, "in 1…100,000")] = 200
     """Most environment steps of an episode."""
-    steps_after_success: int = 12
+    steps_after_success: CountFromZero = 12
     """Steps that an episode goes on after the goal was first reached."""
-    frames_per_step: int = 3
+    frames_per_step: Annotated[int, Ge(1), Le(100), number(int, "in 1…100")] = 3
     """Frames an environment step; more make the video slower and smoother."""
-    fps: int = 20
+    fps: Annotated[int, Ge(1), Le(240), number(int, "in 1…240")] = 20
     """Frames a second."""
-    hold_seconds: float = 1.2
+    hold_seconds: Annotated[float, Ge(0), Le(60), number(float, "in [0, 60]")] = 1.2
     """How long the last picture of each episode stays."""
-    num_candidates: int = 48
+    num_candidates: Annotated[int, Ge(1), Le(10_000), number(int, "in 1…10,000")] = 48
     """Most candidates drawn of an iteration."""
     output: Path | None = None
     """Where to write, without the suffix; by default runs/render/POLICY-MANIFEST, or POLICY-ENVIRONMENT."""
-    formats: tuple[Literal["mp4", "gif"], ...] = ("mp4", "gif")
+    formats: Annotated[tuple[Literal["mp4", "gif"], ...], MinLen(1)] = ("mp4", "gif")
     """Which files to write."""
     progress: bool = True
     """Whether to show a progress bar."""
@@ -96,18 +99,20 @@ def run(config: RenderConfig) -> list[Path]:
     Raises:
         ValueError: If the policy, the manifest, the environment or an episode is unknown, or they do not fit.
     """
-    _check(config)
     manifest, task = _episodes(config)
     name = f"{Path(config.policy).name}-{manifest.name}"
     if config.compare:
         frames, count = _compared(config, manifest, task)
         return _write(config, f"{name}-compared", frames, count)
     episodes: list[tuple[list[Scene], str]] = []
-    pretrained = open_checkpoint(config.policy, config.device)
+    source = open_source(config.policy)
     policy, observation = make_policy(
-        config.policy, task, planner=config.planner, seed=config.seed, device=config.device, record=True
+        source, task, planner=config.planner, seed=config.seed, device=config.device, record=True
     )
-    title = TITLES.get(config.policy) or TITLES[find_policy(config.policy).kind]
+    probe = None
+    if source.kind == "world model" and source.checkpoint is not None and task.two_rooms:
+        probe = load_pretrained(source.checkpoint, config.device).probe
+    title = TITLES.get(source.name) or TITLES[source.kind]
     for index in config.episodes:
         place = manifest.seeds.index(index) if config.env_id else index
         scenes = record_episode(
@@ -116,7 +121,7 @@ def run(config: RenderConfig) -> list[Path]:
             manifest,
             place,
             observation=observation,
-            probe=pretrained.probe if pretrained and task.two_rooms else None,
+            probe=probe,
             max_steps=config.max_steps,
             steps_after_success=config.steps_after_success,
             num_candidates=config.num_candidates,
@@ -175,9 +180,9 @@ def record_episode(
     *,
     observation: str = "pixels",
     probe: Probe | None = None,
-    max_steps: int = 200,
-    steps_after_success: int = 12,
-    num_candidates: int = 48,
+    max_steps: Annotated[int, Ge(1), Le(100_000), number(int, "in 1…100,000")] = 200,
+    steps_after_success: CountFromZero = 12,
+    num_candidates: Annotated[int, Ge(1), Le(10_000), number(int, "in 1…10,000")] = 48,
 ) -> list[Scene]:
     """Plays an episode in a single environment and keeps what is to be drawn.
 
@@ -235,17 +240,6 @@ def draw_episode(scenes: list[Scene], title: str, subtitle: str, config: RenderC
     last = figure.frame(len(scenes) - 1)
     for _ in range((len(scenes) - 1) * config.frames_per_step, num_frames(scenes, config)):
         yield last
-
-
-def _check(config: RenderConfig) -> None:
-    for name in ("max_steps", "frames_per_step", "fps"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-    unknown = [suffix for suffix in config.formats if suffix not in FORMATS]
-    if unknown or not config.formats:
-        raise ValueError(f"formats must be among {', '.join(map(repr, FORMATS))}, got {config.formats}")
-    if not config.episodes or min(config.episodes) < 0:
-        raise ValueError(f"episodes must be at least one number from 0, got {config.episodes}")
 
 
 def _episodes(config: RenderConfig) -> tuple[Manifest, Task]:

@@ -110,7 +110,7 @@ class PolicyConfig:
     """Images of a scene: an episode's, or a layout's."""
     goals_per_image: Count = 2
     """Other images of its scene that each image has as goals."""
-    random_actions: Count = 1
+    random_actions: CountFromZero = 1
     """Random actions that compete with the actor's in the critic's targets."""
     target_rate: Annotated[float, Gt(0), Le(1), number(float, "in (0, 1]")] = 0.02
     """How fast the target critic follows the critic."""

@@ -36,7 +36,7 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
     worldmodel(
         "collect", "--env-id", env_id, "--policy", "random-walk", "--num-episodes", "60", "--dataset-id", "reach/w-v0"
     )
-    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --validate-every 200"
+    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --rollout-steps 4 --validate-every 200"
     policy = "--policy.num-steps 200 --policy.batch-size 16 --policy.images-per-scene 8"
     worldmodel("pretrain", "dataset", *options.split(), *policy.split(), "--output", "run")
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
@@ -79,7 +79,7 @@ def test_readme_environment_works_as_printed(workplace: Path, monkeypatch: pytes
     assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate"]
     small = {
         "collect": "--num-episodes 12",
-        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4", *TINY_POLICY]),
+        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4 --rollout-steps 3", *TINY_POLICY]),
         "evaluate": " ".join(["--num-episodes 2", *TINY_SEARCH]),
     }
     try:

@@ -363,6 +363,12 @@ def read_format(path: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def weights_hash(path: Path) -> str | None:
+    """SHA-256 of a checkpoint's weights, in hexadecimal; None where there are none."""
+    contents = read_set(path, (WEIGHTS,)) if path.is_dir() else {}
+    return hashlib.sha256(contents[WEIGHTS]).hexdigest() if WEIGHTS in contents else None
+
+
 def training_state_bytes(state: dict[str, Any]) -> bytes:
     """What resuming needs, as the bytes of :data:`TRAINING_STATE`."""
     buffer = io.BytesIO()

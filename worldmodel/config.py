@@ -15,11 +15,14 @@ import contextvars
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
 from tyro.constructors import PrimitiveConstructorSpec
+
+from worldmodel.files import absolute
 
 T = TypeVar("T")
 
@@ -76,12 +79,14 @@ ProperFraction = Annotated[float, Ge(0), Lt(1), number(float, "in [0, 1)")]
 def config(kind: type[T]) -> type[T]:
     """Makes a class a configuration: a frozen dataclass of keywords that checks its fields when it is made.
 
-    A class may say in a method ``rules`` what its fields must be together; it raises a :class:`ConfigError`.
+    Paths become absolute. A class may say in a method ``rules`` what its fields must be together, by raising a
+    :class:`ConfigError`.
     """
 
     def __post_init__(self: Any) -> None:  # noqa: N807 - dataclasses look for this name
         if not _parsing.get():
             check(self)
+            _settle(self)
 
     kind.__post_init__ = __post_init__  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(kind)
@@ -135,6 +140,7 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: st
     finally:
         _parsing.reset(token)
     check(values)
+    _settle(values)
     return values
 
 
@@ -185,17 +191,23 @@ def changed(values: T, changes: Mapping[str, Any]) -> T:
     Raises:
         ConfigError: If there is no such field, or its value makes no sense.
     """
+    known = [f.name for f in fields(values)] if is_dataclass(values) else []
+    new: dict[str, Any] = {}
+    within: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         first, _, rest = path.partition(".")
-        known = [f.name for f in fields(values)] if is_dataclass(values) else []
         if first not in known:
             raise ConfigError("field", f"one of {', '.join(known)}", first)
+        if rest:
+            within.setdefault(first, {})[rest] = value
+        else:
+            new[first] = value
+    for first, rest_of in within.items():
         try:
-            new = changed(getattr(values, first), {rest: value}) if rest else value
+            new[first] = changed(new.get(first, getattr(values, first)), rest_of)
         except ConfigError as error:
             raise ConfigError(f"{first}.{error.field}", error.rule, error.value) from None
-        values = replace(values, **{first: new})  # type: ignore[type-var]
-    return values
+    return replace(values, **new)  # type: ignore[type-var]
 
 
 def differences(before: Any, now: Any, prefix: str = "") -> Iterator[str]:
@@ -224,6 +236,19 @@ def _adapter(kind: Any, name: str) -> Any:
     return pydantic.TypeAdapter(_annotations(kind)[name], config=settings)
 
 
+def _settle(values: Any) -> None:
+    """Makes paths absolute, so that they mean the same wherever and whenever they are used."""
+    kind: Any = type(values)
+    for name in _annotations(kind):
+        value = getattr(values, name)
+        if isinstance(value, Path):
+            object.__setattr__(values, name, absolute(value))
+        elif isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
+            object.__setattr__(values, name, tuple(absolute(i) if isinstance(i, Path) else i for i in value))
+        elif is_dataclass(value) and not isinstance(value, type):
+            _settle(value)
+
+
 def _rule(error: Any) -> str:
     """What a field must be, from what pydantic found wrong."""
     limits = {key: f"{x:g}" if isinstance(x, float) else x for key, x in error.get("ctx", {}).items()}
@@ -241,7 +266,7 @@ def _rule(error: Any) -> str:
         "tuple_type": "a list of values",
         "dict_type": "names with values",
         "literal_error": f"one of {str(limits.get('expected')).replace(' or ', ', ')}",
-        "too_short": f"at least {limits.get('min_length')} values",
+        "too_short": "at least one value" if limits.get("min_length") == 1 else f"{limits.get('min_length')} values",
         "is_instance_of": f"a {limits.get('class')}",
     }
     return words.get(error["type"]) or error["msg"].removeprefix("Input should be ")

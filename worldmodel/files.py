@@ -37,6 +37,8 @@ MAX_JSON_DEPTH = 32
 """Most levels of lists and objects in one another."""
 MAX_BYTES = 64 * 2**30
 """Most bytes of any file that is read whole."""
+LOCK_SECONDS = 30
+"""How long to wait for others who append to the same file."""
 READ_ATTEMPTS = 100
 """How often a reader looks again when a writer replaced a set of files under its eyes."""
 
@@ -263,6 +265,21 @@ def read_rows(path: Path, required: Mapping[str, type | tuple[type, ...]] | None
             raise ValueError(f"{path} must hold a JSON object in each line, got {wrong} in line {number}")
         rows.append(row)
     return rows
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Appends a line to JSON lines that several processes write to; what a kill left of a line is cut off first.
+
+    Raises:
+        OSError: If it cannot be written, or others keep the file for too long.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_name(f".{path.name}{LOCK}"), timeout=LOCK_SECONDS), path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(row).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Two Rooms as a Gymnasium environment."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -7,8 +8,9 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from envs.two_rooms.inputs import check_actions, check_choice, check_seed
 from envs.two_rooms.rooms import Rooms
-from envs.two_rooms.task import Task, action_space, check_actions, check_choice, check_options, sample_episode
+from envs.two_rooms.task import Task, action_space, check_options, sample_episode
 
 RENDER_FPS = 30
 """Frames a second of human rendering and of recorded videos."""
@@ -133,28 +135,31 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         self._window: Any = None
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | np.integer[Any] | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Starts an episode.
 
         Args:
-            seed: Seeds the environment's random numbers.
+            seed: Seeds the environment's random numbers; a non-negative integer.
             options: Any of ``layout`` ``(wall, door)``, ``start`` ``(x, y)`` and ``goal`` ``(x, y)``.
 
         Returns:
             The observation and the info.
 
         Raises:
-            ValueError: If an option is unknown, the layout is impossible or a point is not in free space.
+            ValueError: If the seed is not a non-negative integer, an option is unknown, the layout is impossible or a
+                point is not in free space.
         """
-        check_options(options)
-        super().reset(seed=seed)
-        self._rooms.begin([0], [sample_episode(self.task, self.np_random, options)])
+        given = check_options(options)
+        super().reset(seed=check_seed(seed))
+        self._rooms.begin([0], [sample_episode(self.task, self.np_random, given)])
         self._started = True
         self._trail = [self._rooms.positions[0]]
         view = self._rooms.view()
         info = self._rooms.info(view)
         if self.render_mode == "human":
+            if self._window is not None and not self._window.is_open:
+                self._window = None  # a person closed it; the new episode is shown again
             self.render()
         return {key: value[0] for key, value in view.observation.items()}, _single(info)
 
@@ -198,7 +203,8 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
             A float, or float64 of the batch's shape.
 
         Raises:
-            ValueError: If the goals have the wrong shape, their batches do not match, or an image shows no agent.
+            ValueError: If the goals are not uint8 images or finite numbers of the right shape, their batches do not
+                match, or an image shows no agent.
         """
         return self.task.compute_reward(achieved_goal, desired_goal)
 
@@ -215,6 +221,8 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
     def render(self) -> NDArray[np.uint8] | None:
         """Draws the scene with the agent's trail: returns an RGB array ``(520, 520, 3)``, or shows it in a window.
 
+        A window that a person closes stays closed until the next episode.
+
         Raises:
             gymnasium.error.ResetNeeded: Before the first reset.
         """
@@ -223,6 +231,8 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
             return None
         if not self._started:
             raise ResetNeeded("reset must be called before render")
+        if self._window is not None and not self._window.is_open:
+            return None
         from envs.two_rooms import viewer  # pygame is slow to import and needed for pictures only
 
         rooms = self._rooms

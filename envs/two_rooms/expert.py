@@ -13,6 +13,7 @@ from envs.two_rooms.physics import (
     ARENA_MAX,
     ARENA_MIN,
     DOOR_HALF_WIDTH,
+    MAX_STEP,
     SIZE,
     Layout,
     clip_actions,
@@ -27,6 +28,9 @@ WAYPOINT_MARGIN = 0.7
 """Waypoints lie this far inside the door, in pixels: more than the corner margin, so that they can be passed."""
 WAYPOINT_DISTANCE = 1.5
 """Waypoints lie this far from the wall's centre line, in pixels."""
+
+LARGEST = np.float32(MAX_STEP)
+"""Largest component of an action."""
 
 
 class ExpertPolicy:
@@ -69,6 +73,7 @@ class ExpertPolicy:
         positions, goals = np.atleast_2d(positions), np.atleast_2d(goals)
         layout = layout.broadcast((len(positions),))
         actions = clip_actions((next_waypoints(positions, goals, layout) - positions).astype(np.float32))
+        actions = np.clip(actions, -LARGEST, LARGEST)  # their norm may exceed the bound by rounding
         return (actions[0] if single else actions), state
 
 

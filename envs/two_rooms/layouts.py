@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.two_rooms.inputs import check_choice, is_listed, real_numbers, shown
 from envs.two_rooms.physics import Layout, is_free
 
 WALL_RANGE = (20, 44)
@@ -42,8 +43,7 @@ def layout_set(name: str) -> NDArray[np.int64]:
         >>> [len(layout_set(name)) for name in ("train", "validation", "held-out", "all")]
         [982, 98, 45, 1125]
     """
-    if name not in LAYOUT_SETS:
-        raise ValueError(f"layout set must be one of {', '.join(map(repr, LAYOUT_SETS))}, got {name!r}")
+    check_choice("layout set", name, LAYOUT_SETS)
     walls, doors = (np.arange(first, last + 1) for first, last in (WALL_RANGE, DOOR_RANGE))
     wall, door = (grid.ravel() for grid in np.meshgrid(walls, doors, indexing="ij"))
     held_out = (wall >= 30) & (wall <= 34) & (door >= 28) & (door <= 36)
@@ -96,20 +96,13 @@ def check_layout(layout: Any, *, horizontal: bool = False) -> Layout:
         ValueError: If it is not a pair of integers within :data:`WALL_RANGE` and :data:`DOOR_RANGE`, or its
             orientation is not that of the environment.
     """
-    try:
-        given = Layout(*((*layout, horizontal) if len(layout) == 2 else layout))
-        wall, door = int(given.wall), int(given.door)
-        exact = wall == given.wall and door == given.door
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"layout must be a pair of integers (wall, door), got {layout!r}") from error
-    if not exact:
-        raise ValueError(f"layout must be a pair of integers (wall, door), got {layout!r}")
-    if bool(given.horizontal) != horizontal:
+    wall, door, turned = _read_layout(layout, horizontal)
+    if turned != horizontal:
         orientation = "horizontal" if horizontal else "vertical"
-        raise ValueError(f"layout must have a {orientation} wall in this environment, got {layout!r}")
+        raise ValueError(f"layout must have a {orientation} wall in this environment, got {shown(layout)}")
     for name, value, (first, last) in (("wall", wall, WALL_RANGE), ("door", door, DOOR_RANGE)):
         if not first <= value <= last:
-            raise ValueError(f"layout's {name} must be an integer from {first} to {last}, got {value}")
+            raise ValueError(f"layout's {name} must be an integer from {first} to {last}, got {shown(value)}")
     return Layout(wall, door, horizontal)
 
 
@@ -119,15 +112,36 @@ def check_position(name: str, position: Any, layout: Layout) -> NDArray[np.float
     Raises:
         ValueError: If it is not a pair of finite numbers in free space.
     """
-    try:
-        point = np.asarray(position, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a pair of numbers (x, y), got {position!r}") from error
+    numbers = real_numbers(position)
+    if numbers is None:
+        raise ValueError(f"{name} must be a pair of numbers (x, y), got {shown(position)}")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite
+        point = numbers.astype(np.float32)
     if point.shape != (2,) or not np.isfinite(point).all():
-        raise ValueError(f"{name} must be a pair of finite numbers (x, y), got {position!r}")
+        raise ValueError(f"{name} must be a pair of finite numbers (x, y), got {shown(position)}")
     if not is_free(point[None], layout)[0]:
         raise ValueError(
             f"{name} must lie in free space (4 < x, y < 60, outside the wall at {layout.wall} "
             f"with its door at {layout.door}), got {point.tolist()}"
         )
     return point
+
+
+def _read_layout(layout: Any, horizontal: bool) -> tuple[int, int, bool]:
+    """Wall, door and orientation as they are given; without one the orientation is that of the environment."""
+    parts = list(layout) if is_listed(layout) else []
+    if len(parts) in (2, 3):
+        pair = real_numbers(parts[:2])
+        turned = _read_flag(parts[2]) if len(parts) == 3 else horizontal
+        whole = pair is not None and pair.shape == (2,) and bool((np.isfinite(pair) & (pair == np.trunc(pair))).all())
+        if pair is not None and whole and turned is not None:
+            return int(pair[0]), int(pair[1]), turned
+    raise ValueError(f"layout must be a pair of integers (wall, door), got {shown(layout)}")
+
+
+def _read_flag(value: Any) -> bool | None:
+    """A truth value that is given as such or as 0 or 1, as arrays of layouts have it; None if it is neither."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    number = real_numbers(value)
+    return bool(number) if number is not None and number.ndim == 0 and number in (0, 1) else None

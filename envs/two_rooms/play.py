@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--collision", choices=COLLISIONS, default="stay", help="what a blocked step does")
     parser.add_argument("--wall-orientation", choices=ORIENTATIONS, default="vertical", help="how the wall runs")
     parser.add_argument("--layout-set", choices=LAYOUT_SETS, default="all", help="layouts that episodes are drawn from")
-    parser.add_argument("--seed", type=int, help="seed of the episodes; by default they differ each time")
+    parser.add_argument("--seed", type=_natural, help="seed of the episodes; by default they differ each time")
     parser.add_argument("--size", type=_positive, default=650, help="side of the window in pixels")
     parser.add_argument("--fps", type=int, default=30, help="steps a second; 0 for as fast as possible")
     parser.add_argument("--max-steps", type=_positive, help="quit after this many steps")
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     window = Window(args.size, "Two Rooms")
     try:
         game = Game(env, args.size, args.seed)
-        while not game.quit and (args.max_steps is None or game.total_steps < args.max_steps):
+        while window.is_open and not game.quit and (args.max_steps is None or game.total_steps < args.max_steps):
             game.handle(pygame.event.get())
             game.step(pressed_direction(game.position, args.size))
             window.set_caption(game.caption())
@@ -110,7 +110,7 @@ class Game:
         """Takes in keys and clicks on the window."""
         for event in events:
             key = event.key if event.type == pygame.KEYDOWN else None
-            if event.type == pygame.QUIT or key == pygame.K_ESCAPE:
+            if event.type in (pygame.QUIT, pygame.WINDOWCLOSE) or key == pygame.K_ESCAPE:
                 self.quit = True
             elif key in (pygame.K_r, pygame.K_SPACE):
                 self.new_episode()
@@ -169,6 +169,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, got {value}")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be a non-negative integer, got {value}")
     return value
 
 

@@ -3,7 +3,7 @@
 One source for the scalar and the vector environment; both drive :class:`envs.two_rooms.rooms.Rooms` with it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.two_rooms.inputs import check_choice, check_flag, real_numbers, shown
 from envs.two_rooms.layouts import (
     DOOR_RANGE,
     LAYOUT_SETS,
@@ -37,16 +38,6 @@ _ROWS, _COLUMNS = np.divmod(np.arange(SIZE * SIZE), SIZE)
 _MOMENTS = np.stack([np.ones(SIZE * SIZE), _COLUMNS, _ROWS], -1)  # (65², 3): mass, x, y
 _WINDOW_ROWS, _WINDOW_COLUMNS = np.divmod(np.arange(100), 10)
 _WINDOW_MOMENTS = np.stack([np.ones(100), _WINDOW_COLUMNS, _WINDOW_ROWS], -1)
-
-
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Checks that a setting is one of its choices.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +73,7 @@ class Task:
         check_choice("layout_set", self.layout_set, LAYOUT_SETS)
         if self.layout is not None:
             object.__setattr__(self, "layout", check_layout(self.layout, horizontal=self.horizontal))
+        object.__setattr__(self, "terminate_on_success", check_flag("terminate_on_success", self.terminate_on_success))
 
     @property
     def horizontal(self) -> bool:
@@ -107,18 +99,11 @@ class Task:
         """Rewards of achieved goals ``(..., *goal shape)`` for desired ones: a float, or float64 ``(...)``.
 
         Raises:
-            ValueError: If the goals have the wrong shape, their batches do not match, or an image shows no agent.
+            ValueError: If the goals are not images or finite numbers of the right shape, their batches do not match,
+                or an image shows no agent.
         """
-        shape = (2, SIZE, SIZE) if self.observation == "pixels" else (2,)
-        positions = []
-        for name, goal in (("achieved_goal", achieved_goal), ("desired_goal", desired_goal)):
-            goal = np.asarray(goal)
-            if goal.shape[-len(shape) :] != shape:
-                numbers = ", ".join(map(str, shape))
-                raise ValueError(
-                    f"{name} must have shape (..., {numbers}) with observation {self.observation!r}, got {goal.shape}"
-                )
-            positions.append(image_positions(goal) if self.observation == "pixels" else goal)
+        goals = {"achieved_goal": achieved_goal, "desired_goal": desired_goal}
+        positions = [self._goal_positions(name, goal) for name, goal in goals.items()]
         achieved, desired = (np.atleast_2d(points) for points in positions)
         try:
             rewards = self.reward_at(distances(achieved, desired))
@@ -128,6 +113,30 @@ class Task:
                 f"got {positions[0].shape[:-1]} and {positions[1].shape[:-1]}"
             ) from error
         return rewards if max(points.ndim for points in positions) > 1 else float(rewards[0])
+
+    def _goal_positions(self, name: str, goal: Any) -> NDArray[Any]:
+        """Where goals ``(..., *goal shape)`` are, ``(..., 2)``."""
+        pixels = self.observation == "pixels"
+        shape = (2, SIZE, SIZE) if pixels else (2,)
+        array = real_numbers(goal)
+        if array is None:
+            raise ValueError(f"{name} must be an array of real numbers, got {shown(goal)}")
+        if array.shape[-len(shape) :] != shape:
+            numbers = ", ".join(map(str, shape))
+            raise ValueError(
+                f"{name} must have shape (..., {numbers}) with observation {self.observation!r}, got {array.shape}"
+            )
+        if not pixels:
+            finite = np.isfinite(array).all(-1)
+            if not finite.all():
+                raise ValueError(f"{name} must be finite, got {array[~finite][0].tolist()}")
+            return array
+        if array.dtype != np.uint8:
+            raise ValueError(f"{name} must be uint8 images with observation 'pixels', got dtype {array.dtype}")
+        try:
+            return image_positions(array)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
 
 
 _KEYS = ("observation", "achieved_goal", "desired_goal")
@@ -180,26 +189,6 @@ def window_positions(corners: NDArray[np.int64], blobs: NDArray[np.uint8]) -> ND
     return (moments[:, 1:] + corners * mass) / mass
 
 
-def check_actions(name: str, actions: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Actions as float32; whether they are finite is for the physics to say.
-
-    Raises:
-        ValueError: If they are not real numbers of the right shape.
-    """
-    try:
-        array = np.asarray(actions)
-    except ValueError as error:
-        raise ValueError(f"{name} must have shape {shape}, got {actions!r}") from error
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}")
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    if array.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported as such
-            array = array.astype(np.float32)
-    return array
-
-
 class Episode(NamedTuple):
     """How an episode starts.
 
@@ -218,13 +207,16 @@ def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()
     """Reset options without those that are None.
 
     Raises:
-        ValueError: If there are unknown ones.
+        ValueError: If they are no dictionary, or there are unknown ones.
     """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
     valid = EPISODE_OPTIONS + extra
-    for key in options or {}:
-        if key not in valid:
-            raise ValueError(f"reset option must be one of {', '.join(map(repr, valid))}, got {key!r}")
-    return {key: value for key, value in (options or {}).items() if value is not None}
+    for key in options:
+        check_choice("reset option", key, valid)
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def sample_episode(task: Task, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Episode:

@@ -1,10 +1,11 @@
 """Two Rooms as a native Gymnasium vector environment: the physics and the drawing of all episodes in single calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -12,17 +13,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from envs.two_rooms.env import RENDER_FPS, RENDER_SIZE
+from envs.two_rooms.inputs import check_actions, check_choice, check_count, check_seeds, is_integer, is_listed, shown
 from envs.two_rooms.physics import Layout
 from envs.two_rooms.rooms import Rooms
-from envs.two_rooms.task import (
-    MAX_EPISODE_STEPS,
-    Task,
-    action_space,
-    check_actions,
-    check_choice,
-    check_options,
-    sample_episode,
-)
+from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, action_space, check_options, sample_episode
 
 Observation = dict[str, NDArray[Any]]
 
@@ -50,7 +44,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         render_mode: None or "rgb_array".
 
     Raises:
-        ValueError: If a setting is not one of its choices.
+        ValueError: If a setting is not one of its choices, or ``num_envs`` episodes do not fit into memory.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (declared by the base class as an instance attribute)
@@ -76,9 +70,10 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
-        _check_count("num_envs", num_envs)
-        if max_episode_steps not in (None, -1):
-            _check_count("max_episode_steps", max_episode_steps)
+        num_envs = check_count("num_envs", num_envs)
+        if max_episode_steps is not None:
+            forever = is_integer(max_episode_steps) and max_episode_steps == -1
+            max_episode_steps = None if forever else check_count("max_episode_steps", max_episode_steps)
         self.task = Task(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
         if render_mode is not None:
             check_choice("render_mode", render_mode, ("rgb_array",))
@@ -86,11 +81,13 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             check_choice("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
             autoreset_mode = AutoresetMode(autoreset_mode)
         self.num_envs = num_envs
-        self.max_episode_steps = None if max_episode_steps == -1 else max_episode_steps
+        self.max_episode_steps = max_episode_steps
         self.autoreset_mode = autoreset_mode
         self.metadata = type(self).metadata | {"autoreset_mode": autoreset_mode}
         self.render_mode = render_mode
-        self.single_observation_space = self.task.observation_space()
+        single = self.task.observation_space()
+        _check_memory(num_envs, single)
+        self.single_observation_space = single
         self.single_action_space = action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -112,12 +109,15 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         return tuple(self._seeded(i)[1] for i in range(self.num_envs))
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | np.integer[Any] | Sequence[int | None] | NDArray[Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts episodes.
 
         Args:
-            seed: Seeds of the places; an integer stands for ``seed, seed + 1, …``.
+            seed: Seeds of the places, non-negative integers; a single one stands for ``seed, seed + 1, …``.
             options: Any of ``layout`` ``(wall, door)`` or ``(num_envs, 2)``, ``start`` and ``goal`` ``(x, y)`` or
                 ``(num_envs, 2)``, and ``reset_mask``: bool ``(num_envs,)``, the places to reset; by default all.
 
@@ -125,12 +125,12 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             Observations of all places, and infos of those that were reset.
 
         Raises:
-            ValueError: If an option is unknown or impossible, or there is not one seed or option a place.
+            ValueError: If a seed or an option is unknown or impossible, or there is not one a place.
             TypeError: If ``reset_mask`` is not an array of bool.
         """
         given = check_options(options, extra=(self._RESET_MASK,))
         mask = self._check_mask(given.pop(self._RESET_MASK, None))
-        seeds = self._spread_seeds(seed)
+        seeds = check_seeds(seed, self.num_envs)
         rows = self._spread_options(given)
         if not (self._started | mask).all():
             raise ResetNeeded("the first reset must reset all environments, got a reset_mask that leaves some out")
@@ -276,40 +276,60 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"reset_mask must be an array of bool, got {mask!r}")
+            raise TypeError(f"reset_mask must be an array of bool, got {shown(mask)}")
         if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(f"reset_mask must have shape ({self.num_envs},) with at least one True, got {mask!r}")
+            raise ValueError(f"reset_mask must have shape ({self.num_envs},) with at least one True, got {shown(mask)}")
         return mask.copy()
 
-    def _spread_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, int | np.integer):
-            return [int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed must be an integer or a list of {self.num_envs}, got {len(seed)} of them")
-        return [None if value is None else int(value) for value in seed]
-
-    def _spread_options(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _spread_options(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options of each place, from options with or without a batch dimension."""
         rows: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for key, value in options.items():
-            if isinstance(value, Layout):
-                batched = np.ndim(value.wall) > 0
-                values = np.stack(value.broadcast((len(value.wall),)), -1) if batched else [value] * self.num_envs
-            else:
-                batched = len(value) > 0 and np.ndim(value[0]) > 0 if hasattr(value, "__len__") else False
-                values = value if batched else [value] * self.num_envs
+            values = _batch(value)
+            if values is None:
+                values = [value] * self.num_envs
             if len(values) != self.num_envs:
                 raise ValueError(f"option {key!r} must be given once or {self.num_envs} times, got {len(values)}")
-            for row, item in zip(rows, values, strict=True):
+            for i, (row, item) in enumerate(zip(rows, values, strict=True)):
+                if item is None:
+                    raise ValueError(f"option {key!r} must be given for all environments or none, got None for {i}")
                 row[key] = item
         return rows
 
 
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+def _batch(value: Any) -> Sequence[Any] | NDArray[Any] | None:
+    """The values of an option that has one for each place; None if it has one for all, or is nothing of the kind."""
+    if isinstance(value, Layout):
+        shapes = {np.shape(field) for field in value} - {()}
+        if not shapes:
+            return None
+        try:
+            return np.stack(value.broadcast(np.broadcast_shapes(*shapes)), -1)
+        except ValueError as error:
+            raise ValueError(f"layout must have as many walls as doors, got {shown(value)}") from error
+    if isinstance(value, list | tuple):
+        return value if any(map(is_listed, value)) else None
+    return value if is_listed(value) and value.ndim > 1 else None
+
+
+def _check_memory(num_envs: int, observation_space: spaces.Space[Any]) -> None:
+    """Refuses more episodes than fit into memory: allocating them fails late or takes the machine down.
+
+    The batched space keeps four arrays as large as an observation (bounds, and which there are), the two images of each
+    episode and the observations that are returned are about two more.
+    """
+    observation_bytes = sum(space.low.nbytes for space in observation_space.values())  # type: ignore[attr-defined]
+    needed = num_envs * (6 * observation_bytes + 1500)
+    if needed < 10**9:
+        return
+    import psutil  # for large batches only
+
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ValueError(
+            f"num_envs must fit into memory, got {shown(num_envs)}: about {shown(needed // 10**9)} GB, "
+            f"{available // 10**9} GB are free"
+        )
 
 
 def _with_masks(info: dict[str, Any], mask: NDArray[np.bool_]) -> dict[str, Any]:

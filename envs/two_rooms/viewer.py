@@ -4,6 +4,7 @@
 """
 
 import os
+import weakref
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # pygame greets on standard output otherwise
 import pygame
 
+from envs.two_rooms.inputs import check_count
 from envs.two_rooms.physics import (
     ARENA_MAX,
     ARENA_MIN,
@@ -32,6 +34,8 @@ GOAL: Color = (38, 158, 108)
 AGENT: Color = (222, 82, 56)
 TRAIL: Color = (58, 118, 214)
 
+# pygame-ce 2.5.8 finds no WINDOWCLOSE by its type: in SDL 2 all window events are of one type, SDL_WINDOWEVENT.
+_WINDOW_EVENTS = (pygame.WINDOWCLOSE, 0x200)
 _SUPERSAMPLING = 3
 _AGENT_RADIUS = 1.35
 _FRAME = 1.2
@@ -68,9 +72,7 @@ def draw_scene(
     Raises:
         ValueError: If the size is not a positive integer.
     """
-    if not isinstance(size, int | np.integer) or size < 1:
-        raise ValueError(f"size must be a positive integer, got {size!r}")
-    canvas = _Canvas(int(size))
+    canvas = _Canvas(check_count("size", size))
     canvas.box(OUTSIDE, (-0.5, -0.5), (SIZE - 0.5, SIZE - 0.5))
     canvas.box(FLOOR, (ARENA_MIN,) * 2, (ARENA_MAX,) * 2)
     if goal is not None:
@@ -86,33 +88,81 @@ def draw_scene(
 
 
 class Window:
-    """A window that shows pictures.
+    """A window of its own that shows pictures; all others of the process, ours or not, are left alone.
+
+    When a person closes it, nothing is shown any more. When other code quits pygame, which takes all windows along, it
+    is opened again for the next picture.
 
     Args:
         size: Side in pixels.
         caption: Title.
+
+    Attributes:
+        is_open: Whether pictures are shown: nobody has closed the window.
     """
 
     def __init__(self, size: int, caption: str) -> None:
-        pygame.display.init()
-        self._screen = pygame.display.set_mode((size, size))
-        self._clock = pygame.time.Clock()
-        pygame.display.set_caption(caption)
+        self.is_open = True
+        self._size = size
+        self._caption = caption
+        self._window: Any = None
+        self._clock: Any = None
+        self._open()
 
     def show(self, picture: NDArray[np.uint8], *, fps: float) -> None:
         """Shows a picture ``(size, size, 3)`` and waits for the time of the next frame; ``fps`` 0 does not wait."""
-        pygame.surfarray.blit_array(self._screen, picture.swapaxes(0, 1))
-        pygame.event.pump()
-        pygame.display.flip()
-        self._clock.tick(fps)
+        if self.is_open:
+            self._open()
+            self._take_events()
+        if self.is_open:
+            screen = self._window.get_surface()
+            screen.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
+            self._window.flip()
+            self._clock.tick(fps)
 
     def set_caption(self, caption: str) -> None:
         """Sets the title."""
-        pygame.display.set_caption(caption)
+        self._caption = caption
+        if self._is_alive():
+            self._window.title = caption
 
     def close(self) -> None:
         """Closes the window; closing twice is harmless."""
-        pygame.display.quit()
+        self.is_open = False
+        if self._is_alive():
+            self._window.destroy()
+            pygame.event.pump()  # without it macOS goes on showing the window
+        self._window = None
+
+    def _open(self) -> None:
+        if self._is_alive():
+            return
+        self._window = None  # before a new one may get its place in memory
+        pygame.display.init()
+        self._window = pygame.Window(self._caption, (self._size, self._size))
+        self._clock = pygame.time.Clock()  # starts anew with pygame
+        # Quitting pygame destroys all windows. One that is touched afterwards crashes the process.
+        itself = weakref.ref(self)
+        pygame.register_quit(lambda: _forget_window(itself()))
+
+    def _is_alive(self) -> bool:
+        return self._window is not None and bool(pygame.display.get_init())
+
+    def _take_events(self) -> None:
+        """Closes the window if a person asked for it; all other events stay for whoever waits for them."""
+        if not pygame.event.peek(_WINDOW_EVENTS):
+            return
+        window = self._window
+        for event in pygame.event.get(_WINDOW_EVENTS):
+            if event.type == pygame.WINDOWCLOSE and event.window is window:
+                self.close()
+            else:
+                pygame.event.post(event)
+
+
+def _forget_window(window: Window | None) -> None:
+    if window is not None:
+        window._window = None
 
 
 class _Canvas:

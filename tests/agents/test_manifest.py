@@ -55,7 +55,7 @@ def test_an_edited_file_is_refused(tmp_path):
     path = tmp_path / "toy.json"
     MANIFEST.save(path)
     path.write_text(path.read_text().replace("3.25", "3.26"))
-    with pytest.raises(ValueError, match=r"manifest toy.json must match its hash .* it was edited"):
+    with pytest.raises(ValueError, match=r"manifest .*toy.json must match its hash .* it was edited"):
         Manifest.load(path)
 
 
@@ -63,22 +63,42 @@ def test_an_edited_file_is_refused(tmp_path):
 def test_a_file_that_is_no_manifest_is_refused(tmp_path, text):
     path = tmp_path / "bad.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"bad.json is not a manifest"):
+    with pytest.raises(ValueError, match=r"bad.json (is not|must be) a manifest"):
         Manifest.load(path)
 
 
-def test_a_manifest_without_a_list_of_seeds_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": None}, "seeds must be a list of values, got None"),
+        ({"seeds": 5}, "seeds must be a list of values, got 5"),
+        ({"seeds": []}, r"seeds must be at least one, got \(\)"),
+        ({"seeds": [-1, 2]}, r"seeds\[0\] must be at least 0, got -1"),
+        ({"seeds": [1, "2"]}, r"seeds\[1\] must be an integer, got '2'"),
+        ({"env_id": "os:system"}, "env_id must be the id of an environment, such as 'TwoRooms-v0', got 'os:system'"),
+        ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
+        ({"max_steps": "200"}, "max_steps must be an integer, got '200'"),
+        ({"episodes": 3}, "episodes must be a list of values, got 3"),
+        (
+            {"episodes": [{"goal": 1}, {}]},
+            r"episodes\[1\] must be an object with the keys goal, as the first",
+        ),
+        ({"shortest_paths": [1.0, -1.0]}, r"shortest_paths\[1\] must be at least 0, got -1.0"),
+        ({"env_kwargs": []}, r"env_kwargs must be names with values, got \(\)"),
+    ],
+)
+def test_a_manifest_with_values_that_make_no_sense_is_refused(tmp_path, without_type_checks, changes, message):
     path = tmp_path / "bad.json"
-    path.write_text(json.dumps({"name": "a", "env_id": "b", "seeds": None, "hash": "c"}))
-    with pytest.raises(ValueError, match="its seeds must be a list, got null"):
+    path.write_text(json.dumps({"name": "a", "env_id": "Toy-v0", "seeds": [1, 2], "hash": "c"} | changes))
+    with pytest.raises(ValueError, match=f"manifest 'a': {message}"):
         Manifest.load(path)
 
 
 def test_lists_of_different_length_are_refused():
-    with pytest.raises(ValueError, match="episodes must have one entry for each of the 2 seeds, got 1"):
+    with pytest.raises(ValueError, match="episodes must be one entry for each of the 2 seeds, got '1 of them'"):
         Manifest("toy", "Toy-v0", (1, 2), episodes=({"a": 1},))
 
 
 def test_an_empty_manifest_is_refused():
-    with pytest.raises(ValueError, match="must hold at least one episode, got 0"):
+    with pytest.raises(ValueError, match="seeds must be at least one"):
         Manifest("toy", "Toy-v0", ())

@@ -93,7 +93,8 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr("pretrain.offline_training.NORMALIZATION_WINDOWS", 4)
     monkeypatch.setattr("pretrain.offline_training.NUM_WINDOWS", 4)
     small = {
-        "two-rooms": TINY_DATA | {"policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
+        "two-rooms": TINY_DATA
+        | {"rollout_steps": 2, "policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
         "gcbc": TINY_DATA,
         "gcidm": TINY_DATA,
         "gcivl": TINY_DATA,

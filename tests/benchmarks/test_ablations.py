@@ -16,10 +16,10 @@ from pretrain.configs import (
     VideoConfig,
     VideoDataConfig,
     WorldModelConfig,
-    changed,
 )
 from pretrain.presets import preset
 from worldmodel.build import ActorCriticConfig, ModelConfig, VideoModelConfig
+from worldmodel.config import changed
 
 TINY = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),

@@ -39,7 +39,9 @@ def runs(tmp_path_factory):
 
 def test_a_table_and_a_film(runs, tmp_path, capsys):
     trained, untrained = runs
-    config = DetectConfig(checkpoint=trained, untrained=untrained, num_videos=70, shown=2, output=tmp_path / "d.json")
+    config = DetectConfig(
+        checkpoint=str(trained), untrained=untrained, num_videos=70, shown=2, output=tmp_path / "d.json"
+    )
     content = run(config)
     assert json.loads(config.output.read_text()) == content
     names = [
@@ -70,8 +72,8 @@ def test_a_table_and_a_film(runs, tmp_path, capsys):
 def test_what_cannot_be_measured_is_refused(runs, tmp_path):
     trained, _ = runs
     with pytest.raises(ValueError, match="untrained must be a run with --no-train-encoder, got"):
-        run(DetectConfig(checkpoint=trained, untrained=trained, num_videos=1, shown=0, progress=False))
-    with pytest.raises(ValueError, match="num_videos must be at least 1 and shown at least 0, got 0 and 6"):
-        run(DetectConfig(checkpoint=trained, num_videos=0))
+        run(DetectConfig(checkpoint=str(trained), untrained=trained, num_videos=1, shown=0, progress=False))
+    with pytest.raises(ValueError, match="num_videos must be at least 1, got 0"):
+        run(DetectConfig(checkpoint=str(trained), num_videos=0))
     with pytest.raises(ValueError, match=r"checkpoint must be a directory or one of .*, got"):
-        run(DetectConfig(checkpoint=tmp_path / "nothing"))
+        run(DetectConfig(checkpoint=str(tmp_path / "nothing")))

@@ -3,11 +3,12 @@ import re
 import socket
 
 from benchmarks import provenance
+from worldmodel.checkpoint import load_pretrained
 
 
 def test_what_is_collected(checkpoint, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/worldmodel", "evaluate", "a b"])
-    content = provenance.collect(checkpoint)
+    content = provenance.collect(load_pretrained(checkpoint).sha256)
     assert content["command"] == "worldmodel evaluate 'a b'"
     monkeypatch.setattr("sys.argv", ["/somewhere/worldmodel/__main__.py", "evaluate"])
     assert provenance.command_line() == "worldmodel evaluate"

@@ -61,7 +61,7 @@ def test_a_failed_write_leaves_the_old_file(files, monkeypatch):
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", fail)
+    monkeypatch.setattr("worldmodel.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         report.write_result(files[0], content | {"policy": "other"})
     assert files[0].read_bytes() == before

@@ -11,7 +11,7 @@ from agents.held_actions import HeldPolicy
 from agents.vec_env import SB3VecEnv
 from benchmarks import train_rl
 from benchmarks.contenders import CONTENDERS, training_facts
-from benchmarks.policies import find_policy, make_policy, make_task
+from benchmarks.policies import make_policy, make_task, open_source
 from benchmarks.success import EvaluateConfig
 from benchmarks.success import run as evaluate
 from benchmarks.train_rl import TrainRLConfig, hyperparameters, run
@@ -50,11 +50,11 @@ def tiny_run(tmp_path, algorithm: str, **changes) -> TrainRLConfig:
 def test_a_run_is_a_policy_like_any_other(algorithm, observation, tmp_path):
     config = tiny_run(tmp_path, algorithm, observation=observation)
     folder = run(config)
-    assert rl.spent(folder).steps >= 480
+    assert 480 <= rl.spent(folder).steps <= (480 if rl.is_off_policy(algorithm) else 800)
     with np.load(folder / train_rl.EVALUATIONS) as curve:
         assert curve["timesteps"].tolist()[:2] == [240, 480]
         assert curve["successes"].shape[1] == 2
-    source = find_policy(str(folder))
+    source = open_source(str(folder))
     assert source.kind == "rl"
     task = make_task("TwoRooms-v0")
     _, seen = make_policy(str(folder), task)
@@ -94,14 +94,16 @@ def test_a_run_goes_on_with_its_learning_curve(tmp_path):
     assert rl.spent(longer).steps < 960
 
 
-def test_a_run_goes_on_without_its_replay_buffer(tmp_path):
+def test_a_run_goes_on_without_its_replay_buffer(tmp_path, monkeypatch):
     # Images are too large to be saved: transitions are collected anew before anything is learned from them.
     config = tiny_run(tmp_path, "sac", observation="pixels", encoder="strided")
     folder = run(config)
     assert not (folder / rl.REPLAY).exists()
+    models, train = [], rl.train
+    monkeypatch.setattr(rl, "train", lambda model, *rest, **keywords: [models.append(model), train(model, *rest, **keywords)][1])
     run(replace(config, max_steps=960))
-    assert rl.spent(folder).steps >= 960
-    assert rl.load(folder).learning_starts >= 480 + 450
+    assert rl.spent(folder).steps == 960
+    assert models[0].learning_starts == 480 + 450
 
 
 def test_what_came_after_the_last_save_is_not_kept(tmp_path):
@@ -141,9 +143,9 @@ def test_numbers_are_checked_and_the_command_line_explains(tmp_path, capsys):
         hyperparameters(replace(config, options={"gama": 0.5}))
     with pytest.raises(ValueError, match=r"options must be keywords of sac .*, got 'seed'"):
         run(replace(config, options={"seed": 1}))
-    with pytest.raises(ValueError, match="max_minutes or max_steps must be given, got None for both"):
+    with pytest.raises(ValueError, match=r"max_minutes or max_steps must be given, got \(None, None\)"):
         run(replace(config, max_steps=None))
-    with pytest.raises(ValueError, match="max_minutes must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"max_minutes must be greater than 0, got 0\.0"):
         run(replace(config, max_minutes=0.0))
     with pytest.raises(ValueError, match=r"max_steps must be at least action_repeat \(4\), got 3"):
         run(replace(config, action_repeat=4, max_steps=3))

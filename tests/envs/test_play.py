@@ -22,13 +22,20 @@ def test_runs_from_the_command_line(caplog):
     caplog.set_level("INFO")
     play.main(["--max-steps", "3", "--fps", "0", "--seed", "1", "--size", "200", "--collision", "bounce"])
     assert "1 episodes, 0 reached the goal" in caplog.text
-    assert not pygame.display.get_init()
+
+
+def test_leaves_other_windows_alone():
+    other = Window(100, "other")
+    play.main(["--max-steps", "1", "--fps", "0", "--size", "100"])
+    other.show(np.zeros((100, 100, 3), dtype=np.uint8), fps=0)
+    assert other.is_open
+    other.close()
 
 
 def test_quits_on_escape(caplog, monkeypatch):
     caplog.set_level("INFO")
     events = iter([[], [press(pygame.K_r)], [press(pygame.K_ESCAPE)]])
-    monkeypatch.setattr(pygame.event, "get", lambda: next(events))
+    monkeypatch.setattr(pygame.event, "get", lambda *kinds: [] if kinds else next(events))
     play.main(["--fps", "0", "--size", "100", "--wall-orientation", "horizontal"])
     assert "2 episodes, 0 reached the goal" in caplog.text
 
@@ -46,6 +53,7 @@ def test_help(capsys):
     [
         (["--collision", "slide"], "invalid choice: 'slide'"),
         (["--max-steps", "0"], "must be a positive integer, got 0"),
+        (["--seed", "-1"], "must be a non-negative integer, got -1"),
         (["--size", "x"], "invalid _positive value: 'x'"),
     ],
 )
@@ -63,9 +71,10 @@ def test_keys_and_window_events(game):
     assert game.num_episodes == 2
     game.handle([press(pygame.K_ESCAPE)])
     assert game.quit
-    game.quit = False
-    game.handle([pygame.event.Event(pygame.QUIT)])
-    assert game.quit
+    for closing in (pygame.QUIT, pygame.WINDOWCLOSE):
+        game.quit = False
+        game.handle([pygame.event.Event(closing)])
+        assert game.quit
 
 
 def test_keys_make_full_steps():

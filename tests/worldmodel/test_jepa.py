@@ -173,7 +173,7 @@ def test_configurations_survive_json_and_unknown_fields_raise():
     config = tiny_config(encoder_channels=(3, 5))
     assert from_json(ModelConfig, to_json(config)) == config
     assert from_json(DataSpec, to_json(DATA)) == DATA
-    with pytest.raises(ValueError, match=r"ModelConfig must be an object with fields among .*latent_dim.*, got 'latent_dims'"):
+    with pytest.raises(ValueError, match=r"ModelConfig must be .* fields among .*latent_dim.*, got 'latent_dims'"):
         from_json(ModelConfig, {"latent_dims": 3})
 
 

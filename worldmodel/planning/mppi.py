@@ -12,6 +12,9 @@ from worldmodel.planning.bounds import ActionBounds
 from worldmodel.planning.plan import CostFn, Plan
 from worldmodel.planning.search import SearchOptions, search
 
+SMALLEST = torch.finfo(torch.float32).tiny
+"""The smallest normal number of single precision; a lower temperature counts as this."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MPPI:
@@ -64,6 +67,7 @@ class MPPI:
         mean: Float[Tensor, "b t a"],
         std: Float[Tensor, "b t a"],
     ) -> tuple[Float[Tensor, "b t a"], Float[Tensor, "b t a"]]:
-        weights = torch.softmax((costs[:, :1] - costs) / self.temperature, 1)[:, :, None, None]
+        temperature = max(self.temperature, SMALLEST)  # single precision would make it 0, and weights 0 / 0
+        weights = torch.softmax((costs[:, :1] - costs) / temperature, 1)[:, :, None, None]
         mean = (weights * elites).sum(1)
         return mean, (weights * (elites - mean[:, None]).square()).sum(1).sqrt()

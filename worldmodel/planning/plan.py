@@ -43,7 +43,8 @@ class Plan:
     Attributes:
         actions: The plan to execute, within the bounds.
         cost: Its cost.
-        elites: Other good plans to carry over to the next search, best first; ``k`` may be 0.
+        elites: Other good plans to carry over to the next search, best first; ``k`` may be 0. Where fewer had a finite
+            cost, the best one is repeated.
         num_iterations: Iterations that each environment's search took.
         trace: Costs of every iteration. An environment whose search stopped early repeats its last entry.
     """
@@ -99,13 +100,17 @@ class Planner(Protocol):
         Args:
             cost: What to minimise.
             init: Where to start: a plan ``(b, t, a)`` for each environment, or several, best first, ``(b, k, t, a)``.
-                All of them are candidates. None starts from zero actions.
+                All of them are candidates, within the bounds. None starts from zero actions, within the bounds.
             generators: One for each environment, on the device to plan on. An environment's noise depends on its own
                 generator only.
             record: Keep all candidates in the trace.
 
         Returns:
             The plans. They do not depend on which other environments are planned for, exactly if the cost does not.
+
+        Raises:
+            ValueError: If ``init``, the generators or the costs have a wrong shape.
+            FloatingPointError: If for some environment no candidate has a finite cost.
         """
         ...
 
@@ -116,7 +121,8 @@ def shift(actions: Float[Tensor, "*batch t a"], steps: int, *, fill: str = "last
     Args:
         actions: Plans.
         steps: How many of the first steps to drop; at least 0. All of them leaves only the fill.
-        fill: ``"last"`` repeats the plan's last action at its end, ``"zeros"`` puts zero actions there.
+        fill: ``"last"`` repeats the plan's last action at its end, ``"zeros"`` puts zero actions there; a planner
+            that is given the plan brings them within its bounds.
 
     Returns:
         Plans of the same shape.

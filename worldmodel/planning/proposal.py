@@ -8,6 +8,7 @@ from torch import Tensor
 
 from worldmodel.planning.bounds import ActionBounds
 from worldmodel.planning.plan import CostFn, Plan, Trace
+from worldmodel.planning.search import check_finite, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,21 @@ class ProposalPlanner:
         """Plans for ``len(generators)`` environments; see :meth:`worldmodel.planning.Planner.plan`.
 
         Raises:
-            ValueError: If nothing is proposed.
+            ValueError: If nothing is proposed, or the costs have a wrong shape.
+            FloatingPointError: If for some environment what is proposed holds NaN, or its cost is not finite.
         """
         if init is None:
             raise ValueError("init must hold a proposed plan for each environment, got None")
         proposed = init if init.ndim == 3 else init[:, 0]
+        undefined = proposed.isnan().flatten(1).any(1)
+        if bool(undefined.any()):
+            raise FloatingPointError(
+                "init must hold proposed plans without NaN; it does not for environments "
+                f"{undefined.nonzero()[:, 0].tolist()}"
+            )
         actions = self.bounds.to(generators[0].device).project(proposed)
-        costs = cost(actions[:, None])
+        costs = evaluate(cost, actions[:, None])
+        check_finite(costs[:, 0])
         return Plan(
             actions=actions,
             cost=costs[:, 0],

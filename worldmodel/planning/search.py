@@ -12,15 +12,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.planning.bounds import ActionBounds
+from worldmodel.planning.bounds import LARGEST, ActionBounds
 from worldmodel.planning.noise import draw_noise
 from worldmodel.planning.plan import CostFn, Plan, Trace
 
 EXECUTE = ("best", "mean")
 """What a planner can return: the best candidate, or the mean of the final distribution."""
 
+WORST = LARGEST
+"""The cost of candidates whose cost is not finite."""
+
+EASY_ACTIONS = 1e15
+"""Actions up to this have sums and squares that single precision holds."""
+
 Refine = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From elites ``(b, k, t, a)`` with costs ``(b, k)``, mean and std ``(b, t, a)`` to the next mean and std."""
+"""From elites ``(b, k, t, a)`` with costs ``(b, k)``, mean and std ``(b, t, a)`` to the next mean and std.
+
+Environment by environment, and for any number of elites: those of no finite cost are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,8 @@ class SearchOptions:
             that :func:`worldmodel.planning.warm_start` carries to the next search; any above 0 keeps at least one.
         sample_decay: Factor by which an iteration has fewer samples than the one before, down to ``2 · num_elites``.
         execute: ``"best"`` returns the best candidate of all iterations, ``"mean"`` the final mean.
-        zero_candidate: Whether doing nothing is a candidate of the first iteration.
+        zero_candidate: Whether doing nothing is a candidate of the first iteration; in a box without 0, what is nearest
+            to it.
         mean_candidate: Whether the mean is a candidate of the last iteration.
         tolerance: An environment's search stops when its best cost has improved by less than this fraction of itself
             in ``patience`` iterations on end; None searches on.
@@ -129,12 +138,14 @@ def search(
 ) -> Plan:
     """Searches for action sequences of low cost.
 
+    Candidates of no finite cost are never executed, shape no mean and are not carried over.
+
     Args:
-        cost: What to minimise; non-finite costs count as the worst.
+        cost: What to minimise.
         bounds: What actions are allowed.
         options: How to search.
         refine: The planner's rule for the next distribution.
-        init: Plans to start from, ``(b, t, a)`` or ``(b, k, t, a)``; None for zero actions.
+        init: Plans to start from, ``(b, t, a)`` or ``(b, k, t, a)``; None for zero actions, within the bounds.
         generators: One for each environment.
         record: Keep all candidates in the trace.
 
@@ -150,6 +161,8 @@ def search(
         raise ValueError("generators must hold one generator for each environment, got none")
     device = generators[0].device
     bounds = bounds.to(device)
+    if not bounds.largest <= EASY_ACTIONS:
+        refine = _without_overflow(refine)
     given = bounds.project(_starting_plans(init, len(generators), bounds.action_dim, options, device))
     samples = options.samples_per_iteration
     noise = draw_noise(generators, sum(samples), options.horizon, bounds.action_dim, options.noise_beta)
@@ -158,27 +171,35 @@ def search(
     for i, iteration_noise in enumerate(noise.split(samples, dim=1)):
         candidates = bounds.project(sample(progress.mean, progress.std, iteration_noise))
         if i == 0:
-            _inject(candidates, given, init is not None, options)
+            _inject(candidates, given, init is not None, bounds, options)
         elif options.mean_candidate and i == len(samples) - 1 and samples[i] > 1:
-            candidates[:, 0] = progress.mean
-        costs = _evaluate(cost, candidates)
+            # Allowed but for rounding, since the elites are.
+            allowed = bounds.allow(progress.mean)[..., None]
+            projected = progress.mean if bool(allowed.all()) else bounds.project(progress.mean)
+            candidates[:, 0] = torch.where(allowed, progress.mean, projected)
+        costs = evaluate(cost, candidates)
         progress = _advance(progress, candidates, costs, refine, options)
         rows.append(progress.trace)
         if record:
             recorded.append((candidates, costs))
         if _finished(progress, started, options):
             break
+    check_finite(progress.best_cost)
     actions, final_cost, first_other = progress.best, progress.best_cost, 1  # the best is the first of the kept elites
     if options.execute == "mean":
         first_other = 0
         actions = bounds.project(progress.mean)
-        final_cost = _evaluate(cost, actions[:, None])[:, 0]
-    _check_finite(progress.best_cost)
+        final_cost = evaluate(cost, actions[:, None])[:, 0]
+        worthless = final_cost >= WORST
+        actions = torch.where(worthless[:, None, None], progress.best, actions)
+        final_cost = torch.where(worthless, progress.best_cost, final_cost)
+    finite = (progress.elite_costs < WORST)[..., None, None]
+    elites = torch.where(finite, progress.elites, progress.best[:, None])
     best, mean, elite = torch.stack(rows, 1).unbind(-1)
     return Plan(
         actions=actions,
         cost=final_cost,
-        elites=progress.elites[:, first_other : options.num_kept],
+        elites=elites[:, first_other : options.num_kept],
         num_iterations=progress.num_iterations,
         trace=Trace(
             best=best,
@@ -215,6 +236,28 @@ def select_elites(
     return candidates[envs, order], costs[envs, order]
 
 
+def evaluate(cost: CostFn, candidates: Float[Tensor, "b n t a"]) -> Float[Tensor, "b n"]:
+    """Costs as finite float32: what is not finite becomes :data:`WORST`, so that it never wins.
+
+    Raises:
+        ValueError: If the costs have a wrong shape.
+    """
+    costs = cost(candidates)
+    if costs.shape != candidates.shape[:2]:
+        raise ValueError(f"cost must return shape {tuple(candidates.shape[:2])}, got {tuple(costs.shape)}")
+    return costs.float().nan_to_num(nan=WORST, posinf=WORST, neginf=WORST)
+
+
+def check_finite(best_cost: Float[Tensor, "b"]) -> None:
+    """Raises FloatingPointError if the best cost of some environment is the worst there is."""
+    hopeless = best_cost >= WORST
+    if bool(hopeless.any()):
+        raise FloatingPointError(
+            f"cost must be finite for some candidate of every environment; it is for none of environments "
+            f"{hopeless.nonzero()[:, 0].tolist()}"
+        )
+
+
 def _starting_plans(
     init: Tensor | None, num_envs: int, action_dim: int, options: SearchOptions, device: torch.device
 ) -> Tensor:
@@ -236,7 +279,7 @@ def _begin(given: Tensor, options: SearchOptions, dtype: torch.dtype) -> _Progre
     empty = given.new_empty(num_envs, 0, horizon, action_dim)
     return _Progress(
         mean=given[:, 0],
-        std=torch.full_like(given[:, 0], options.init_std),
+        std=torch.full_like(given[:, 0], min(options.init_std, LARGEST)),
         elites=empty,
         elite_costs=given.new_empty(num_envs, 0),
         best=given[:, 0],
@@ -247,21 +290,12 @@ def _begin(given: Tensor, options: SearchOptions, dtype: torch.dtype) -> _Progre
     )
 
 
-def _inject(candidates: Tensor, given: Tensor, has_init: bool, options: SearchOptions) -> None:
+def _inject(candidates: Tensor, given: Tensor, has_init: bool, bounds: ActionBounds, options: SearchOptions) -> None:
     """Puts the given plans and the zero plan in place of the first candidates, as far as there is room."""
     num_given = min(given.shape[1], candidates.shape[1]) if has_init else 0
     candidates[:, :num_given] = given[:, :num_given]
     if options.zero_candidate:
-        candidates[:, num_given : num_given + 1] = 0.0
-
-
-def _evaluate(cost: CostFn, candidates: Tensor) -> Tensor:
-    """Costs ``(b, n)`` as finite float32: what is not finite becomes the largest number, so that it never wins."""
-    costs = cost(candidates)
-    if costs.shape != candidates.shape[:2]:
-        raise ValueError(f"cost must return shape {tuple(candidates.shape[:2])}, got {tuple(costs.shape)}")
-    worst = torch.finfo(torch.float32).max
-    return costs.float().nan_to_num(nan=worst, posinf=worst, neginf=worst)
+        candidates[:, num_given : num_given + 1] = bounds.nothing
 
 
 def _advance(
@@ -273,12 +307,15 @@ def _advance(
     population_costs = torch.cat([kept_costs, costs], 1) if kept.shape[1] else costs
     elites, elite_costs = select_elites(population, population_costs, options.num_elites)
     mean, std = refine(elites, elite_costs, progress.mean, progress.std)
+    std = std.clamp_min(min(options.min_std, LARGEST))
+    if float(population_costs.max()) >= WORST:
+        mean, std = _of_finite_cost(mean, std, elites, elite_costs, costs, progress, refine, options)
     better = elite_costs[:, 0] < progress.best_cost
     best = torch.where(better[:, None, None], elites[:, 0], progress.best)
     best_cost = torch.where(better, elite_costs[:, 0], progress.best_cost)
     new = _Progress(
         mean=mean,
-        std=std.clamp_min(options.min_std),
+        std=std,
         elites=elites,
         elite_costs=elite_costs,
         best=best,
@@ -290,7 +327,7 @@ def _advance(
     if options.tolerance is None or progress.elites.shape[1] == 0:  # the first iteration has nothing to improve on
         return new
     gain = progress.best_cost - best_cost
-    stalled = gain <= options.tolerance * progress.best_cost.abs()
+    stalled = (gain <= options.tolerance * progress.best_cost.abs()) & (best_cost < WORST)
     new.num_stalled = torch.where(stalled, progress.num_stalled + 1, 0)
     active = progress.num_stalled < options.patience
 
@@ -298,6 +335,43 @@ def _advance(
         return torch.where(active.view(-1, *[1] * (after.ndim - 1)), after, before)
 
     return _Progress(**{name: choose(getattr(new, name), getattr(progress, name)) for name in vars(new)})
+
+
+def _of_finite_cost(
+    mean: Tensor,
+    std: Tensor,
+    elites: Tensor,
+    elite_costs: Tensor,
+    costs: Tensor,
+    progress: _Progress,
+    refine: Refine,
+    options: SearchOptions,
+) -> tuple[Tensor, Tensor]:
+    """The next mean and standard deviation where some costs are not finite: of the other elites.
+
+    Environments of which no new candidate has a finite cost keep what they had.
+    """
+    found = (costs < WORST).any(1).tolist()
+    num_finite = (elite_costs < WORST).sum(1).tolist()
+    means, stds = list(mean.split(1)), list(std.split(1))
+    for i, count in enumerate(num_finite):
+        env, best = slice(i, i + 1), slice(count)
+        if not found[i]:
+            means[i], stds[i] = progress.mean[env], progress.std[env]
+        elif count < elites.shape[1]:
+            means[i], std_i = refine(elites[env, best], elite_costs[env, best], progress.mean[env], progress.std[env])
+            stds[i] = std_i.clamp_min(min(options.min_std, LARGEST))
+    return torch.cat(means), torch.cat(stds)
+
+
+def _without_overflow(refine: Refine) -> Refine:
+    """The same rule for bounds so wide that sums or squares of actions overflow: what does stays as it was."""
+
+    def careful(elites: Tensor, costs: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        new_mean, new_std = refine(elites, costs, mean, std)
+        return torch.where(new_mean.isfinite(), new_mean, mean), torch.where(new_std.isfinite(), new_std, std)
+
+    return careful
 
 
 def _finished(progress: _Progress, started: float, options: SearchOptions) -> bool:
@@ -308,12 +382,3 @@ def _finished(progress: _Progress, started: float, options: SearchOptions) -> bo
     if progress.mean.device.type != "cpu":
         torch.accelerator.synchronize(progress.mean.device)
     return (time.perf_counter() - started) * 1000 >= options.budget_ms
-
-
-def _check_finite(best_cost: Tensor) -> None:
-    hopeless = best_cost >= torch.finfo(torch.float32).max
-    if bool(hopeless.any()):
-        raise FloatingPointError(
-            f"cost must be finite for some candidate of every environment; it is for none of environments "
-            f"{hopeless.nonzero()[:, 0].tolist()}"
-        )
