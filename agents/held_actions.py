@@ -4,14 +4,18 @@ Decisions are fewer, exploration reaches farther, and what was decided is seen m
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from agents.actions import to_space
 from agents.evaluate import Policy
+from agents.observations import read_starts
 
 
 class RepeatedActions(VectorWrapper):
@@ -48,18 +52,23 @@ class HeldState:
     """What a policy that holds its actions carries from step to step.
 
     Attributes:
-        actions: Held actions ``(n, a)``, or ``(a,)`` of a single environment.
+        actions: Held actions ``(n, ...)``, or ``(...)`` of a single environment.
         steps_left: For how many more steps each is held, ``(n,)``.
         inner: The state of the policy itself: None, or a tuple of arrays ``(layers, n, features)``.
+        goals: The goals that the actions were decided for, ``(n, ...)`` or ``(...)``; None of observations without any.
     """
 
     actions: NDArray[Any]
     steps_left: NDArray[np.int64]
     inner: Any
+    goals: NDArray[Any] | None = None
 
 
 class HeldPolicy:
     """A policy that decides at every so many steps of an episode, and holds its actions in between.
+
+    A goal (``desired_goal`` of an observation that is a dict) which changes while an action is held is decided for at
+    once. Where the policy says what its ``action_space`` is, a ``Box``, actions are in it.
 
     Args:
         policy: What decides.
@@ -89,11 +98,14 @@ class HeldPolicy:
     def predict(
         self, observation: Any, state: HeldState | None = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], HeldState]:
-        """The actions, and the state for the next call; None begins an episode in every environment."""
+        """The actions, and the state for the next call; None begins an episode in every environment.
+
+        Raises:
+            ValueError: If the state or the flags do not fit.
+        """
+        goals = np.asarray(observation["desired_goal"]) if _has_goals(observation) else None
         if state is not None:
-            due = state.steps_left == 0
-            if episode_start is not None:
-                due |= np.asarray(episode_start, bool).reshape(-1)
+            due = _due(state, episode_start, goals)
             if not due.any():
                 return state.actions, replace(state, steps_left=state.steps_left - 1)
         began = time.perf_counter()
@@ -101,13 +113,40 @@ class HeldPolicy:
             observation, None if state is None else state.inner, episode_start, deterministic
         )
         self.timings.append(time.perf_counter() - began)
+        actions, each = self._each(actions)  # each: (n, ...)
         if state is None:
-            due = np.ones(len(np.atleast_2d(actions)), dtype=bool)
+            due = np.ones(len(each), dtype=bool)
         else:
             # Those that did not decide go on, and remember nothing of this step.
-            actions = np.where(due[:, None], actions, state.actions).reshape(actions.shape)
+            chosen = due.reshape(-1, *[1] * (each.ndim - 1))
+            actions = np.where(chosen, each, state.actions.reshape(each.shape)).reshape(actions.shape)
             if inner is not None:
                 inner = tuple(np.where(due[:, None], *pair) for pair in zip(inner, state.inner, strict=True))
-        return actions, HeldState(
-            actions, np.where(due, self.steps_per_plan, 0 if state is None else state.steps_left) - 1, inner
-        )
+        steps_left = np.where(due, self.steps_per_plan, 0 if state is None else state.steps_left) - 1
+        # A copy, since environments may draw the next goal into the same array.
+        return actions, HeldState(actions, steps_left, inner, None if goals is None else goals.copy())
+
+    def _each(self, actions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Actions as they came, in the action space where that is known, and the same ``(n, ...)``."""
+        space = getattr(self.policy, "action_space", None)
+        if not isinstance(space, spaces.Box):
+            return actions, np.atleast_2d(actions)
+        each = to_space(actions, space)
+        return each.reshape(np.shape(actions)), each
+
+
+def _has_goals(observation: Any) -> bool:
+    return isinstance(observation, Mapping) and "desired_goal" in observation
+
+
+def _due(state: Any, episode_start: Any, goals: NDArray[Any] | None) -> NDArray[np.bool_]:
+    """Which environments decide: where an action is over, an episode begins, or the goal is another; ``(n,)``."""
+    if not isinstance(state, HeldState):
+        raise ValueError(f"state must be a HeldState, as predict returns it, or None, got {type(state).__name__}")
+    count = len(state.steps_left)
+    due = (state.steps_left == 0) | read_starts(episode_start, count)
+    if goals is None or state.goals is None:
+        return due
+    if goals.shape != state.goals.shape:
+        raise ValueError(f"desired_goal must have shape {state.goals.shape} as in the step before, got {goals.shape}")
+    return due | (goals != state.goals).reshape(count, -1).any(1)

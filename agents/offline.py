@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from annotated_types import Gt, Lt
 from gymnasium import spaces

@@ -3,7 +3,6 @@
 import math
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from annotated_types import Ge, Le
 from gymnasium import spaces
 
@@ -119,8 +118,7 @@ def bounds_from_space(space: spaces.Space[Any], max_norm: float | None = None, *
     """
     if not isinstance(space, spaces.Box):
         raise ValueError(f"action_space must be a Box, got {space}")
-    low, high = space.low.reshape(-1), space.high.reshape(-1)
-    return ActionBounds(np.asarray(low, np.float32), np.asarray(high, np.float32), max_norm, block=block)
+    return ActionBounds(space.low.reshape(-1), space.high.reshape(-1), max_norm, block=block)
 
 
 def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
@@ -142,7 +140,7 @@ def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
     numbers = config.num_iterations * config.num_samples * config.horizon * bounds.action_dim
     size = f"num_iterations {config.num_iterations} × num_samples {config.num_samples} × horizon {config.horizon}"
     require_memory(4.0 * numbers, f"the noise of a search ({size})")
-    init_std = 0.4 * bounds.radius if config.init_std is None else config.init_std
+    init_std = (0.4 * bounds.radius or 1.0) if config.init_std is None else config.init_std
     if math.isinf(init_std):
         raise ValueError(f"init_std must be given where actions are unbounded, got None with {bounds}")
     options = SearchOptions(

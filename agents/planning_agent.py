@@ -21,10 +21,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.observations import read_images
+from agents.actions import check_action_space, to_space
+from agents.observations import read_images, read_starts
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
-from agents.planning_state import EnvState, PlanningState, PlanRecord
-from worldmodel.checkpoint import load_pretrained
+from agents.planning_state import EnvState, PlanningState, PlanRecord, continue_episodes
+from worldmodel.checkpoint import Pretrained, load_pretrained
 from worldmodel.planning import (
     COST_KINDS,
     ActionBounds,
@@ -38,6 +39,9 @@ from worldmodel.planning import (
     shift,
     warm_start,
 )
+
+DTYPES = (torch.bfloat16, torch.float16, None)
+"""Precisions that a model can run in: under autocast, or in its own."""
 
 
 @runtime_checkable
@@ -70,7 +74,8 @@ class PlanningAgent:
 
     Observations are dicts with uint8 images ``observation`` and ``desired_goal``, of one environment (3 dimensions) or
     of a vector (4), CHW or HWC. All memory travels in ``state``; the same call with the same state gives the same
-    action. Environments of a vector may be out of phase: only those whose planned actions have run out are planned for.
+    action. Environments of a vector may be out of phase: only those are planned for whose planned actions have run out,
+    or were planned for another goal image than the present one.
 
     *Randomness.* The noise of a plan is drawn from a generator seeded with ``(seed, index of the environment, episode,
     number of the plan in the episode)``, so environments, episodes and plans differ, and a whole run repeats exactly.
@@ -88,10 +93,10 @@ class PlanningAgent:
         replan_every: Predictor steps to execute before planning again.
         warm_start: Whether the next search starts from the previous plan and its elites, shifted.
         fill: How the previous plan is continued when the next search starts from it (see ``planning.shift``).
-        action_space: If given, actions get its shape and dtype.
+        action_space: If given, actions get its shape and dtype, and are clipped to its bounds.
         seed: Seed of the planner's noise.
         device: Where to plan; a module is moved there. None: where the model's parameters are.
-        dtype: ``torch.bfloat16`` runs the model under autocast; None does not.
+        dtype: ``torch.bfloat16`` or ``torch.float16`` runs the model under autocast; None does not.
         record: Keep each plan with its candidates and imagined latents in ``state`` (slow; for pictures).
 
     Attributes:
@@ -128,8 +133,9 @@ class PlanningAgent:
             )
         if not 1 <= replan_every <= planner.horizon:
             raise ValueError(f"replan_every must be in [1, horizon = {planner.horizon}], got {replan_every}")
-        if action_space is not None and int(np.prod(action_space.shape)) != model.action_dim:
-            raise ValueError(f"action_space must have {model.action_dim} dimensions as the model, got {action_space}")
+        check_action_space(action_space, model.action_dim)
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
         self.model = model
         self.planner = planner
         self.measure = measure
@@ -157,7 +163,7 @@ class PlanningAgent:
     @classmethod
     def from_pretrained(
         cls,
-        path_or_name: str | Path,
+        source: str | Path | Pretrained,
         config: PlannerConfig | None = None,
         *,
         action_space: spaces.Box | None = None,
@@ -170,7 +176,7 @@ class PlanningAgent:
         """Makes an agent from a checkpoint.
 
         Args:
-            path_or_name: Directory of a checkpoint, or name of one shipped with the package.
+            source: Directory of a checkpoint, name of one shipped with the package, or one that was read.
             config: How to plan; by default ``PlannerConfig()``.
             action_space: Bounds of the actions; by default those stored in the checkpoint.
             max_norm: Norm bound of the actions; by default the one stored in the checkpoint.
@@ -187,8 +193,9 @@ class PlanningAgent:
             ValueError: If the configuration or the action space does not fit the model.
         """
         config = config or PlannerConfig()
-        pretrained = load_pretrained(path_or_name, device)
+        pretrained = source if isinstance(source, Pretrained) else load_pretrained(source, device)
         model = pretrained.model
+        check_action_space(action_space, model.action_dim)
         actor_critic = pretrained.actor_critic
         if actor_critic is None and config.needs_actor_critic:
             raise ValueError(
@@ -231,7 +238,7 @@ class PlanningAgent:
         episode_start: Any = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], PlanningState]:
-        """The next actions, planned if none are pending.
+        """The next actions, planned if none are pending, or if they were planned for another goal image.
 
         Args:
             observation: Dict with uint8 images ``observation`` and ``desired_goal``, of one shape.
@@ -248,46 +255,32 @@ class PlanningAgent:
             FloatingPointError: If the model imagines nothing but non-finite latents.
         """
         images, goals, batched = read_images(observation)
-        envs = self._continue(state, episode_start, len(images))
+        envs = continue_episodes(state, read_starts(episode_start, len(images)), self.model.action_dim)
+        changed = [i for i, env in enumerate(envs) if not env.is_towards(goals[i])]
+        for i in changed:  # what was planned towards another goal is no way to this one
+            envs[i] = replace(envs[i], pending=envs[i].pending[:0], init=None)
         due = [i for i, env in enumerate(envs) if len(env.pending) == 0]
         if due:
-            self._replan(envs, due, images, goals, deterministic)
+            self._replan(envs, due, changed, images, goals, deterministic)
         actions = np.stack([env.pending[0] for env in envs])
         envs = [replace(env, pending=env.pending[1:]) for env in envs]
         if self.action_space is not None:
-            actions = actions.reshape(-1, *self.action_space.shape).astype(self.action_space.dtype)
-        return (actions if batched else actions[0]), PlanningState(tuple(envs))
-
-    def _continue(self, state: PlanningState | None, episode_start: Any, num_envs: int) -> list[EnvState]:
-        """What is carried for each environment, begun anew where an episode starts."""
-        blank = EnvState(pending=np.zeros((0, self.model.action_dim), np.float32))
-        if episode_start is not None and np.size(episode_start) != num_envs:
-            raise ValueError(
-                f"episode_start must have shape ({num_envs},) for as many observations, got {np.shape(episode_start)}"
-            )
-        if state is None:
-            return [blank] * num_envs
-        if len(state.envs) != num_envs:
-            raise ValueError(f"state must be of {num_envs} environments as the observation, got {len(state.envs)}")
-        starts = np.zeros(num_envs, bool) if episode_start is None else np.asarray(episode_start, bool).reshape(-1)
-        return [
-            # The goal's latent stays: it belongs to the image, and is made anew if that changes.
-            replace(blank, episode=env.episode + 1, goal_image=env.goal_image, goal=env.goal) if begins else env
-            for env, begins in zip(state.envs, starts, strict=True)
-        ]
+            actions = to_space(actions, self.action_space)
+        return (actions if batched else actions[0, ...]), PlanningState(tuple(envs))
 
     @torch.no_grad()
     def _replan(
         self,
         envs: list[EnvState],
         due: list[int],
+        changed: list[int],
         images: NDArray[np.uint8],
         goals: NDArray[np.uint8],
         deterministic: bool,
     ) -> None:
-        """Plans for the environments ``due`` and puts what follows into ``envs``."""
+        """Plans for the environments ``due``, of which ``changed`` have new goals; puts what follows into ``envs``."""
         started = time.perf_counter()
-        starts = self._encode(envs, due, images, goals)
+        starts = self._encode(envs, due, changed, images, goals)
         plans: list[tuple[list[int], Plan]] = []
         # Apart, so that an environment's plan does not depend on whether others have a plan to start from.
         for group in ([i for i in due if envs[i].init is None], [i for i in due if envs[i].init is not None]):
@@ -313,14 +306,18 @@ class PlanningAgent:
                     envs[i] = replace(envs[i], record=self._imagine(plan.select(j), starts[i], envs[i].goal))
 
     def _encode(
-        self, envs: list[EnvState], due: list[int], images: NDArray[np.uint8], goals: NDArray[np.uint8]
+        self,
+        envs: list[EnvState],
+        due: list[int],
+        changed: list[int],
+        images: NDArray[np.uint8],
+        goals: NDArray[np.uint8],
     ) -> dict[int, Tensor]:
         """Latents of the images of environments ``due``; latents of new goals are put into ``envs``."""
-        new = [i for i in due if not np.array_equal(envs[i].goal_image, goals[i])]  # type: ignore[arg-type]
-        pixels = torch.from_numpy(np.concatenate([images[due], goals[new]])).to(self.device)
+        pixels = torch.from_numpy(np.concatenate([images[due], goals[changed]])).to(self.device)
         with self._autocast():
             latents = self.model.encode(pixels).float()
-        for latent, i in zip(latents[len(due) :], new, strict=True):
+        for latent, i in zip(latents[len(due) :], changed, strict=True):
             envs[i] = replace(envs[i], goal_image=goals[i].copy(), goal=latent)
         return dict(zip(due, latents, strict=False))
 

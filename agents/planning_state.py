@@ -1,6 +1,7 @@
 """What the planning agent carries from step to step, in the ``state`` of its ``predict``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class EnvState:
         num_plans: Plans made in this episode.
         pending: Actions planned and not yet executed, ``(m, action_dim)``.
         init: Where the next search starts, ``(k, t, a)``; None at an episode's start.
-        goal_image: The goal image last encoded.
+        goal_image: The goal image last encoded, for which ``pending`` and ``init`` were planned.
         goal: Its latent, ``(d,)``.
         record: The plan being executed; None unless the agent records.
     """
@@ -50,9 +51,41 @@ class EnvState:
     goal: Tensor | None = None
     record: PlanRecord | None = None
 
+    def is_towards(self, goal_image: NDArray[np.uint8]) -> bool:
+        """Whether this is the goal image last encoded."""
+        return self.goal_image is not None and np.array_equal(self.goal_image, goal_image)
+
 
 @dataclass(frozen=True)
 class PlanningState:
     """The agent's recurrent state, one entry an environment; never changed in place."""
 
     envs: tuple[EnvState, ...]
+
+
+def continue_episodes(state: Any, starts: NDArray[np.bool_], action_dim: int) -> list[EnvState]:
+    """What is carried for each environment, begun anew where an episode starts.
+
+    Args:
+        state: A :class:`PlanningState`; None begins an episode in every environment.
+        starts: Which environments begin an episode, ``(n,)``.
+        action_dim: Dimension of an environment's action.
+
+    Returns:
+        One entry for each environment.
+
+    Raises:
+        ValueError: If ``state`` is anything else, or of another number of environments.
+    """
+    blank = EnvState(pending=np.zeros((0, action_dim), np.float32))
+    if state is None:
+        return [blank] * len(starts)
+    if not isinstance(state, PlanningState):
+        raise ValueError(f"state must be a PlanningState, as predict returns it, or None, got {type(state).__name__}")
+    if len(state.envs) != len(starts):
+        raise ValueError(f"state must be of {len(starts)} environments as the observation, got {len(state.envs)}")
+    return [
+        # The goal's latent stays: it belongs to the image, and is made anew if that changes.
+        replace(blank, episode=env.episode + 1, goal_image=env.goal_image, goal=env.goal) if begins else env
+        for env, begins in zip(state.envs, starts, strict=True)
+    ]

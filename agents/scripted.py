@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from agents.actions import to_space
+
 
 class RandomPolicy:
     """Actions uniform in the action space's box, with Stable-Baselines3's ``predict``.
@@ -59,10 +61,12 @@ class RandomPolicy:
         count = num_envs or 1
         while len(self._generators) < count:
             self._generators.append(np.random.default_rng([self.seed, len(self._generators)]))
-        space = self.action_space
-        drawn = np.stack([generator.uniform(space.low, space.high) for generator in self._generators[:count]])
-        actions = drawn.astype(space.dtype)
-        return (actions[0] if num_envs is None else actions), state
+        low, high = (corner.astype(np.float64) for corner in (self.action_space.low, self.action_space.high))
+        # numpy draws from no range beyond double precision: then from half of it.
+        scale = 1.0 if (high / 2 - low / 2 <= np.finfo(np.float64).max / 2).all() else 2.0
+        drawn = np.stack([generator.uniform(low / scale, high / scale) for generator in self._generators[:count]])
+        actions = to_space(scale * drawn, self.action_space)
+        return (actions[0, ...] if num_envs is None else actions), state
 
 
 def _batch_size(observation: Any) -> int | None:

@@ -18,6 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 Indices = int | Iterable[int] | None
 
+_SHARED = ("reset",)
+"""Methods without arguments whose answer is one for all environments, however many entries it has."""
 _FINAL = ("final_info", "_final_info", "final_obs", "_final_obs")
 
 
@@ -28,8 +30,11 @@ class SB3VecEnv(VecEnv):
     Stable-Baselines3 expects. Its infos become one dictionary an environment, with ``terminal_observation`` and
     ``TimeLimit.truncated`` where an episode ended; what the new episode reported is in ``reset_infos``.
 
-    Methods and attributes are looked up on the vector environment first, which answers for all of its environments
-    (such as a batched ``compute_reward``), then on the environments it holds.
+    Methods and attributes are looked up on the vector environment first, then on the environments it holds. The vector
+    environment answers for all of its environments at once. An attribute, or what a method gives that was called
+    without arguments, is split if it is an array, a list or a tuple with one entry for each environment; anything else
+    belongs to every environment. What a method gives for arguments (such as a batched ``compute_reward``) is the answer
+    to these, and is given whole for every environment asked for.
 
     Args:
         vector_env: The vector environment.
@@ -121,15 +126,17 @@ class SB3VecEnv(VecEnv):
         self._shared_options = {key: np.stack([np.asarray(one[key]) for one in options]) for key in options[0]} or None
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of each environment.
+        """An attribute of each of the environments asked for; spaces are those of a single environment.
 
         Raises:
             AttributeError: If there is none of this name.
         """
         chosen = list(self._get_indices(indices))
+        if attr_name in ("observation_space", "action_space"):
+            attr_name = f"single_{attr_name}"
         owner = self._owner(attr_name)
         if owner is not None:
-            return [getattr(owner, attr_name)] * len(chosen)
+            return self._answers(getattr(owner, attr_name), chosen)
         values = self._inner("get_attr", attr_name)(attr_name)
         return [values[i] for i in chosen]
 
@@ -150,7 +157,8 @@ class SB3VecEnv(VecEnv):
     ) -> list[Any]:
         """Calls a method and returns what it gives for each of the environments asked for.
 
-        A method of the vector environment itself is called once and answers for each of them.
+        A method of the vector environment itself is called once. Called without arguments, it gives something for each
+        environment; called with arguments, it answers for these (see the class).
 
         Raises:
             AttributeError: If there is none of this name.
@@ -158,7 +166,10 @@ class SB3VecEnv(VecEnv):
         chosen = list(self._get_indices(indices))
         owner = self._owner(method_name)
         if owner is not None:
-            return [getattr(owner, method_name)(*method_args, **method_kwargs)] * len(chosen)
+            answer = getattr(owner, method_name)(*method_args, **method_kwargs)
+            if method_args or method_kwargs or method_name in _SHARED:
+                return [answer] * len(chosen)
+            return self._answers(answer, chosen)
         values = self._inner("call", method_name)(method_name, *method_args, **method_kwargs)
         return [values[i] for i in chosen]
 
@@ -170,6 +181,15 @@ class SB3VecEnv(VecEnv):
         """A rendered frame of each environment."""
         frames = self.vector_env.render()
         return [None] * self.num_envs if frames is None else list(frames)  # type: ignore[arg-type]
+
+    def _answers(self, answer: Any, chosen: list[int]) -> list[Any]:
+        """The vector environment's answer for the chosen environments: an entry each if it has one for each."""
+        if isinstance(answer, np.ndarray):
+            answer = answer.tolist() if answer.shape == (self.num_envs,) else answer
+        is_batch = isinstance(answer, list | tuple) or (isinstance(answer, np.ndarray) and answer.ndim > 1)
+        if is_batch and len(answer) == self.num_envs:
+            return [answer[i] for i in chosen]
+        return [answer] * len(chosen)
 
     def _owner(self, name: str) -> Any | None:
         """The vector environment or the wrapper of it that has the attribute."""

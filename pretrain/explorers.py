@@ -10,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.actions import to_space
+from agents.observations import read_starts
 from envs.two_rooms.physics import MAX_STEP
 from envs.two_rooms.physics import SIZE as TWO_ROOMS_SIZE
 
@@ -229,7 +231,7 @@ class WallSeekingExplorer:
         steps, heading = self._steps(fresh, position, wall, door)
         if self.horizontal:
             steps = steps[:, ::-1]
-        actions = _unbatch(steps.astype(np.float32), n)
+        actions = _unbatch(to_space(steps, self.action_space), n)
         return actions, fresh._replace(steps_left=fresh.steps_left - 1, heading=heading)
 
     def _draw_phases(self, position: Array, wall: Array, door: Array) -> WallSeekingState:
@@ -278,7 +280,7 @@ def _starts(state: Any, episode_start: Array | None, count: int) -> Array:
     """Which environments begin an episode, bool ``(N,)``."""
     if state is None:
         return np.ones(count, dtype=bool)
-    return np.zeros(count, dtype=bool) if episode_start is None else np.asarray(episode_start, bool).reshape(count)
+    return read_starts(episode_start, count)
 
 
 def _direction(heading: Array) -> Array:
@@ -296,9 +298,9 @@ def _step_lengths(rng: np.random.Generator, n: int) -> Array:
 
 def _scale(unit: Array, space: gym.spaces.Box) -> Array:
     """Maps ``[-1, 1]`` to the bounds of a space, axis by axis."""
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    return np.clip((low + high) / 2 + unit * (high - low) / 2, low, high).astype(space.dtype)
+    low, high = space.low.astype(np.float64) / 2, space.high.astype(np.float64) / 2  # half, for a sum may overflow
+    return to_space((low + high) + unit * (high - low), space)
 
 
 def _unbatch(actions: Array, n: int | None) -> Array:
-    return actions[0] if n is None else actions
+    return actions[0, ...] if n is None else actions

@@ -14,6 +14,7 @@ puts right and that readers see through (:func:`current`).
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shlex
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import filelock
+import psutil
 
 JOURNAL = ".commit.json"
 """Name of the file that makes a set of new files count."""
@@ -68,6 +70,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             Unneeded where the content itself tells a torn file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if durable:
+        _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -320,6 +324,14 @@ def _holder(lock_file: Path) -> str:
         return read_bytes(lock_file, max_bytes=2**16).decode(errors="replace").strip() or "which just began"
     except (OSError, ValueError):
         return "which just began"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes what processes that were killed while they replaced a file left of it."""
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = left_over.name.removesuffix(".tmp").rpartition(".")[2]
+        if process.isdigit() and int(process) != os.getpid() and not psutil.pid_exists(int(process)):
+            left_over.unlink(missing_ok=True)
 
 
 def _temporary(folder: Path, name: str) -> Path:

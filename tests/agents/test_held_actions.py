@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from agents.held_actions import HeldPolicy, RepeatedActions
 from agents.vec_env import SB3VecEnv
@@ -69,6 +70,99 @@ def test_a_policy_decides_when_its_action_is_over_or_an_episode_begins():
     assert counts == [[1, 1]] * 3 + [[2, 2], [2, 1], [2, 1], [3, 1], [3, 2], [3, 2]]
     assert len(policy.timings) == policy.policy.calls == 5
     assert policy.steps_per_plan == 3
+
+
+class Towards(Counting):
+    """The same, for goals."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return super().predict(observation["desired_goal"], state, episode_start, deterministic)
+
+
+@pytest.mark.parametrize("episode_start", [None, np.zeros(2, bool)])
+def test_a_new_goal_is_decided_for_at_once(episode_start):
+    policy = HeldPolicy(Towards(), 3)
+    goals = np.zeros((2, 4))  # the environments write their goals into one array
+    observation = {"observation": np.zeros((2, 4)), "desired_goal": goals}
+    state, actions, counts = None, [], []
+    for step in range(8):
+        if step == 4:
+            goals[1, 2] = 1.0
+        action, state = policy.predict(observation, state, episode_start)
+        actions.append(action[:, 0].tolist())
+        counts.append(state.inner[0][0, :, 0].tolist())
+    # The second environment decides anew at step 4, and holds that until step 7; the first at 0, 3 and 6.
+    assert actions == [[1, 1]] * 3 + [[2, 2], [2, 3], [2, 3], [4, 3], [4, 5]]
+    assert counts == [[1, 1]] * 3 + [[2, 2], [2, 3], [2, 3], [3, 3], [3, 4]]
+
+
+def test_a_new_goal_of_a_single_environment_is_decided_for_at_once():
+    policy = HeldPolicy(Towards(), 4)
+    state, actions = None, []
+    for goal in (0, 0, 1, 1, 1, 1, 1, 0):
+        action, state = policy.predict({"desired_goal": np.full(4, goal, np.uint8)}, state)
+        assert action.shape == (2,)
+        actions.append(action[0])
+    assert actions == [1, 1, 2, 2, 2, 2, 3, 4]
+
+
+def test_a_goal_may_be_an_image():
+    policy = HeldPolicy(Imagined(), 4)
+    goals = np.zeros((2, 1, 5, 5), np.uint8)
+    _, state = policy.predict({"desired_goal": goals})
+    goals = goals.copy()
+    goals[0, 0, 4, 4] = 9
+    actions, _ = policy.predict({"desired_goal": goals}, state)
+    assert actions[:, 0].tolist() == [2, 1]
+
+
+class Imagined(Counting):
+    """The same, for images of goals."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return super().predict(observation["desired_goal"].reshape(2, -1), state, episode_start, deterministic)
+
+
+class Shaped:
+    """Acts by the number of its call, in a space of matrices."""
+
+    action_space = spaces.Box(-1.0, 100.0, (2, 3), np.float32)
+
+    def __init__(self):
+        self.calls = 0
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        self.calls += 1
+        batch = observation.shape[:-1]
+        return np.full((*batch, 2, 3), float(self.calls), np.float32), None
+
+
+def test_actions_may_have_any_shape():
+    policy = HeldPolicy(Shaped(), 2)
+    state, actions = None, []
+    for start in ([True] * 3, [False, True, False], [False] * 3):
+        action, state = policy.predict(np.zeros((3, 4)), state, start)
+        assert action.shape == (3, 2, 3)
+        actions.append(action[:, 1, 2].tolist())
+    assert actions == [[1, 1, 1], [1, 2, 1], [3, 2, 3]]
+    policy, state = HeldPolicy(Shaped(), 2), None
+    for expected in (1, 1, 2):
+        action, state = policy.predict(np.zeros(4), state)
+        assert action.tolist() == [[expected] * 3] * 2
+
+
+def test_what_is_no_state_flag_or_goal_is_explained(without_type_checks):
+    policy = HeldPolicy(Towards(), 2)
+    observation = {"desired_goal": np.zeros((2, 4))}
+    _, state = policy.predict(observation)
+    with pytest.raises(ValueError, match="state must be a HeldState, as predict returns it, or None, got tuple"):
+        policy.predict(observation, ())
+    with pytest.raises(ValueError, match=r"episode_start must hold a bool, or 0 or 1, .* got \['False', 'True'\]"):
+        policy.predict(observation, state, ["False", "True"])
+    with pytest.raises(ValueError, match=r"episode_start must have shape \(2,\) .* got \(3,\)"):
+        policy.predict(observation, state, [False] * 3)
+    with pytest.raises(ValueError, match=r"desired_goal must have shape \(2, 4\) as in the step before, got \(3, 4\)"):
+        policy.predict({"desired_goal": np.zeros((3, 4))}, state)
 
 
 def test_a_single_environment_gets_single_actions():

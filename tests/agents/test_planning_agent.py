@@ -1,5 +1,8 @@
 """The planning agent in loops, with a model that is right by construction: a dot's position read off its image."""
 
+import re
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from torch import nn
 
 from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_agent import PlanningAgent
+from agents.planning_state import PlanningState
 from worldmodel.planning import COST_KINDS, distance_measure
 
 SIZE, SKIP = 16, 3
@@ -306,6 +310,62 @@ def test_a_goal_is_encoded_once_while_it_stays():
     torch.testing.assert_close(state.envs[0].goal, agent.model.encode(torch.tensor(changed["desired_goal"])[None])[0])
 
 
+@pytest.mark.parametrize("replan_every", [1, 2])
+@pytest.mark.parametrize("num_steps", [1, 2, SKIP])
+def test_a_new_goal_is_planned_for_at_once(num_steps, replan_every):
+    """In the middle of a plan as at its end: as if nothing were planned, or carried over from the goal before."""
+    agent = make_agent(PlannerConfig(**SEARCH | {"replan_every": replan_every}))
+    observation, other = observe(0), observe(1)
+    state = None
+    for _ in range(num_steps):
+        _, state = agent.predict(observation, state)
+    changed = {**observation, "desired_goal": other["desired_goal"]}
+    action, after = agent.predict(changed, state)
+    assert after.envs[0].num_plans == 2
+    assert len(after.envs[0].pending) == agent.steps_per_plan - 1
+    empty = replace(state.envs[0], pending=np.zeros((0, 2), np.float32), init=None, goal_image=None, goal=None)
+    expected, _ = agent.predict(changed, PlanningState((empty,)))
+    np.testing.assert_array_equal(action, expected)
+    kept, _ = agent.predict(observation, state)
+    assert not np.array_equal(action, kept)
+    # The goal of a later call is that of the new plan: nothing is planned again.
+    _, later = agent.predict(changed, after)
+    assert later.envs[0].num_plans == 2
+
+
+def test_a_new_goal_concerns_its_environment_only():
+    agent, observations = make_agent(), [observe(i) for i in range(3)]
+    _, state = agent.predict(batch(observations), None, np.ones(3, bool))
+    encoded = len(agent.model.num_encoded)
+    observations[1] = {**observations[1], "desired_goal": observe(7)["desired_goal"]}
+    actions, after = agent.predict(batch(observations), state, np.zeros(3, bool))
+    assert [env.num_plans for env in after.envs] == [1, 2, 1]
+    assert [env.episode for env in after.envs] == [0, 0, 0]
+    assert agent.model.num_encoded[encoded:] == [2]
+    for i in (0, 2):
+        np.testing.assert_array_equal(actions[i], state.envs[i].pending[0])
+        assert after.envs[i].init is state.envs[i].init
+
+
+def test_the_agent_turns_around_when_the_goal_does():
+    agent, env = make_agent(), DotEnv()
+    env.reset(seed=0)
+    env.position, env.goal = np.array([7.0, 7.0]), np.array([12.0, 7.0])
+    action, state = agent.predict(env.observation())
+    assert action[0] > 0.5
+    env.goal = np.array([3.0, 7.0])
+    action, _ = agent.predict(env.observation(), state)
+    assert action[0] < -0.5
+
+
+def test_a_goal_drawn_into_the_same_array_is_noticed():
+    agent, observation = make_agent(), {key: image.copy() for key, image in observe(0).items()}
+    _, state = agent.predict(observation)
+    observation["desired_goal"][:] = observe(1)["desired_goal"]
+    _, after = agent.predict(observation, state)
+    assert after.envs[0].num_plans == 2
+
+
 def test_sees_no_more_than_two_images():
     observation = observe(0)
     expected, _ = make_agent().predict(observation)
@@ -391,6 +451,53 @@ def test_wrong_states_and_flags_are_explained():
         agent.predict(observe(0), state)
     with pytest.raises(ValueError, match=r"episode_start must have shape \(1,\) .* got \(2,\)"):
         agent.predict(observe(0), None, np.ones(2, bool))
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize("state", [(), "begin", 3, {"envs": ()}])
+def test_other_states_are_explained(state):
+    message = f"state must be a PlanningState, as predict returns it, or None, got {type(state).__name__}"
+    with pytest.raises(ValueError, match=message):
+        make_agent().predict(observe(0), state)
+
+
+@pytest.mark.parametrize("flags", [["False"], [None], [2], [0.5], [float("nan")], [b"1"], [1j]])
+def test_flags_that_are_none_are_explained(flags):
+    message = re.escape(f"episode_start must hold a bool, or 0 or 1, for each environment, got {flags}")
+    with pytest.raises(ValueError, match=message):
+        make_agent().predict(observe(0), None, flags)
+
+
+@pytest.mark.parametrize("flags", [[1], [1.0], np.array([1], np.uint8), np.array([[True]]), True, torch.ones(1)])
+def test_flags_may_be_any_bools_or_numbers(flags):
+    agent = make_agent()
+    _, state = agent.predict(observe(0))
+    assert agent.predict(observe(0), state, flags)[1].envs[0].episode == 1
+    assert agent.predict(observe(0), state, [0])[1].envs[0].episode == 0
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize("dtype", [int, torch.int64, torch.float32, "bfloat16"])
+def test_other_precisions_are_explained(dtype):
+    message = re.escape(f"dtype must be one of torch.bfloat16, torch.float16, None, got {dtype}")
+    with pytest.raises(ValueError, match=message):
+        make_agent(dtype=dtype)
+    with pytest.raises(ValueError, match=message):
+        PlanningAgent.from_pretrained("two-rooms", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Box(-1, 1, (3,)), r"action_space must have 2 dimensions as the model, got Box\(-1.0, 1.0, \(3,\)"),
+        (spaces.Discrete(2), r"action_space must be a Box or None, got Discrete\(2\)"),
+    ],
+)
+@pytest.mark.usefixtures("without_type_checks")
+def test_action_spaces_of_another_model_are_explained(space, message):
+    for config in (None, PlannerConfig(cost="reach", constant_blocks=False, propose=False)):
+        with pytest.raises(ValueError, match=message):
+            PlanningAgent.from_pretrained("two-rooms", config, action_space=space)
 
 
 class Dart:

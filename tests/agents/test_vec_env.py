@@ -113,6 +113,55 @@ def test_attributes_and_methods(make):
     assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 3
 
 
+@pytest.mark.parametrize("make", [native, held])
+@pytest.mark.parametrize("num_envs", [1, 2, 3])
+def test_attributes_and_methods_answer_for_each_environment(make, num_envs):
+    """As Stable-Baselines3's own vector environments do."""
+    env = make(num_envs=num_envs)
+    reference = DummyVecEnv([lambda: gym.make(ENV_ID, observation="state").unwrapped] * num_envs)
+    for each in (env, reference):
+        each.seed(7)
+        each.reset()
+    last = num_envs - 1
+    for indices in (None, last, [last], [last, 0]):
+        found, expected = (
+            [
+                each.env_method("optimal_path_length", indices=indices),
+                each.get_attr("np_random_seed", indices=indices),
+                each.get_attr("action_space", indices=indices),
+                each.get_attr("observation_space", indices=indices),
+            ]
+            for each in (env, reference)
+        )
+        assert repr(found) == repr(expected)
+        assert found == expected
+
+
+def test_what_is_not_one_entry_for_each_environment_is_the_answer_of_all():
+    env = native(num_envs=2)
+    env.seed(3)
+    env.reset()
+    env.set_attr("sizes", (1, 2, 3))
+    env.set_attr("notes", {"a": 1, "b": 2})
+    env.set_attr("name", "ab")
+    env.set_attr("image", np.zeros((2, 5)))
+    assert env.get_attr("sizes", indices=[1]) == [(1, 2, 3)]
+    assert env.get_attr("notes") == [{"a": 1, "b": 2}] * 2
+    assert env.get_attr("name") == ["ab"] * 2
+    assert [row.shape for row in env.get_attr("image")] == [(5,)] * 2
+    # A reset without arguments gives observations and infos, of all environments, and so it does for two.
+    (observation, infos), same = env.env_method("reset")
+    assert observation is same[0]
+    assert observation["observation"].shape == (2, 4)
+    assert infos["is_success"].shape == (2,)
+    # What is asked with arguments is answered as asked, though it has as many entries as there are environments.
+    goals = np.array([[0.0, 0.0], [50.0, 50.0]], np.float32)
+    (rewards,) = env.env_method("compute_reward", goals, goals[::-1], None, indices=[1])
+    assert rewards.tolist() == [-1.0, -1.0]
+    (rewards,) = env.env_method("compute_reward", achieved_goal=goals, desired_goal=goals, indices=[0])
+    assert rewards.tolist() == [0.0, 0.0]
+
+
 def test_set_attr():
     env = native()
     env.set_attr("note", "hello")

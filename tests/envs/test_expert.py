@@ -1,11 +1,13 @@
 import gymnasium as gym
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 
 import envs  # noqa: F401
 from envs.two_rooms.expert import ExpertPolicy, optimal_path_length, read_layout, read_observation
 from envs.two_rooms.layouts import LAYOUT_SETS, sample_endpoints, sample_layouts
-from envs.two_rooms.physics import Layout, is_free, shortest_path_to_goal_disc
+from envs.two_rooms.physics import MAX_STEP, Layout, is_free, shortest_path_to_goal_disc
 from envs.two_rooms.rendering import render
 
 
@@ -78,6 +80,21 @@ def test_reaches_goals_from_anywhere_in_free_space():
     success, _, _ = play(env, ExpertPolicy(), 70, options)
     assert valid.sum() > 2000
     assert success[-1].all()
+
+
+@given(
+    length=st.floats(2.4, 2.5),
+    excess=st.floats(0.0, 2e-6),
+    angle=st.sampled_from([0.0, 0.5, 1.0, 1.5, 0.25, 0.1]),
+    start=st.floats(10.0, 20.0),
+)
+def test_actions_are_in_the_action_space(length, excess, angle, start):
+    """Where the way is as long as a step, or longer by as little as the physics lets pass, too."""
+    space = gym.make("TwoRooms-v0").action_space
+    for distance in (length, MAX_STEP * (1 + excess)):
+        goal = start + distance * np.cos(np.pi * angle), 20.0 + distance * np.sin(np.pi * angle)
+        state = {"observation": np.array([start, 20.0, 32.0, 18.0]), "desired_goal": np.array(goal)}
+        assert space.contains(ExpertPolicy().predict(state)[0])
 
 
 def test_single_and_batched_observations_give_the_same():

@@ -1,6 +1,9 @@
 import gymnasium as gym
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from action_boxes import action_boxes
+from hypothesis import given
 
 import envs  # noqa: F401
 from envs.two_rooms.physics import MAX_STEP, Layout, step
@@ -106,6 +109,34 @@ def test_an_episode_start_forgets_only_its_own_walk():
     assert (after[1] > 80).all()
 
 
+@given(space=action_boxes(((1,), (2,), (2, 2), ())), seed=st.integers(0, 2**32))
+def test_walks_stay_in_any_box(space, seed):
+    kinds = [SmoothWalk, HeadingWalk] if space.shape == (2,) else [SmoothWalk]
+    for kind in kinds:
+        policy = kind(VECTOR, space, seed)
+        for observation in (np.zeros(3, np.float32), np.zeros((4, 3), np.float32)):
+            for action in walk(policy, observation, 10).reshape(-1, *space.shape):
+                assert space.contains(np.asarray(action))
+
+
+def test_walks_in_the_widest_box_walk():
+    space = gym.spaces.Box(-1.7e308, 1.7e308, (3,), np.float64)
+    actions = walk(SmoothWalk(VECTOR, space, seed=0), np.zeros((300, 3), np.float32), 20)
+    assert (actions / 1.7e308).std() == pytest.approx(0.48, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("horizontal", [False, True])
+def test_wall_seeking_stays_in_the_box(dtype, horizontal):
+    states = gym.make_vec("TwoRooms-v0", num_envs=200, observation="state")
+    space = gym.spaces.Box(-MAX_STEP, MAX_STEP, (2,), dtype)
+    policy = WallSeekingExplorer(states.single_observation_space, space, horizontal=horizontal)
+    observation, state = states.reset(seed=0)[0], None
+    for _ in range(20):
+        actions, state = policy.predict(observation, state)
+        assert all(space.contains(action) for action in actions)
+
+
 @pytest.mark.parametrize(("space", "kind"), [(PLANE, HeadingWalk), (THREE, SmoothWalk)])
 def test_random_walk_fits_the_actions(space, kind):
     assert isinstance(random_walk(VECTOR, space), kind)
@@ -149,6 +180,19 @@ def test_stored_states_render_to_the_pixels_of_the_environment():
 
 
 # What goes wrong
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_flags_that_are_none(index):
+    policy = explorers()[index]
+    observation, _ = gym.make_vec("TwoRooms-v0", num_envs=2, observation="state").reset(seed=0)
+    _, state = policy.predict(observation)
+    with pytest.raises(ValueError, match=r"episode_start must have shape \(2,\) .* got \(3,\)"):
+        policy.predict(observation, state, np.zeros(3, bool))
+    with pytest.raises(
+        ValueError, match=r"episode_start must hold a bool, or 0 or 1, for each environment, got .*'no'"
+    ):
+        policy.predict(observation, state, np.array(["no", "yes"]))
 
 
 @pytest.mark.parametrize("kind", [HeadingWalk, SmoothWalk])
