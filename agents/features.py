@@ -6,11 +6,11 @@
     CodeFeatures      codes of images (agents.image_codes), through a network that is trained with the rest, or none
     ImageFeatures     images through one convolutional encoder, trained with the rest
 
-Each returns the features of both side by side; ``achieved_goal`` repeats a part of ``observation``. Use them with
-``normalize_images=False``: images come as they are.
+Each returns the features of both side by side, and is known by a name (:data:`FEATURES`); ``achieved_goal`` repeats a
+part of ``observation``. Use them with ``normalize_images=False``: images come as they are.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from agents.observations import KEYS
 from worldmodel.build import ModelConfig, build_encoder
+from worldmodel.config import Depth, Width, config
 from worldmodel.layers import perceptron
 from worldmodel.normalize import Normalizer
 
@@ -58,7 +59,8 @@ class CodeFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: That of :class:`agents.image_codes.CodedVecEnv`.
-        sample: Some codes ``(N, D)`` on which standardisation is fitted.
+        sample: Some codes ``(N, D)`` on which standardisation is fitted; None: codes are not standardised until weights
+            with a fitted one are loaded.
         hidden_dim: Width of the network's hidden layers.
         num_layers: Number of these; 0: there is no network, and codes are features.
         feature_dim: Features of a code, where there is a network.
@@ -70,13 +72,15 @@ class CodeFeatures(BaseFeaturesExtractor):
     def __init__(
         self,
         observation_space: spaces.Space[Any],
-        sample: np.ndarray,
+        sample: np.ndarray | None = None,
         hidden_dim: int = 256,
         num_layers: int = 2,
         feature_dim: int = 64,
     ) -> None:
         self.code_dim = _box(observation_space, KEYS[0], num_dims=1).shape[0]
         super().__init__(observation_space, 2 * (feature_dim if num_layers else self.code_dim))
+        if sample is None:
+            sample = np.stack([-np.ones(self.code_dim), np.ones(self.code_dim)])
         std = sample.std(axis=0)
         # What never changed in the sample stays small.
         std = np.maximum(std, max(0.01 * float(std.max()), 1e-6))
@@ -125,6 +129,38 @@ class ImageFeatures(BaseFeaturesExtractor):
         images = torch.cat([observations[key] for key in KEYS])
         features = torch.relu(self.encoder(self.normalizer.pixels(images)))
         return torch.cat(features.chunk(2), dim=-1)
+
+
+@config
+class VectorOptions:
+    """Keywords of :class:`VectorFeatures`: none."""
+
+
+@config
+class CodeOptions:
+    """Keywords of :class:`CodeFeatures`, its sample aside."""
+
+    hidden_dim: Width = 256
+    num_layers: Depth = 2
+    feature_dim: Width = 64
+
+
+@config
+class ImageOptions:
+    """Keywords of :class:`ImageFeatures`, its sample aside."""
+
+    encoder: Literal["strided", "axial", "impala"] = "strided"
+    latent_dim: Width = 64
+
+
+FEATURES: dict[str, type[BaseFeaturesExtractor]] = {
+    "vectors": VectorFeatures,
+    "codes": CodeFeatures,
+    "images": ImageFeatures,
+}
+"""Features extractors by the names that runs are saved with."""
+FEATURE_OPTIONS: dict[str, type] = {"vectors": VectorOptions, "codes": CodeOptions, "images": ImageOptions}
+"""What their keywords must be."""
 
 
 def _box(space: spaces.Space[Any], key: str, num_dims: int) -> spaces.Box:

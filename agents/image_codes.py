@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from agents.actions import to_space
 from agents.observations import read_images
 from worldmodel.checkpoint import load_pretrained
 from worldmodel.encoders import axis_means
@@ -172,6 +173,11 @@ class CodedPolicy:
         self.model = model
         self.code = code
 
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """The action space that the policy was trained in; its actions are in it."""
+        return self.model.action_space
+
     def set_random_seed(self, seed: int) -> None:
         """Starts the randomness of the policy anew."""
         self.model.set_random_seed(seed)
@@ -196,7 +202,9 @@ class CodedPolicy:
             "desired_goal": np.concatenate([wanted, nowhere], axis=-1),
         }
         actions, state = self.model.predict(coded, state, episode_start, deterministic)
-        return (actions if batched else actions[0]), state
+        if isinstance(self.model.action_space, spaces.Box):
+            actions = to_space(actions, self.model.action_space)
+        return (actions if batched else actions[0, ...]), state
 
 
 def code_space(code_dim: int, position_dim: int) -> spaces.Space[Any]:

@@ -3,66 +3,100 @@
 ::
 
     make_model      name of an algorithm, environment, features ──► model
-    train           model, budget ──► folder: model.zip, replay.pkl, progress.json
+    build           a run's configuration (rl.json), environment ──► model
+    train           model, budget ──► folder                                (agents.rl_training)
     load            folder ──► model, whose ``predict`` goes through the one evaluation
 
-The folder's ``rl.json``, which names the algorithm, and its ``best_model.zip`` come from :mod:`benchmarks.train_rl`.
-Models are saved by Stable-Baselines3 as zips that hold pickles: load only those that you trust.
+A run's folder, its files and what they say are in :mod:`agents.rl_files`. Models are saved by Stable-Baselines3 as zips
+that hold pickles; none of these is ever read here: a model is built anew from ``rl.json``, and tensors alone are read
+from its zip (:mod:`agents.rl_weights`).
 """
 
-import json
-import time
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import sb3_contrib
-import stable_baselines3
+import numpy as np
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from worldmodel.checkpoint import replacing
+from agents.features import FEATURES
+from agents.rl_algorithms import (
+    ALGORITHMS,
+    algorithm_class,
+    check_options,
+    check_rollouts,
+    is_off_policy,
+    option_names,
+)
+from agents.rl_evaluation import Evaluation
+from agents.rl_files import (
+    BEST,
+    CONFIG,
+    CURVE,
+    EVALUATIONS,
+    FORMAT,
+    MODEL,
+    OLD_REPLAY,
+    PROGRESS,
+    REPLAY,
+    RunConfig,
+    RunFiles,
+    Spent,
+    check_settings,
+    read_config,
+    read_progress,
+    read_run,
+    spent,
+    write_run,
+)
+from agents.rl_memory import require_buffer, require_networks
+from agents.rl_replay import read_replay
+from agents.rl_training import train
+from agents.rl_weights import MAX_ZIP_BYTES, load_all, load_policy
+from worldmodel.checkpoint import CheckpointError
+from worldmodel.devices import check_device
+from worldmodel.files import read_set
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
-    "a2c": stable_baselines3.A2C,
-    "ppo": stable_baselines3.PPO,
-    "trpo": sb3_contrib.TRPO,
-    "recurrent-ppo": sb3_contrib.RecurrentPPO,
-    "ddpg": stable_baselines3.DDPG,
-    "td3": stable_baselines3.TD3,
-    "sac": stable_baselines3.SAC,
-    "tqc": sb3_contrib.TQC,
-}
-"""Algorithms for continuous actions that take Dict observations (ARS and CrossQ of sb3-contrib do not)."""
-MODEL, BEST, REPLAY, PROGRESS, CONFIG = "model.zip", "best_model.zip", "replay.pkl", "progress.json", "rl.json"
-"""Names of a run's files."""
+__all__ = [
+    "ALGORITHMS",
+    "BEST",
+    "CONFIG",
+    "CURVE",
+    "EVALUATIONS",
+    "FORMAT",
+    "MODEL",
+    "OLD_REPLAY",
+    "PROGRESS",
+    "REPLAY",
+    "Evaluation",
+    "RunConfig",
+    "RunFiles",
+    "Spent",
+    "build",
+    "check_options",
+    "check_rollouts",
+    "is_off_policy",
+    "load",
+    "load_to_act",
+    "make_model",
+    "option_names",
+    "read_config",
+    "read_files",
+    "read_run",
+    "spent",
+    "train",
+    "write_run",
+]
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Spent:
-    """What a run has cost so far, over all its resumptions.
-
-    Attributes:
-        steps: Environment steps, of all environments together.
-        seconds: Seconds, evaluations included.
-    """
-
-    steps: int = 0
-    seconds: float = 0.0
-
-
-def is_off_policy(algorithm: str) -> bool:
-    """Whether an algorithm learns from a replay buffer, and can relabel goals in hindsight.
-
-    Raises:
-        ValueError: If there is no such algorithm.
-    """
-    return issubclass(_algorithm(algorithm), OffPolicyAlgorithm)
+HINDSIGHT = {"n_sampled_goal": 4, "goal_selection_strategy": "future"}
+"""How goals are relabelled."""
 
 
 def make_model(
@@ -93,173 +127,205 @@ def make_model(
         log: Folder for TensorBoard; None: none.
 
     Raises:
-        ValueError: If there is no such algorithm, or it has no replay buffer to relabel goals in.
+        ValueError: If there is no such algorithm, it has no replay buffer to relabel goals in, an option makes no
+            sense, or the model does not fit into memory.
     """
-    make = _algorithm(algorithm)
-    keywords = dict(options or {})
+    make = algorithm_class(algorithm)
+    keywords = check_options(algorithm, options or {})
+    check_rollouts(algorithm, keywords, env.num_envs)
+    if hindsight and not is_off_policy(algorithm):
+        names = ", ".join(repr(name) for name in ALGORITHMS if is_off_policy(name))
+        raise ValueError(f"hindsight needs an algorithm with a replay buffer ({names}), got {algorithm!r}")
+    spaces = env.observation_space, env.action_space
+    require_buffer(algorithm, *spaces, keywords, env.num_envs, hindsight=hindsight)
+    policy = _policy_options(features, feature_options or {}, policy_options or {})
+    net_arch = policy.get("net_arch", ())
+    extracted = {key: value for key, value in (feature_options or {}).items() if key != "sample"}
+    require_networks(algorithm, spaces[0], features, extracted, net_arch, train=True)
     if hindsight:
-        if not is_off_policy(algorithm):
-            names = ", ".join(repr(name) for name in ALGORITHMS if is_off_policy(name))
-            raise ValueError(f"hindsight needs an algorithm with a replay buffer ({names}), got {algorithm!r}")
-        keywords |= {
-            "replay_buffer_class": HerReplayBuffer,
-            "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
-        }
-    policy = {
-        "features_extractor_class": features,
-        "features_extractor_kwargs": dict(feature_options or {}),
-        "normalize_images": False,
-        **(policy_options or {}),
-    }
+        keywords |= {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": dict(HINDSIGHT)}
     return make(
-        "MultiInputLstmPolicy" if algorithm == "recurrent-ppo" else "MultiInputPolicy",
+        _policy_name(algorithm),
         env,
         policy_kwargs=policy,
         seed=seed,
-        device=device,
+        device=check_device(device),
         tensorboard_log=None if log is None else str(log),
         **keywords,
     )
 
 
-def train(
-    model: BaseAlgorithm,
-    folder: Path,
+def build(
+    run: RunConfig,
+    env: VecEnv,
     *,
-    max_seconds: float | None = None,
-    max_steps: int | None = None,
-    callbacks: list[BaseCallback] | None = None,
-    save_seconds: float = 120.0,
-    save_replay: bool = True,
-    progress: bool = True,
-) -> Spent:
-    """Trains a model until its budget is spent, or goes on with what a folder holds.
+    sample: np.ndarray | None = None,
+    device: str = "cpu",
+    log: Path | None = None,
+) -> BaseAlgorithm:
+    """Makes the untrained model that a run's configuration describes.
 
     Args:
-        model: The model, new or from :func:`load` with its environment.
-        folder: Where it is saved, every ``save_seconds`` and at the end.
-        max_seconds: Seconds to spend over all resumptions; None: no limit.
-        max_steps: Environment steps to spend over all resumptions; None: no limit.
-        callbacks: Further callbacks, such as an ``EvalCallback``.
-        save_seconds: Seconds between two saves.
-        save_replay: Whether to save the replay buffer too, so that a resumed run has it.
-        progress: Whether to show a progress bar, if there is a limit of steps.
-
-    Returns:
-        What has been spent.
+        run: The configuration.
+        env: What it is to be trained in.
+        sample: What features are standardised on, where they are; unneeded where weights are loaded later.
+        device: Where its networks are.
+        log: Folder for TensorBoard; None: none.
 
     Raises:
-        ValueError: If there is no limit.
-        KeyboardInterrupt: After saving, if interrupted. Other errors leave what was saved before.
+        ValueError: If the environment has other spaces, or the model does not fit into memory.
     """
-    if max_seconds is None and max_steps is None:
-        raise ValueError("max_seconds or max_steps must be given, got None for both")
-    folder.mkdir(parents=True, exist_ok=True)
-    before = spent(folder)
-    budget = _Budget(model, folder, before, max_seconds, save_seconds, save_replay)
-    left = 2**62 if max_steps is None else max_steps - before.steps
-    if left > 0 and (max_seconds is None or before.seconds < max_seconds):
-        try:
-            model.learn(
-                left,
-                callback=CallbackList([*(callbacks or []), budget]),
-                reset_num_timesteps=before.steps == 0,
-                progress_bar=progress and max_steps is not None,
-            )
-        except KeyboardInterrupt:
-            budget.save()
-            raise
-        budget.save()
-    return spent(folder)
+    for name, wanted, found in zip(
+        ("observation", "action"), run.read_spaces(), (env.observation_space, env.action_space), strict=True
+    ):
+        if wanted != found:
+            raise ValueError(f"the {name} space of env must be that of the run, {wanted}, got {found}")
+    return make_model(
+        run.algorithm,
+        env,
+        features=FEATURES[run.features],
+        feature_options=run.feature_options | ({} if sample is None else {"sample": sample}),
+        hindsight=run.hindsight,
+        options=run.hyperparameters,
+        policy_options={"net_arch": list(run.net_arch)},
+        seed=run.seed,
+        device=device,
+        log=log,
+    )
 
 
-def load(folder: Path, env: VecEnv | None = None, *, best: bool = False, device: str = "cpu") -> BaseAlgorithm:
-    """Reads a trained model.
+def load(
+    folder: Path,
+    env: VecEnv | None = None,
+    *,
+    best: bool = False,
+    device: str = "cpu",
+    log: Path | None = None,
+) -> BaseAlgorithm:
+    """Reads a trained model; nothing in its files is executed.
 
     Args:
         folder: The run's folder.
-        env: Environment to go on training in, with the saved replay buffer if there is one.
+        env: Environment to go on training in, with the saved replay buffer if there is one; the caller holds the
+            folder's lock.
         best: The model that was best at validation in place of the last one, where there is one.
         device: Where its networks go.
+        log: Folder for TensorBoard; None: none.
 
     Raises:
         FileNotFoundError: If there is none.
+        CheckpointError: If a file is damaged, was made by an older version, or does not fit the others.
     """
-    config = read_config(folder)
-    make = _algorithm(config["algorithm"])
-    path = folder / BEST if best and (folder / BEST).exists() else folder / MODEL
-    replaced: dict[str, Any] = {}
-    if env is None and issubclass(make, OffPolicyAlgorithm):
-        # To act it needs no replay buffer, whose memory would be taken at once.
-        replaced = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
-    model = make.load(path, env=env, device=device, custom_objects=replaced)
-    if env is not None and isinstance(model, OffPolicyAlgorithm) and (folder / REPLAY).exists():
-        with warnings.catch_warnings():
-            # Episodes begin anew, so the last one in the buffer does end where it was saved.
-            warnings.filterwarnings("ignore", "The last trajectory in the replay buffer will be truncated")
-            model.load_replay_buffer(folder / REPLAY)
+    if env is not None:
+        return _load_to_train(folder, env, device, log)
+    return load_to_act(read_files(folder, best=best), device)
+
+
+def read_files(folder: Path, *, best: bool = True) -> RunFiles:
+    """Reads the files of a trained model, all of one commit.
+
+    Args:
+        folder: The run's folder.
+        best: The model that was best at validation in place of the last one, where there is one.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CheckpointError: If a file is damaged, or was made by an older version.
+    """
+    read_run(folder)  # what is wrong there is said first
+    files = read_set(folder, (CONFIG, PROGRESS, BEST) if best else (CONFIG, PROGRESS, MODEL), max_bytes=MAX_ZIP_BYTES)
+    name = BEST if best else MODEL
+    if best and BEST not in files:
+        files = read_set(folder, (CONFIG, PROGRESS, MODEL), max_bytes=MAX_ZIP_BYTES)
+        name = MODEL
+    if name not in files or CONFIG not in files:
+        raise FileNotFoundError(f"{folder} must hold {name}, as a folder of worldmodel train-rl does")
+    if best and name == MODEL:
+        logger.warning("%s holds no %s, a model that was best at validation: the last model is used", folder, BEST)
+    run = read_run(folder, files[CONFIG])
+    if PROGRESS in files:
+        check_settings(folder, files[CONFIG], read_progress(folder, files[PROGRESS]))
+    return RunFiles(folder, run, name, files[name])
+
+
+def load_to_act(files: RunFiles, device: str = "cpu") -> BaseAlgorithm:
+    """A trained model from its files; nothing in them is executed.
+
+    Raises:
+        CheckpointError: If the weights do not fit.
+    """
+    model = _build_to_act(files.config, device)
+    load_policy(model, files.model, files.folder / files.name)
+    if model.use_sde:
+        model.policy.reset_noise()  # type: ignore[operator]
     return model
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """How a run was configured.
-
-    Raises:
-        FileNotFoundError: If the folder holds no run.
-    """
-    path = folder / CONFIG
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} must hold {CONFIG}, as a folder of worldmodel train-rl does")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def spent(folder: Path) -> Spent:
-    """What a run has spent so far; nothing where the folder holds none."""
-    path = folder / PROGRESS
-    return Spent(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Spent()
-
-
-class _Budget(BaseCallback):
-    """Saves now and then, and stops training when its time is over."""
-
-    def __init__(
-        self,
-        model: BaseAlgorithm,
-        folder: Path,
-        before: Spent,
-        max_seconds: float | None,
-        save_seconds: float,
-        save_replay: bool,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.folder = folder
-        self.max_seconds = max_seconds
-        self.save_seconds = save_seconds
-        self.save_replay = save_replay
-        self._began = time.monotonic() - before.seconds
-        self._saved = time.monotonic()
-
-    def _on_step(self) -> bool:
-        now = time.monotonic()
-        if now - self._saved > self.save_seconds:
-            self.save()
-        return self.max_seconds is None or now - self._began < self.max_seconds
-
-    def save(self) -> None:
-        """Writes what resuming needs; each file appears whole or not at all."""
-        state = {"steps": int(self.model.num_timesteps), "seconds": time.monotonic() - self._began}
-        with replacing(self.folder / MODEL) as temporary, temporary.open("wb") as file:
-            self.model.save(file)
-        if self.save_replay and isinstance(self.model, OffPolicyAlgorithm):
-            with replacing(self.folder / REPLAY) as temporary, temporary.open("wb") as file:
-                self.model.save_replay_buffer(file)
-        with replacing(self.folder / PROGRESS) as temporary:
-            temporary.write_text(json.dumps(state) + "\n", encoding="utf-8")
-        self._saved = time.monotonic()
+def _load_to_train(folder: Path, env: VecEnv, device: str, log: Path | None) -> BaseAlgorithm:
+    run = read_run(folder)
+    files = read_set(folder, (CONFIG, PROGRESS, MODEL), max_bytes=MAX_ZIP_BYTES)
+    for name in (MODEL, PROGRESS):
+        if name not in files:
+            raise CheckpointError(f"{folder} must hold {name} beside {CONFIG}; or start anew with --overwrite")
+    progress = read_progress(folder, files[PROGRESS])
+    check_settings(folder, files[CONFIG], progress)
+    model = build(run, env, device=device, log=log)
+    load_all(model, files[MODEL], folder / MODEL)
+    if model.use_sde:
+        model.policy.reset_noise()  # type: ignore[operator]
+    model.num_timesteps, model._episode_num = progress.steps, progress.episodes
+    model._n_updates = progress.updates
+    if isinstance(model, OffPolicyAlgorithm):
+        assert isinstance(model.replay_buffer, DictReplayBuffer)
+        if (folder / REPLAY).exists():
+            read_replay(model.replay_buffer, folder / REPLAY)
+        else:
+            # The buffer is empty again: it is filled before anything is learned from it.
+            model.learning_starts += model.num_timesteps
+    return model
 
 
-def _algorithm(name: str) -> type[BaseAlgorithm]:
-    if name not in ALGORITHMS:
-        raise ValueError(f"algorithm must be one of {', '.join(map(repr, ALGORITHMS))}, got {name!r}")
-    return ALGORITHMS[name]
+def _build_to_act(run: RunConfig, device: str) -> BaseAlgorithm:
+    """A model without environment, and with nothing of what only training needs, such as room for experience."""
+    observation_space, action_space = run.read_spaces()
+    features = FEATURES[run.features]
+    try:
+        require_networks(run.algorithm, observation_space, features, run.feature_options, run.net_arch, train=False)
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{CONFIG} must describe a model that can be built: {error}") from error
+    if is_off_policy(run.algorithm):
+        small: dict[str, Any] = {"buffer_size": 1}
+    else:
+        small = {"n_steps": 2} | ({} if run.algorithm == "a2c" else {"batch_size": 2})
+    if run.algorithm in ("sac", "tqc"):
+        small["target_entropy"] = 0.0  # found by the size of actions of an environment otherwise
+    if "use_sde" in run.hyperparameters:
+        small["use_sde"] = run.hyperparameters["use_sde"]
+    policy = _policy_options(features, run.feature_options, {"net_arch": list(run.net_arch)})
+    make: Callable[..., BaseAlgorithm] = algorithm_class(run.algorithm)
+    model = make(
+        _policy_name(run.algorithm),
+        None,
+        policy_kwargs=policy,
+        seed=run.seed,
+        device=check_device(device),
+        _init_setup_model=False,
+        **small,
+    )
+    # As Stable-Baselines3 does when it loads a model.
+    model.observation_space, model.action_space, model.n_envs = observation_space, action_space, 1
+    model._setup_model()
+    return model
+
+
+def _policy_options(features: type, feature_options: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "features_extractor_class": features,
+        "features_extractor_kwargs": dict(feature_options),
+        "normalize_images": False,
+        **others,
+    }
+
+
+def _policy_name(algorithm: str) -> str:
+    return "MultiInputLstmPolicy" if algorithm == "recurrent-ppo" else "MultiInputPolicy"

@@ -72,9 +72,10 @@ def run(config: DetectConfig) -> dict[str, Any]:
     """
     trained = load_video_jepa(config.checkpoint, config.device)
     untrained = None if config.untrained is None else load_video_jepa(config.untrained, config.device)
-    if untrained is not None and untrained.config["training"]["config"]["train_encoder"]:
+    data, heads, _ = _settings(trained)
+    if untrained is not None and _settings(untrained)[2]:
         raise ValueError(f"untrained must be a run with --no-train-encoder, got {config.untrained}")
-    source = _source(trained)
+    source = build_source(data, "validation")  # the kind of videos that it was trained on, with other digits
     horizons = HORIZONS[: source.num_frames - trained.model.context]
     rows = {name: _row(measured) for name, measured in _measure_all(config, trained, untrained, source, horizons)}
     content = {
@@ -83,7 +84,7 @@ def run(config: DetectConfig) -> dict[str, Any]:
         "rows": rows,
         "training": {
             **{key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
-            "head_on_rollouts": trained.config["training"]["config"]["heads"].get("on_rollouts", False),
+            "head_on_rollouts": heads.on_rollouts,
         },
         "provenance": provenance.collect(trained.sha256),
     }
@@ -165,10 +166,20 @@ def _measure_all(
         yield "oracle, constant velocity", measured
 
 
-def _source(trained: PretrainedVideo) -> MovingMNIST:
-    """The videos that a checkpoint was trained on, with digits of the validation part."""
-    data = trained.config["training"]["config"]["data"]
-    return build_source(VideoDataConfig(**data), "validation")
+def _settings(trained: PretrainedVideo) -> tuple[VideoDataConfig, HeadsConfig, bool]:
+    """How a checkpoint says that it was trained: its videos, its heads, and whether its encoder was.
+
+    Raises:
+        CheckpointError: If it does not say so, or makes no sense.
+    """
+    path, found = trained.path / CONFIG, trained.config["training"].get("config")
+    if not isinstance(found, dict) or not isinstance(found.get("train_encoder"), bool):
+        raise CheckpointError(f"{path} must say in 'training.config' how it was trained, with a 'train_encoder'")
+    data = read_section(VideoDataConfig, found.get("data"), path, "training.config.data.")
+    heads = read_section(HeadsConfig, found.get("heads"), path, "training.config.heads.")
+    if data.size != trained.pixel_shape[-1]:
+        raise CheckpointError(f"{path}: training.config.data.size must be {trained.pixel_shape[-1]}, got {data.size}")
+    return data, heads, found["train_encoder"]
 
 
 def _row(measured: AveragePrecisions) -> dict[str, Any]:

@@ -136,8 +136,7 @@ def _run(
         )
     save(result, latency, finished=True)
     _show(content, config)
-    if config.progress:
-        logger.info("written to %s", path)
+    logger.info("written to %s", path)
     return content
 
 

@@ -36,8 +36,8 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
     worldmodel(
         "collect", "--env-id", env_id, "--policy", "random-walk", "--num-episodes", "60", "--dataset-id", "reach/w-v0"
     )
-    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --rollout-steps 4 --validate-every 200"
-    policy = "--policy.num-steps 200 --policy.batch-size 16 --policy.images-per-scene 8"
+    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --validate-every 200"
+    policy = "--rollout-steps 4 --policy.num-steps 200 --policy.batch-size 16 --policy.images-per-scene 8"
     worldmodel("pretrain", "dataset", *options.split(), *policy.split(), "--output", "run")
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
     worldmodel("evaluate", "run", *common, "--output", "agent.json")

@@ -8,9 +8,11 @@
     training_state.pt    what resuming needs (only in training runs; read with ``weights_only=True``)
 """
 
+import contextlib
 import hashlib
 import io
 import json
+import logging
 import math
 import struct
 from collections.abc import Callable, Mapping
@@ -39,6 +41,8 @@ from worldmodel.files import commit, current, parse_json, read_json, read_set
 from worldmodel.jepa import JEPA
 from worldmodel.probes import Probe
 from worldmodel.version import __version__
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "worldmodel.jepa/1"
 """Format name written to and required of ``config.json``."""
@@ -326,8 +330,7 @@ def load_parts(
     modules = {}
     for name, build in parts.items():
         module = build()
-        _check_constants(module, {key: tensors[f"{name}.{key}"] for key in module.state_dict()}, name, path)
-        module.load_state_dict({key: tensors[f"{name}.{key}"] for key in module.state_dict()})
+        _load(module, {key: tensors[f"{name}.{key}"] for key in module.state_dict()}, name, path)
         modules[name] = module.to(device).eval()
     return modules
 
@@ -418,10 +421,12 @@ def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
     shipped = shipped_checkpoints(format_name)
     if text in shipped and not (isinstance(path_or_name, str) and current(path, CONFIG).is_file()):
         return SHIPPED / text
-    if path.is_dir():
-        return path.absolute()
+    with contextlib.suppress(OSError):  # a name that is too long for any file
+        if path.is_dir():
+            return path.absolute()
+    shown = repr(text if len(text) <= 200 else f"{text[:200]}…")
     raise CheckpointError(
-        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped)) or '(none shipped)'}, got {text!r}"
+        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped)) or '(none shipped)'}, got {shown}"
     )
 
 
@@ -460,15 +465,15 @@ def _compare(found: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping
             raise CheckpointError(f"{fit}: {name!r} must be {wanted[0]} {list(wanted[1])}, got {got}")
 
 
-def _check_constants(module: nn.Module, tensors: Mapping[str, Tensor], part: str, path: Path) -> None:
-    """Raises a CheckpointError where bounds among the weights are not those of the configuration."""
+def _load(module: nn.Module, tensors: dict[str, Tensor], part: str, path: Path) -> None:
+    """Loads weights into a module; bounds among them are those of the configuration, whatever the file holds."""
     for name in getattr(module, "constants", ()):
-        here, stored = getattr(module, name), tensors[name]
-        if not torch.equal(here, stored):
-            raise CheckpointError(
-                f"{path} must hold in '{part}.{name}' what {CONFIG} says, {here.tolist()}, got {stored.tolist()}"
-            )
+        if not torch.equal(getattr(module, name), tensors[name]):
+            logger.warning("%s holds other values in '%s.%s' than %s says, which count", path, part, name, CONFIG)
+            tensors[name] = getattr(module, name)
+    module.load_state_dict(tensors)
 
 
 def _listing(path: Path) -> str:
-    return ", ".join(sorted(child.name for child in path.iterdir())) or "an empty directory"
+    names = sorted(child.name for child in path.iterdir())
+    return ", ".join([*names[:8], "…"] if len(names) > 8 else names) or "an empty directory"

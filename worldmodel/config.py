@@ -113,7 +113,7 @@ def check(values: Any, prefix: str = "") -> None:
         try:
             _adapter(kind, name).validate_python(value)
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False)[-1]
+            first = _first(error.errors(include_url=False), value)
             place, found = _within(value, first["loc"])
             raise ConfigError(f"{prefix}{name}{place}", _rule(first), found) from None
     rules = getattr(values, "rules", None)
@@ -170,7 +170,7 @@ def from_json(kind: type[T], values: Any, what: str = "") -> T:
     needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     missing = [name for name in needed if name not in values]
     if missing:
-        raise ConfigError(section, f"an object with the field {missing[0]!r}", ", ".join(values) or "no fields")
+        raise ConfigError(section, f"an object with the field {missing[0]!r}", sorted(values))
     annotations = _annotations(kind)  # type: ignore[arg-type]
     keywords: dict[str, Any] = {}
     for key, value in values.items():
@@ -247,6 +247,15 @@ def _settle(values: Any) -> None:
             object.__setattr__(values, name, tuple(absolute(i) if isinstance(i, Path) else i for i in value))
         elif is_dataclass(value) and not isinstance(value, type):
             _settle(value)
+
+
+def _first(errors: Sequence[Any], value: Any) -> Any:
+    """What is wrong with the first item that something is wrong with, or with the whole."""
+    # Items that are wrong are not counted, so that a list may also seem too short.
+    found = [error for error in errors if error["type"] != "too_short"] or errors
+    if isinstance(value, tuple | list | Mapping):
+        found = [error for error in found if error["loc"][:1] == found[0]["loc"][:1]]
+    return found[-1]
 
 
 def _rule(error: Any) -> str:

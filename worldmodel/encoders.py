@@ -56,6 +56,9 @@ class StridedConvEncoder(nn.Module):
         latent_dim: Number of latent features ``D``.
         patch: Side and stride of the first convolution, in pixels.
         channels: Channels of the patch convolution and of each 3 × 3 convolution.
+
+    Raises:
+        ValueError: If a patch is larger than an image.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class StridedConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         in_channels, height, width = pixel_shape
+        if patch > min(height, width):
+            raise ValueError(f"patch must be at most the image's sides, {height} × {width}, got {patch}")
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], patch, stride=patch), nn.ReLU()]
         size = [height // patch, width // patch]
         for first, second in pairwise(channels):

@@ -100,7 +100,9 @@ def test_a_run_goes_on_without_its_replay_buffer(tmp_path, monkeypatch):
     folder = run(config)
     assert not (folder / rl.REPLAY).exists()
     models, train = [], rl.train
-    monkeypatch.setattr(rl, "train", lambda model, *rest, **keywords: [models.append(model), train(model, *rest, **keywords)][1])
+    monkeypatch.setattr(
+        rl, "train", lambda model, *rest, **keywords: [models.append(model), train(model, *rest, **keywords)][1]
+    )
     run(replace(config, max_steps=960))
     assert rl.spent(folder).steps == 960
     assert models[0].learning_starts == 480 + 450
