@@ -5,48 +5,73 @@ joined: a run that was stopped, however hard, is continued by the same call and 
 """
 
 import contextlib
-import difflib
 import errno
-import importlib
 import json
 import logging
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
 import minari
 import numpy as np
+import pydantic
 import tyro
-from gymnasium.envs.registration import EnvSpec, load_env_creator
-from minari.dataset.minari_dataset import parse_dataset_id
+from pydantic_core import PydanticCustomError
 from tqdm import tqdm
 
-import envs  # noqa: F401  (registers the environments of this project)
-from pretrain.datasets import datasets_root, is_two_rooms
+from pretrain.dataset_paths import dataset_folder, work_folder
+from pretrain.environments import find_spec, is_two_rooms
+from pretrain.episodes import first_fault
 from pretrain.explorers import Policy
 from pretrain.interruption import Interruption
+from pretrain.joining import join, num_joined, num_published, publish, restore_replaced
 from pretrain.policies import POLICIES, agent_digest, make_policy, set_random_seed
-from pretrain.shards import Episode, ShardFolder, is_published, join, num_joined, publish
+from pretrain.shards import Episode, ShardFolder, collecting, discard, remove_discarded
+from worldmodel.config import Count, Seed, config
+from worldmodel.files import parse_json
+
+
+def _from_text(arguments: list[str]) -> Any:
+    """Reads JSON of the command line; what is none stays text, which the check of the field refuses."""
+    try:
+        return json.loads(arguments[0])
+    except (ValueError, RecursionError):
+        return arguments[0]
+
+
+def _require_object(value: Any) -> Any:
+    """Refuses what is no JSON object."""
+    try:
+        if isinstance(value, dict):
+            parse_json(json.dumps(value, allow_nan=False).encode(), Path("env_kwargs"))
+            return value
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise PydanticCustomError("json_object", "a JSON object such as {example}", {"example": "'{\"layout\": [25, 40]}'"})
+
 
 JsonDict = Annotated[
     dict[str, Any],
+    pydantic.BeforeValidator(_require_object),
     tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="JSON",
-        instance_from_str=lambda args: json.loads(args[0]),
+        instance_from_str=_from_text,
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda value: [json.dumps(value)],
     ),
 ]
 
+MAX_DEFAULT_NAME = 50
+"""Most characters of each half of a dataset id that nobody chose."""
+
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@config
 class CollectConfig:
     """Which data to collect, and where to put it."""
 
@@ -55,15 +80,15 @@ class CollectConfig:
     policy: str = "random-walk"
     """Who acts: "random" (uniform), "random-walk" (smooth), "wall-seeking" or "expert" (both Two Rooms only), or the
     path of a saved agent."""
-    num_episodes: int = 1000
+    num_episodes: Count = 1000
     """Number of episodes."""
     dataset_id: str | None = None
     """Minari id of the dataset; by default named after environment and policy, such as "two-rooms/random-walk-v0"."""
     root: Path | None = None
     """Folder of the Minari datasets; by default $MINARI_DATASETS_PATH, else Minari's own."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything random; the same seed gives the same dataset."""
-    max_episode_steps: int | None = None
+    max_episode_steps: Count | None = None
     """Steps after which an episode is cut off; by default the environment's own limit."""
     layout_set: str | None = None
     """Two Rooms only: layouts to draw from ("train", "validation", "held-out", "all"); by default the environment's."""
@@ -86,20 +111,22 @@ def collect(config: CollectConfig) -> minari.MinariDataset:
         config: What to collect.
 
     Returns:
-        The dataset; images are stored losslessly. ``minari.load_dataset`` opens it anywhere.
+        The dataset; images are stored losslessly. ``minari.load_dataset`` opens it wherever Minari has its HDF5 extra
+        and Pillow (``pip install "minari[hdf5]" pillow``).
 
     Raises:
         FileExistsError: If the dataset exists.
+        BlockingIOError: If another process collects this dataset; the message says which.
         ValueError: If the configuration cannot be carried out.
         OSError: If the disk is full; the message says what is kept and how to go on.
         KeyboardInterrupt: If interrupted; its message says the same.
     """
-    if config.num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {config.num_episodes}")
-    if config.seed < 0:
-        raise ValueError(f"seed must not be negative, got {config.seed}")
-    dataset_id = config.dataset_id or default_dataset_id(config.env_id, config.policy)
-    target = _target(dataset_id, config.root)
+    given = config.dataset_id
+    dataset_id = default_dataset_id(config.env_id, config.policy) if given is None else given
+    target = dataset_folder(dataset_id, config.root)
+    remove_discarded(work_folder(target))
+    if target.exists() and not config.overwrite and not work_folder(target).exists():
+        raise _exists(dataset_id, target)
     env = make_env(config)
     try:
         policy = make_policy(config.policy, env)
@@ -115,7 +142,7 @@ def make_env(config: CollectConfig) -> gym.Env[Any, Any]:
         ValueError: If the id is unknown, the keywords do not fit, actions are not a bounded Box, observations are
             neither a Box nor a Dict of Boxes, or nothing limits an episode's length.
     """
-    spec = _find_spec(config.env_id)
+    spec = find_spec(config.env_id)
     kwargs = dict(config.env_kwargs)
     two_rooms = {"layout_set": config.layout_set, "observation": config.observation}
     given = {key: value for key, value in two_rooms.items() if value is not None}
@@ -152,7 +179,11 @@ def default_dataset_id(env_id: str, policy: str) -> str:
     name = re.sub(r"-v\d+$", "", env_id.rpartition(":")[2]).rpartition("/")[2]
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
     policy = policy if policy in POLICIES else Path(policy).name
-    environment, actor = (re.sub(r"[^\w]+", "-", part).strip("-") or "unnamed" for part in (words, policy))
+    environment, actor = (
+        re.sub(r"[^\w]+", "-", part).strip("-")[:MAX_DEFAULT_NAME] or "unnamed" for part in (words, policy)
+    )
+    if len(environment) < 2 or environment == "data":
+        environment = f"{environment}-env"  # Minari has no namespaces of one letter, and keeps "data" for itself
     return f"{environment}/{actor}-v0"
 
 
@@ -192,10 +223,14 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
         terminations.append(bool(terminated))
         truncations.append(bool(truncated))
     success = [i.get("is_success") for i in infos]
+    taken = np.stack(actions)
+    assert isinstance(env.action_space, gym.spaces.Box)
+    if fault := first_fault(taken, env.action_space):
+        raise ValueError(f"the policy must return actions that are finite and within their bounds, got {fault}")
     return Episode(
         seed=env_seed,
         observations=_stack(observations),
-        actions=np.stack(actions),
+        actions=taken,
         rewards=np.array(rewards),
         terminations=np.array(terminations),
         truncations=np.array(truncations),
@@ -207,23 +242,24 @@ def _collect(
     config: CollectConfig, env: gym.Env[Any, Any], policy: Policy, dataset_id: str, target: Path
 ) -> minari.MinariDataset:
     """Collects what is missing, joins it, and moves it to its place."""
-    work = target.with_name(f".{target.name}.collecting")
-    if target.exists() and is_published(work):
-        # Stopped between its last two steps; only tidying up is left.
-        same = ShardFolder.parameters_match(work, _parameters(config)) and num_joined(work) == config.num_episodes
-        shutil.rmtree(work)
-        if same:
-            return minari.MinariDataset(target / "data")
-    if target.exists() and not config.overwrite:
-        raise FileExistsError(f"dataset {dataset_id!r} exists already in {target}; overwrite=True replaces it")
-    with _advice(config.num_episodes, dataset_id, work):
-        shards = ShardFolder(work, _parameters(config), restart=config.overwrite)
-        if num_joined(work) != config.num_episodes:
+    work, count, parameters = work_folder(target), config.num_episodes, _parameters(config)
+    with _advice(count, dataset_id, work), collecting(work, "unfinished collection"):
+        restore_replaced(work, target)
+        if target.exists() and (published := num_published(work, dataset_id)) is not None:
+            # Stopped between its last two steps; only tidying up is left.
+            same = published == count and ShardFolder.parameters_match(work, parameters)
+            discard(work)
+            if same:
+                return minari.MinariDataset(target / "data")
+        if target.exists() and not config.overwrite:
+            raise _exists(dataset_id, target)
+        shards = ShardFolder(work, parameters, restart=config.overwrite)
+        if num_joined(work, dataset_id) != count:
             _collect_missing(config, env, policy, shards, label=dataset_id)
-            about = f"{config.num_episodes} episodes of {config.policy} in {config.env_id}, seed {config.seed}"
-            join(shards, config.num_episodes, env, dataset_id, algorithm=Path(config.policy).name, description=about)
+            about = f"{count} episodes of {config.policy} in {config.env_id}, seed {config.seed}"
+            join(shards, count, env, dataset_id, algorithm=Path(config.policy).name, description=about)
         publish(work, dataset_id, target)
-        shutil.rmtree(work)
+        discard(work)
     dataset = minari.MinariDataset(target / "data")
     log.info("dataset %r: %d episodes, %d steps, in %s", dataset_id, len(dataset), dataset.total_steps, target)
     return dataset
@@ -263,61 +299,19 @@ def _advice(num_episodes: int, dataset_id: str, work: Path) -> Iterator[None]:
         )
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"interrupted: {advice}") from None
-        # h5py names the error number in its message only.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or f"errno = {errno.ENOSPC}" in str(error):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(errno.ENOSPC, f"the disk is full: {advice} once there is room") from error
         raise
+
+
+def _exists(dataset_id: str, target: Path) -> FileExistsError:
+    return FileExistsError(f"dataset {dataset_id!r} exists already in {target}; overwrite=True replaces it")
 
 
 def _parameters(config: CollectConfig) -> dict[str, Any]:
     """What the episodes depend on, as JSON values."""
     names = ("env_id", "policy", "seed", "max_episode_steps", "layout_set", "observation", "env_kwargs")
     return {name: getattr(config, name) for name in names} | {"policy_sha256": agent_digest(config.policy)}
-
-
-def _target(dataset_id: str, root: Path | None) -> Path:
-    """Where a dataset belongs."""
-    try:
-        parse_dataset_id(dataset_id)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"dataset_id must have the form 'namespace/name-v0', got {dataset_id!r}") from error
-    return datasets_root(root) / dataset_id
-
-
-def _find_spec(env_id: str) -> EnvSpec:
-    """The specification of a registered environment."""
-    module, _, name = env_id.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(
-                f"env_id must name an importable module before its colon, got {env_id!r}: {error} "
-                "(is its folder in PYTHONPATH?)"
-            ) from error
-    try:
-        return _serializable(gym.spec(name))
-    except gym.error.Error as error:
-        close = difflib.get_close_matches(name, list(gym.registry), n=5, cutoff=0.5)
-        hint = f"; close matches are {', '.join(map(repr, close))}" if close else ""
-        raise ValueError(
-            f"env_id must be a registered Gymnasium environment (or 'module:Env-v0'), got {env_id!r}{hint}"
-        ) from error
-
-
-def _serializable(spec: EnvSpec) -> EnvSpec:
-    """The specification with its entry point as a name, for a dataset cannot store the class itself."""
-    entry_point = spec.entry_point
-    if callable(entry_point):
-        name = f"{entry_point.__module__}:{getattr(entry_point, '__qualname__', '')}"
-        try:
-            found = load_env_creator(name)
-        except (AttributeError, ImportError):
-            found = None
-        if found is not entry_point:
-            raise ValueError(f"the entry point of {spec.id!r} must be importable by name, got {entry_point!r}")
-        spec.entry_point = name
-    return spec
 
 
 def _copy(observation: Any, space: gym.Space[Any]) -> Any:

@@ -1,7 +1,6 @@
 """Minari datasets as sources of training data."""
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,25 @@ import gymnasium as gym
 import minari
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, MAX_STEP, SIZE, Layout
 from envs.two_rooms.rendering import render
+from pretrain.dataset_paths import datasets_root, local_datasets
+from pretrain.environments import has_horizontal_walls, is_two_rooms
+from pretrain.episodes import (
+    METADATA_FILE,
+    DatasetError,
+    episode_lengths,
+    frame_space,
+    open_checked,
+    read_episodes,
+    readable,
+)
 from pretrain.windows import SceneBatch, WindowBatch
+from worldmodel.devices import require_memory
+from worldmodel.files import absolute
 
 SPLITS = ("train", "validation")
 """Names of the parts into which the episodes of a dataset are split."""
@@ -72,24 +83,27 @@ class MinariWindows:
         self.num_frames = num_frames
         self.frame_skip = frame_skip
         self.device = torch.device(device)
-        space, is_state, self._channels_last = _frame_space(opened)
+        with readable(opened.storage.data_path):
+            space, is_state, self._channels_last = _frame_space(opened)
+            two_rooms = is_two_rooms(opened.env_spec)
+            self._horizontal = is_state and has_horizontal_walls(opened.env_spec)
         self.pixel_shape = _pixel_shape(space, is_state, self._channels_last)
         action_space = opened.action_space
-        if not isinstance(action_space, gym.spaces.Box):
-            raise ValueError(f"dataset {self.name!r} must have Box actions, got {action_space}")
+        if not isinstance(action_space, gym.spaces.Box) or not action_space.is_bounded() or not action_space.low.size:
+            raise ValueError(f"dataset {self.name!r} must have bounded Box actions, got {action_space}")
         self.action_dim = int(np.prod(action_space.shape))
         self._check_expected(pixel_shape, action_dim)
         self.action_low = tuple(map(float, action_space.low.ravel()))
         self.action_high = tuple(map(float, action_space.high.ravel()))
-        self.action_max_norm = MAX_STEP if is_two_rooms(opened.env_spec) else None
+        self.action_max_norm = MAX_STEP if two_rooms else None
         self.position_low = (ARENA_MIN, ARENA_MIN) if is_state else None
         self.position_high = (ARENA_MAX, ARENA_MAX) if is_state else None
-        self._horizontal = is_state and has_horizontal_walls(opened.env_spec)
         self.episodes = split_episodes(
             opened.total_episodes, split, validation_fraction=validation_fraction, seed=split_seed, name=self.name
         )
         """Indices of the episodes of the split, ascending; those shorter than a window are left out."""
-        self._load(opened, space, is_state)
+        self._is_state = is_state
+        self._load(opened, space)
 
     @property
     def num_windows(self) -> int:
@@ -161,13 +175,29 @@ class MinariWindows:
                 f"got {self.action_dim}: it is of another environment"
             )
 
-    def _load(self, dataset: minari.MinariDataset, space: gym.spaces.Box, is_state: bool) -> None:
+    def _load(self, dataset: minari.MinariDataset, space: gym.spaces.Box) -> None:
         """Reads the split into memory: frames and actions of all episodes one after the other."""
-        try:
-            metadata = list(dataset.storage.get_episode_metadata(self.episodes))
-        except (OSError, KeyError) as error:
-            raise ValueError(f"dataset {self.name!r} cannot be read: {error}") from error
-        lengths = np.array([m["total_steps"] for m in metadata])
+        lengths = self._long_enough(episode_lengths(dataset)[self.episodes])
+        needed = (self.num_frames - 1) * self.frame_skip
+        self._num_starts = lengths - needed + 1
+        self._last_window = np.cumsum(self._num_starts)
+        self._first_frame = np.cumsum(lengths + 1) - (lengths + 1)
+        self._first_action = np.cumsum(lengths) - lengths
+        frame_shape, frame_type = ((4,), np.float32) if self._is_state else (self.pixel_shape, np.uint8)
+        num_steps, num_frames = int(lengths.sum()), int((lengths + 1).sum())
+        require_memory(
+            num_frames * int(np.prod(frame_shape)) * np.dtype(frame_type).itemsize + num_steps * self.action_dim * 4,
+            f"dataset {self.name!r} ({num_frames} frames of shape {frame_shape} in this split)",
+        )
+        self._frames = np.empty((num_frames, *frame_shape), frame_type)
+        self._actions = np.empty((num_steps, self.action_dim), np.float32)
+        for i, (frames, actions) in enumerate(read_episodes(dataset, space, self.episodes, lengths)):
+            frames = np.moveaxis(frames, -1, 1) if self._channels_last else frames
+            self._frames[self._first_frame[i] :][: len(frames)] = frames
+            self._actions[self._first_action[i] :][: lengths[i]] = actions.reshape(lengths[i], -1)
+
+    def _long_enough(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Leaves out episodes that are shorter than a window, and returns the lengths of the others."""
         needed = (self.num_frames - 1) * self.frame_skip
         if not (lengths >= needed).any():
             raise ValueError(
@@ -182,26 +212,8 @@ class MinariWindows:
                 self.name,
                 needed,
             )
-            self.episodes, lengths = self.episodes[lengths >= needed], lengths[lengths >= needed]
-        self._num_starts = lengths - needed + 1
-        self._last_window = np.cumsum(self._num_starts)
-        self._first_frame = np.cumsum(lengths + 1) - (lengths + 1)
-        self._first_action = np.cumsum(lengths) - lengths
-        frame_shape = (4,) if is_state else self.pixel_shape
-        self._frames = np.empty((int((lengths + 1).sum()), *frame_shape), np.float32 if is_state else np.uint8)
-        self._is_state = is_state
-        self._actions = np.empty((int(lengths.sum()), self.action_dim), np.float32)
-        for i, episode in enumerate(dataset.iterate_episodes(self.episodes)):
-            frames = _frames(episode.observations)
-            if frames.shape != (lengths[i] + 1, *space.shape) or frames.dtype != space.dtype:
-                raise ValueError(
-                    f"episode {episode.id} of dataset {self.name!r} must have {lengths[i] + 1} frames of shape "
-                    f"{space.shape} and type {space.dtype}, got {frames.shape} and {frames.dtype}"
-                )
-            if self._channels_last:
-                frames = np.moveaxis(frames, -1, 1)
-            self._frames[self._first_frame[i] :][: len(frames)] = frames
-            self._actions[self._first_action[i] :][: lengths[i]] = episode.actions.reshape(lengths[i], -1)
+        self.episodes = self.episodes[lengths >= needed]
+        return lengths[lengths >= needed]
 
     def _windows(self, episode: Array, first: Array) -> WindowBatch:
         """The windows that begin at step ``first`` of ``episode``, both ``(B,)``."""
@@ -234,27 +246,31 @@ def open_dataset(dataset: str | Path, *, root: str | Path | None = None) -> mina
         FileNotFoundError: If there is none; the message lists those there are.
         ValueError: If it cannot be read.
     """
+    path = absolute(dataset)
+    if data := _data_folder(path):
+        return open_checked(data)
+    if Path(dataset).is_absolute() or str(dataset).startswith(("~", ".")):
+        reason = f"it holds neither data/{METADATA_FILE} nor {METADATA_FILE}" if path.is_dir() else "there is no folder"
+        raise FileNotFoundError(f"dataset must be a folder with a Minari dataset, got {str(path)!r}: {reason}")
     folder = datasets_root(root)
-    for path in (Path(dataset), folder / dataset):
-        data = path / "data" if (path / "data").is_dir() else path
-        if not (data / "metadata.json").is_file():
-            continue
-        try:
-            return minari.MinariDataset(data)
-        except Exception as error:  # whatever a damaged file makes h5py, json or gymnasium raise
-            raise ValueError(f"dataset {str(dataset)!r} cannot be read: {type(error).__name__}: {error}") from error
-    found = sorted(str(p.parent.parent.relative_to(folder)) for p in folder.glob("**/data/metadata.json"))
-    local = ", ".join(map(repr, [p for p in found if not any(part.startswith(".") for part in Path(p).parts)]))
+    if data := _data_folder(folder / dataset):
+        return open_checked(data)
+    local = ", ".join(map(repr, local_datasets(folder)))
     raise FileNotFoundError(
         f"dataset must be a path or one of {local or '(none yet)'} in {folder}, got {str(dataset)!r}; "
         "`worldmodel collect` makes one"
     )
 
 
-def datasets_root(root: str | Path | None = None) -> Path:
-    """The folder of Minari datasets: ``root``, else ``MINARI_DATASETS_PATH``, else Minari's default in the home."""
-    default = os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets"
-    return Path(root if root is not None else default).expanduser()
+def _data_folder(path: Path) -> Path | None:
+    """The folder with the files of the dataset at a path, if there is one."""
+    try:
+        data = path / "data" if (path / "data").is_dir() else path
+        return data if (data / METADATA_FILE).exists() else None
+    except OSError as error:
+        raise ValueError(
+            f"dataset must be the id or the path of a dataset, got {str(path)[:100]!r}: {error.strerror}"
+        ) from error
 
 
 def split_episodes(
@@ -294,34 +310,17 @@ def split_episodes(
     return np.sort(chosen)
 
 
-def _frames(observations: Any) -> Any:
-    """Frames of the observations of an episode, or the space of frames of an observation space."""
-    if isinstance(observations, gym.spaces.Dict):
-        return observations.spaces.get("observation")
-    return observations["observation"] if isinstance(observations, dict) else observations
-
-
-def is_two_rooms(spec: EnvSpec | None) -> bool:
-    """Whether a specification is of one of the Two Rooms environments."""
-    return spec is not None and spec.namespace is None and spec.name.startswith("TwoRooms")
-
-
-def has_horizontal_walls(spec: EnvSpec | None) -> bool:
-    """Whether the walls of a Two Rooms environment run from left to right."""
-    return spec is not None and spec.kwargs.get("wall_orientation") == "horizontal"
-
-
 def _frame_space(dataset: minari.MinariDataset) -> tuple[gym.spaces.Box, bool, bool]:
     """The space of a dataset's frames, whether they are Two Rooms states, and whether their channels come last."""
-    space = _frames(dataset.observation_space)
+    space = frame_space(dataset.observation_space)
     if isinstance(space, gym.spaces.Box):
         if space.shape == (4,) and space.dtype == np.float32 and is_two_rooms(dataset.env_spec):
             return space, True, False
-        if space.dtype == np.uint8 and len(space.shape) == 3:
+        if space.dtype == np.uint8 and len(space.shape) == 3 and min(space.shape) >= 1:
             few = [size <= 4 for size in space.shape]
             if few[0] or few[2]:
                 return space, False, not few[0]
-    raise ValueError(
+    raise DatasetError(
         f"dataset {dataset.id!r} must hold images: observations that are uint8 Boxes of shape (H, W, C) or (C, H, W) "
         f"with up to 4 channels (or Two Rooms states), got {dataset.observation_space}"
     )

@@ -9,13 +9,15 @@ A set is named, or is a folder that holds its published files:
     FOLDER            IDX files (MNIST, Fashion-MNIST), plain or gzipped, or the binary version of CIFAR-10
 """
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
+
+from pretrain.image_files import CIFAR_SHAPE, idx_shape, read_cifar, read_idx
+from worldmodel.files import absolute
 
 Split = Literal["train", "validation"]
 """Parts of a set. "validation" is the published test part where there is one."""
@@ -32,8 +34,8 @@ CIFAR_FILES = {
     "validation": ["test_batch.bin"],
 }
 """Files of the binary version of CIFAR-10."""
-CIFAR_ROW = 1 + 3 * 32 * 32
-"""Bytes of an image in them: its label, then red, green and blue planes."""
+MIN_SIDE = 2
+"""Fewest pixels of a side of an image: one pixel shows nothing, and nothing can be learned from it."""
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_MD5 = {
     "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -59,53 +61,32 @@ class LabelledImages(NamedTuple):
     labels: UInt8[np.ndarray, " n"]
 
 
-def load_images(name: str | Path, split: Split) -> LabelledImages:
+def load_images(name: str | Path, split: Split, *, what: str = "images") -> LabelledImages:
     """Reads a split of a set of labelled images.
 
     Args:
         name: Name of a set, or a folder with its files; see the module.
         split: Which part.
+        what: What the images are for, for messages.
 
     Returns:
-        All images of the part.
+        All images of the part, at least one.
 
     Raises:
-        ValueError: If there is no such set, or a file is not what its name says.
+        ValueError: If there is no such set, a file is not what its name says, or the validation part has images or
+            classes of another kind than the training part beside it.
         OSError: If a file is missing or a download fails.
     """
     if split not in IDX_NAMES:
         raise ValueError(f"split must be one of {', '.join(map(repr, IDX_NAMES))}, got {split!r}")
     if name in NAMED:
         return NAMED[str(name)](split)
-    folder = Path(name)
-    if not folder.is_dir():
-        raise ValueError(f"images must be one of {', '.join(map(repr, NAMED))} or a folder, got {str(name)!r}")
+    folder = absolute(name)
+    if not str(name) or not folder.is_dir():
+        raise ValueError(f"{what} must be one of {', '.join(map(repr, NAMED))} or a folder, got {str(name)!r}")
     if (folder / CIFAR_FILES[split][0]).exists():
-        return _read_cifar(folder, split)
-    prefix = IDX_NAMES[split]
-    images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"))
-    labels = read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"))
-    if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise ValueError(f"{folder} must hold images and a label for each, got {images.shape} and {labels.shape}")
-    return LabelledImages(images[:, None], labels)
-
-
-def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """Reads an IDX file of bytes, plain or gzipped.
-
-    Raises:
-        ValueError: If it is no such file.
-    """
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    # Two zeros, the type (8: unsigned bytes), the number of dimensions, their sizes as big-endian 32-bit integers.
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} must be an IDX file of unsigned bytes, got one that begins with {data[:4].hex()}")
-    num_dims = data[3]
-    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", num_dims, 4))
-    body = np.frombuffer(data, np.uint8, offset=4 + 4 * num_dims)
-    if body.size != np.prod(shape):
-        raise ValueError(f"{path} must hold {shape} bytes as it says, got {body.size}")
-    return body.reshape(shape).copy()
+        return _load_cifar(folder, split)
+    return _load_idx(folder, split, what)
 
 
 def _digits(split: Split) -> LabelledImages:
@@ -139,22 +120,61 @@ def _cifar10(split: Split) -> LabelledImages:
     return load_images(Path(files[0]).parent, split)
 
 
-def _read_cifar(folder: Path, split: Split) -> LabelledImages:
-    parts = []
-    for name in CIFAR_FILES[split]:
-        rows = np.frombuffer((folder / name).read_bytes(), np.uint8)
-        if rows.size == 0 or rows.size % CIFAR_ROW:
-            raise ValueError(f"{folder / name} must hold rows of {CIFAR_ROW} bytes, got {rows.size} bytes")
-        parts.append(rows.reshape(-1, CIFAR_ROW))
-    rows = np.concatenate(parts)
-    return LabelledImages(rows[:, 1:].reshape(-1, 3, 32, 32).copy(), rows[:, 0].copy())
+def _load_cifar(folder: Path, split: Split) -> LabelledImages:
+    rows = np.concatenate([read_cifar(folder / name) for name in CIFAR_FILES[split]])
+    labels = rows[:, 0].copy()
+    training = [folder / name for name in CIFAR_FILES["train"]]
+    if split == "validation" and all(path.exists() for path in training):
+        trained = np.concatenate([read_cifar(path)[:, 0] for path in training])
+        _check_classes(folder / CIFAR_FILES[split][0], labels, trained)
+    return LabelledImages(rows[:, 1:].reshape(-1, *CIFAR_SHAPE).copy(), labels)
 
 
-def _find(folder: Path, stem: str) -> Path:
-    for path in (folder / stem, folder / f"{stem}.gz"):
-        if path.exists():
-            return path
-    raise FileNotFoundError(f"{folder} must hold {stem} or {stem}.gz, or {CIFAR_FILES['train'][0]} and its like")
+def _load_idx(folder: Path, split: Split, what: str) -> LabelledImages:
+    images_path, labels_path = _idx_files(folder, split)
+    if images_path is None or labels_path is None:
+        stem = f"{IDX_NAMES[split]}-{'images-idx3' if images_path is None else 'labels-idx1'}-ubyte"
+        names = sorted(path.name for path in folder.iterdir())
+        listing = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+        raise FileNotFoundError(
+            f"{what} must be one of {', '.join(map(repr, NAMED))} or a folder with their files: {folder} must hold "
+            f"{stem} or {stem}.gz, or {CIFAR_FILES[split][0]} and its like; it holds {listing or 'nothing'}"
+        )
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.ndim != 3 or not len(images) or min(images.shape[1:]) < MIN_SIDE:
+        raise ValueError(
+            f"{images_path} must hold images [N, H, W], at least one, of sides of at least {MIN_SIDE} pixels, "
+            f"got {list(images.shape)}"
+        )
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{labels_path} must hold a label for each of {len(images)} images, got {list(labels.shape)}")
+    trained_images, trained_labels = _idx_files(folder, "train")
+    if split == "validation" and trained_images is not None and trained_labels is not None:
+        if (trained := idx_shape(trained_images)[1:]) != images.shape[1:]:
+            raise ValueError(
+                f"{images_path} must hold images of the shape of those to train on, {list(trained)} in "
+                f"{trained_images.name}, got {list(images.shape[1:])}"
+            )
+        _check_classes(labels_path, labels, read_idx(trained_labels))
+    return LabelledImages(images[:, None], labels)
+
+
+def _check_classes(path: Path, labels: UInt8[np.ndarray, " n"], trained: UInt8[np.ndarray, " m"]) -> None:
+    """Refuses classes that training never shows."""
+    known = np.unique(trained)
+    unknown = np.setdiff1d(labels, known)
+    if len(unknown):
+        span = f"{len(known)} from {known[0]} to {known[-1]}" if len(known) else "none"
+        raise ValueError(f"{path} must have classes that the training part has, {span}, got {unknown[0]}")
+
+
+def _idx_files(folder: Path, split: Split) -> tuple[Path | None, Path | None]:
+    """Files with the images and the labels of a part, where they are there."""
+    stems = [f"{IDX_NAMES[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+    images, labels = (
+        next((path for path in (folder / stem, folder / f"{stem}.gz") if path.exists()), None) for stem in stems
+    )
+    return images, labels
 
 
 NAMED: dict[str, Callable[[Split], LabelledImages]] = {"digits": _digits, "mnist": _mnist, "cifar-10": _cifar10}

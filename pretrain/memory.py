@@ -1,10 +1,28 @@
 """Memory of a long run on CPUs: kept by the process rather than given back and asked for anew."""
 
 import ctypes
+import math
 import platform
+from collections.abc import Sequence
+
+from worldmodel.devices import require_memory
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Options of glibc's ``mallopt``."""
+
+
+def require_batch(what: str, batch_size: int, shape: Sequence[int]) -> None:
+    """Refuses batches whose pixels alone, as bytes and as single-precision numbers, do not fit into memory.
+
+    Args:
+        what: Name of the field of the batch's size.
+        batch_size: Rows of a batch.
+        shape: Shape of a row.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    require_memory(5.0 * batch_size * math.prod(shape), f"a batch of pixels ({what} {batch_size} × {tuple(shape)})")
 
 
 def keep_memory() -> bool:

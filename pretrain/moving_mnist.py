@@ -7,9 +7,13 @@
 Digits pass over one another; where they overlap the brighter pixel is seen. All videos of a batch move at once.
 """
 
+import errno
 import itertools
+import math
+import os
+import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +23,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pretrain.labelled_images import LabelledImages
-from worldmodel.checkpoint import replacing
+from worldmodel.devices import require_memory
+from worldmodel.files import absolute, open_regular, replacing
 
 CANONICAL_URL = "http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy"
 CANONICAL_MD5 = "be083ec986bfe91a449d63653c411eb2"
 """Checksum of the canonical test videos, as published with torchvision's data sets."""
 VIDEOS_PER_DRAW = 256
 """Videos drawn at once for a file."""
+MUCH_MEMORY = 2**28
+"""Bytes from which on it is asked whether a batch fits into memory."""
+BYTES_PER_PLACE = 300
+"""Memory that a digit's place in a frame takes while it is computed and drawn."""
 
 
 class VideoBatch(NamedTuple):
@@ -60,7 +69,7 @@ class MovingMNIST:
         num_frames: Frames T of a video.
 
     Raises:
-        ValueError: If an option is out of its range.
+        ValueError: If an option is out of its range, or the images are not what can be moved.
     """
 
     def __init__(
@@ -73,7 +82,7 @@ class MovingMNIST:
         num_frames: int = 20,
     ) -> None:
         _, channels, side, width = digits.images.shape
-        if channels != 1 or side != width:
+        if channels != 1 or side != width or not digits.images.size:
             raise ValueError(f"digits must be square images of one channel, got shape {digits.images.shape}")
         if size <= side:
             raise ValueError(f"size must exceed the side of the digits ({side}), got {size}")
@@ -91,7 +100,17 @@ class MovingMNIST:
         self.side = side
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
-        """Draws videos; all randomness comes from ``generator``."""
+        """Draws videos; all randomness comes from ``generator``.
+
+        Raises:
+            ValueError: If they do not fit into memory.
+        """
+        places = self.num_digits * (self.num_frames * BYTES_PER_PLACE + self.side**2)
+        if (needed := batch_size * (self.num_frames * self.size**2 + places)) > MUCH_MEMORY:
+            require_memory(
+                needed,
+                f"{batch_size} videos of {self.num_frames} frames of size {self.size} with {self.num_digits} digits",
+            )
         chosen = generator.integers(len(self.digits.images), size=(batch_size, self.num_digits))
         corners = bounce(generator, (batch_size, self.num_digits), self.num_frames, self.size - self.side, self.speed)
         pixels = draw(self.digits.images[chosen, 0], corners, self.size)
@@ -173,16 +192,36 @@ def write_canonical(path: Path, source: MovingMNIST, num_videos: int, seed: int,
         num_videos: How many, N.
         seed: Seed of the videos.
         progress: Whether to show a progress bar.
+
+    Raises:
+        OSError: If it cannot be written, for example because the disk is full; nothing is left of it then.
     """
     shape = (source.num_frames, num_videos, source.size, source.size)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        file = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+    # Ordinary writes: on a full disk a memory map would end the process.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        _reserve(file, start + math.prod(shape), path)
         for first in tqdm(range(0, num_videos, VIDEOS_PER_DRAW), unit="draw", disable=not progress or None):
             count = min(VIDEOS_PER_DRAW, num_videos - first)
             videos = source.sample(count, np.random.default_rng([seed, first]))
-            file[:, first : first + count] = videos.pixels[:, :, 0].numpy().swapaxes(0, 1)
-        file.flush()
+            for t in range(source.num_frames):
+                file.seek(start + (t * num_videos + first) * source.size**2)
+                file.write(videos.pixels[:, t, 0].numpy().tobytes())
+
+
+def _reserve(file: IO[bytes], num_bytes: int, path: Path) -> None:
+    """Takes the room that a file needs, so that a full disk shows before any work is done."""
+    free = shutil.disk_usage(path.parent).free
+    full = OSError(errno.ENOSPC, f"the disk is full: {path} takes {num_bytes:,} bytes, {free:,} are free")
+    if num_bytes > free:
+        raise full
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise full from error  # other errors are of file systems that cannot reserve
 
 
 class CanonicalVideos:
@@ -210,20 +249,38 @@ class CanonicalVideos:
                     progressbar=True,
                 )
             )
-        self.videos = np.load(path, mmap_mode="r")
-        shape = self.videos.shape
-        if self.videos.dtype != np.uint8 or len(shape) != 4 or shape[2] != shape[3]:
-            raise ValueError(f"{path} must hold uint8 [T, N, S, S], got {self.videos.dtype} {list(shape)}")
-        self.num_frames = shape[0] if num_frames is None else num_frames
-        if not 1 <= self.num_frames <= shape[0]:
-            raise ValueError(f"num_frames must be in [1, {shape[0]}] for {path}, got {num_frames}")
-        self.size = shape[2]
+        self.videos = _map_videos(absolute(path))
+        num_stored, _, self.size, _ = self.videos.shape
+        self.num_frames = num_stored if num_frames is None else num_frames
+        if not 1 <= self.num_frames <= num_stored:
+            raise ValueError(f"num_frames must be in [1, {num_stored}] for {path}, got {num_frames}")
 
     def __len__(self) -> int:
-        return self.videos.shape[1]
+        return int(self.videos.shape[1])
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
         """Draws videos of the file, with replacement; digits and centres are not known."""
         chosen = generator.integers(len(self), size=batch_size)
         pixels = np.ascontiguousarray(self.videos[: self.num_frames, chosen].swapaxes(0, 1))
         return VideoBatch(torch.from_numpy(pixels[:, :, None]))
+
+
+def _map_videos(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A file of videos, mapped into memory once its header has been compared with what there is."""
+    rule = f"{path} must hold uint8 [T, N, S, S], each at least 1, in NumPy's format (.npy)"
+    with open_regular(path, max_bytes=2**63) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, fortran_order, dtype = read_header[version](file)
+        except Exception as error:  # whatever bytes that are no header make NumPy raise
+            file.seek(0)
+            raise ValueError(f"{rule}, got a file that begins with {file.read(8)!r}") from error
+        start, size = file.tell(), os.fstat(file.fileno()).st_size
+    if dtype != np.uint8 or len(shape) != 4 or shape[2] != shape[3] or min(shape) < 1:
+        raise ValueError(f"{rule}, got {dtype} {list(shape)}")
+    if size != start + math.prod(shape):
+        raise ValueError(
+            f"{path} must hold {math.prod(shape):,} bytes after its header, as it says, got {size - start:,}"
+        )
+    return np.memmap(path, np.uint8, "r", start, shape, "F" if fortran_order else "C")

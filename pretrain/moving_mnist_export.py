@@ -1,7 +1,6 @@
 """``worldmodel moving-mnist``: Moving MNIST as pictures to look at, and as a file that others can use."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,7 +10,9 @@ from PIL import Image, ImageDraw
 
 from pretrain.labelled_images import Split, load_images
 from pretrain.moving_mnist import VIDEOS_PER_DRAW, MovingMNIST, VideoBatch, write_canonical
-from worldmodel.checkpoint import replacing
+from worldmodel.config import ConfigError, Count, NonNegative, Seed, config
+from worldmodel.devices import require_memory
+from worldmodel.files import absolute, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,11 @@ COLOURS = ("#e8961e", "#3a76d6", "#269e6c", "#de5238", "#6b3fb5")
 """Colours of the digits' centres."""
 SECONDS_PER_FRAME = 0.1
 """How long a GIF shows a frame."""
+MAX_GIF_SIDE = 65_535
+"""Most pixels of a side of a GIF."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class MovingMNISTConfig:
     """Writes Moving MNIST videos: a contact sheet, a GIF, and, if asked for, the canonical file."""
 
@@ -35,17 +38,17 @@ class MovingMNISTConfig:
     """Images to move: "digits" (10,000 that come with the package), "mnist" (downloaded), or a folder of IDX files."""
     split: Split = "train"
     """Which of them: no digit is in both parts."""
-    num_digits: int = 2
+    num_digits: Count = 2
     """Digits in a video."""
-    size: int = 64
+    size: Count = 64
     """Side of a frame, in pixels."""
-    speed: float = 3.6
+    speed: NonNegative = 3.6
     """Displacement between two frames, in pixels."""
-    num_frames: int = 20
+    num_frames: Count = 20
     """Frames of a video."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the videos."""
-    shown: int = 6
+    shown: Count = 6
     """Videos on the contact sheet and in the GIF."""
     sheet: Path = Path("outputs/moving-mnist.png")
     """Contact sheet: a video a row, centres of the digits marked."""
@@ -53,44 +56,59 @@ class MovingMNISTConfig:
     """Animation of the same videos side by side."""
     file: Path | None = None
     """Canonical file to write, NumPy's format, uint8 [frames, videos, size, size]; None: none."""
-    num_videos: int = 10_000
+    num_videos: Count = 10_000
     """Videos in that file."""
     progress: bool = True
     """Whether to show a progress bar."""
+
+    def rules(self) -> None:
+        """What the fields must be together."""
+        most = (MAX_GIF_SIDE - GAP) // (self.size * SCALE + GAP)
+        if most < 1:
+            raise ConfigError("size", f"at most {(MAX_GIF_SIDE - 2 * GAP) // SCALE}, as a GIF has room for", self.size)
+        if self.gif_width() > MAX_GIF_SIDE:
+            raise ConfigError("shown", f"at most {most} for size {self.size}, as a GIF has room for", self.shown)
+        paths = [path for path in (self.sheet, self.gif, self.file) if path is not None]
+        if len({absolute(path) for path in paths}) < len(paths):
+            raise ConfigError("sheet, gif and file", "different files", ", ".join(map(str, paths)))
+
+    def gif_width(self) -> int:
+        """Width of the animation in pixels."""
+        return min(self.shown, self.num_videos, VIDEOS_PER_DRAW) * (self.size * SCALE + GAP) + GAP
+
+    def picture_bytes(self) -> int:
+        """Memory that the frames of the animation take, and as much again to write them."""
+        return 2 * 3 * self.num_frames * self.gif_width() * (self.size * SCALE + 2 * GAP)
 
 
 def run(config: MovingMNISTConfig) -> None:
     """Writes what is asked for.
 
     Raises:
-        ValueError: If an option is out of its range.
+        ValueError: If an option is out of its range, or what it asks for does not fit into memory.
         OSError: If a file cannot be read or written.
     """
-    for name, value in (("shown", config.shown), ("num_videos", config.num_videos)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
     source = MovingMNIST(
-        load_images(config.digits, config.split),
+        load_images(config.digits, config.split, what="digits"),
         num_digits=config.num_digits,
         size=config.size,
         speed=config.speed,
         num_frames=config.num_frames,
     )
+    require_memory(config.picture_bytes(), f"pictures of {config.num_frames} frames of size {config.size}")
     # The pictures show the first videos of the file.
     videos = source.sample(min(config.num_videos, VIDEOS_PER_DRAW), np.random.default_rng([config.seed, 0])).select(
         slice(config.shown)
     )
-    for path in (config.sheet, config.gif):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if config.file is not None:
+        write_canonical(config.file, source, config.num_videos, config.seed, progress=config.progress)
+        logger.info("written: %s", config.file)
     with replacing(config.sheet) as temporary:
         contact_sheet(videos).save(temporary, format="PNG")
     with replacing(config.gif) as temporary:
         frames = [_tiled(videos.pixels[:, t, 0].numpy()[None]) for t in range(config.num_frames)]
         iio.imwrite(temporary, frames, extension=".gif", duration=1000 * SECONDS_PER_FRAME, loop=0)
     logger.info("written: %s, %s", config.sheet, config.gif)
-    if config.file is not None:
-        write_canonical(config.file, source, config.num_videos, config.seed, progress=config.progress)
-        logger.info("written: %s", config.file)
 
 
 def contact_sheet(videos: VideoBatch) -> Image.Image:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from agents.gcidm import GCIDM
 from agents.offline import build_method, save_method
 from pretrain.configs import OfflineConfig
+from pretrain.memory import require_batch
 from pretrain.sources import build_sources, data_spec
 from pretrain.stages import Stage, Training, adamw
 from pretrain.validation import VALIDATION_SEED
@@ -89,6 +90,7 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
     """
     source, validation_source = build_sources(config.data, config.frame_skip, device)
     data = data_spec(source)
+    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
     model: ModelConfig | None = None
     if config.method.name == "gcidm":
         pretrained = load_pretrained(config.checkpoint)

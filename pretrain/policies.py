@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from agents.scripted import RandomPolicy
 from envs.two_rooms.physics import Layout
 from envs.two_rooms.rendering import render
-from pretrain.datasets import has_horizontal_walls, is_two_rooms
+from pretrain.environments import has_horizontal_walls, is_two_rooms
 from pretrain.explorers import Policy, WallSeekingExplorer, random_walk
+from worldmodel.files import open_regular
 
 POLICIES = ("random", "random-walk", "wall-seeking", "expert")
 """Names of the built-in policies; the last two are for Two Rooms."""
@@ -93,14 +94,22 @@ def set_random_seed(policy: Policy, seed: int | None) -> None:
 
 
 def agent_digest(policy: str) -> str | None:
-    """SHA-256 of a saved agent's files; ``None`` for what is not a path."""
+    """SHA-256 of a saved agent's files but for hidden ones; ``None`` for what is not a path.
+
+    Raises:
+        ValueError: If one of them is a pipe, a device or the like.
+    """
     path = Path(policy)
     if policy in POLICIES or not path.exists():
         return None
     digest = hashlib.sha256()
-    for file in sorted(p for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file()):
+    for file in sorted(path.rglob("*") if path.is_dir() else [path]):
+        if file.is_dir() or not file.exists() or file.name.startswith("."):
+            continue
         digest.update(file.name.encode())
-        digest.update(file.read_bytes())
+        with open_regular(file) as content:
+            while chunk := content.read(2**20):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -1,34 +1,35 @@
 """Episodes on their way into a dataset: one file each, written atomically, so that whatever stops a run costs one.
 
-A shard is an uncompressed ``.npz`` without pickles. It appears under its name only when it is complete, and its
-checksums tell a damaged one, which is then collected anew.
+A shard is an uncompressed ``.npz`` without pickles. It appears under its name only when it is complete; its checksums,
+and lengths that fit together, tell a damaged one, which is then collected anew. One process at a time collects into a
+folder (:func:`collecting`).
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import gymnasium as gym
-import minari
 import numpy as np
-from minari.data_collector import EpisodeBuffer
-from minari.dataset.minari_dataset import parse_dataset_id
-from minari.namespace import create_namespace, list_local_namespaces
 from numpy.typing import NDArray
+
+from worldmodel.files import LOCK, locked, open_regular, parse_json, read_json, replacing
 
 FORMAT = 1
 """Version of the layout of a shard folder."""
 MANIFEST = "manifest.json"
 """Name of the file with the parameters."""
-EPISODES_PER_WRITE = 64
-"""Episodes handed to Minari at a time: bounds memory."""
+JOINED = "joined"
+"""Name of the folder in which the episodes are joined."""
+DISCARDED = ".done"
+"""End of the name of a folder that is being removed."""
+REPLACED = "replaced"
+"""Name of the folder in which a dataset waits until the one that replaces it is in its place."""
 
 Array = NDArray[Any]
 
@@ -65,41 +66,56 @@ class ShardFolder:
         restart: Whether episodes made with other parameters are discarded rather than an error.
 
     Raises:
-        ValueError: If the folder holds episodes made with other parameters.
+        ValueError: If the folder holds episodes made with other parameters, or with parameters that cannot be read.
     """
 
     def __init__(self, path: Path, parameters: dict[str, Any], *, restart: bool = False) -> None:
         self.path = path
         wanted = _manifest(parameters)
-        if path.exists() and (found := _read_manifest(path)) != wanted:
-            if not restart and found is not None:
-                differing = [k for k in sorted({*found, *wanted}) if found.get(k) != wanted.get(k)]
-                changes = ", ".join(f"{k}: {found.get(k)!r} there, {wanted.get(k)!r} now" for k in differing)
-                raise ValueError(
-                    f"an unfinished collection with other parameters is in {path} ({changes}); give its parameters to "
-                    "finish it, overwrite=True to start anew, or another dataset_id"
-                )
-            shutil.rmtree(path)
-        path.mkdir(parents=True, exist_ok=True)
-        for left_over in path.glob("*.tmp"):
-            left_over.unlink()
+        try:
+            found, problem = _read_manifest(path), "there are none"
+        except ValueError as error:
+            found, problem = None, str(error)
+        if found == wanted:
+            return
+        if found is None and not restart and next(path.glob("episode-*.npz"), None) is not None:
+            raise ValueError(
+                f"an unfinished collection whose parameters cannot be read is in {path} ({problem}); "
+                "overwrite=True starts anew, or give another dataset_id"
+            )
+        if found is not None and not restart:
+            differing = [k for k in sorted({*found, *wanted}) if found.get(k) != wanted.get(k)]
+            changes = ", ".join(f"{k}: {found.get(k)!r} there, {wanted.get(k)!r} now" for k in differing)
+            raise ValueError(
+                f"an unfinished collection with other parameters is in {path} ({changes}); give its parameters to "
+                "finish it, overwrite=True to start anew, or another dataset_id"
+            )
+        empty(path)
         text = json.dumps(wanted, indent=2).encode()
-        write_atomically(path / MANIFEST, lambda file: file.write(text))
+        write_atomically(path / MANIFEST, lambda file: file.write(text), durable=True)
 
     @staticmethod
     def parameters_match(path: Path, parameters: dict[str, Any]) -> bool:
         """Whether the episodes in a folder were made with these parameters."""
-        return _read_manifest(path) == _manifest(parameters)
+        try:
+            return _read_manifest(path) == _manifest(parameters)
+        except ValueError:
+            return False
 
     def finished(self, num_episodes: int) -> set[int]:
-        """Indices below ``num_episodes`` of complete shards; removes damaged ones."""
+        """Indices below ``num_episodes`` of complete shards; removes damaged ones, and what killed processes left."""
+        for left_over in self.path.glob("*.tmp"):
+            _remove(left_over)
         done = set()
         for i in range(num_episodes):
             path = self._shard(i)
-            if path.exists() and _is_intact(path):
+            if not os.path.lexists(path):
+                continue
+            try:
+                self.load(i)
                 done.add(i)
-            else:
-                path.unlink(missing_ok=True)
+            except ValueError:
+                _remove(path)
         return done
 
     def save(self, index: int, episode: Episode) -> None:
@@ -118,156 +134,130 @@ class ShardFolder:
         write_atomically(self._shard(index), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
     def load(self, index: int) -> Episode:
-        """Reads an episode."""
-        with np.load(self._shard(index), allow_pickle=False) as arrays:
-            observations, infos = (
-                {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
-                for prefix in ("observations/", "infos/")
-            )
-            return Episode(
-                seed=int(arrays["seed"]),
-                observations=observations or arrays["observations"],
-                actions=arrays["actions"],
-                rewards=arrays["rewards"],
-                terminations=arrays["terminations"],
-                truncations=arrays["truncations"],
-                infos=infos,
-            )
+        """Reads an episode.
+
+        Raises:
+            ValueError: If its shard is damaged.
+        """
+        path = self._shard(index)
+        with open_regular(path) as file:
+            try:
+                with np.load(file, allow_pickle=False) as arrays:
+                    episode = _episode(arrays)
+                _check_lengths(episode)
+            except Exception as error:  # whatever damaged bytes make zipfile, zlib and NumPy raise
+                raise ValueError(f"shard {path} must be a whole episode: {type(error).__name__}: {error}") from error
+        return episode
 
     def _shard(self, index: int) -> Path:
         return self.path / f"episode-{index:07d}.npz"
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+@contextlib.contextmanager
+def collecting(work: Path, what: str) -> Iterator[None]:
+    """Keeps a work folder to this process; if it ends up with nothing in it, it goes.
+
+    Args:
+        work: The folder, made if missing.
+        what: What it is, for the message.
+
+    Raises:
+        BlockingIOError: If another process holds it; the message says which.
+        OSError: If the folder cannot be made or written to; the message says so.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(work, what))
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.ENOSPC, errno.EDQUOT):
+                raise
+            reason = f"{work} cannot be made ({error.strerror or error})"
+            raise type(error)(f"root must be a folder that can be written to: {reason}") from error
+        try:
+            yield
+        finally:
+            # Gone while it is still locked: whoever waits for a lock of this name finds that it lost its name.
+            if work.is_dir() and all(path.name == LOCK for path in work.iterdir()):
+                shutil.rmtree(work, ignore_errors=True)
+
+
+def empty(work: Path) -> None:
+    """Removes what a folder holds, but for its lock; makes it if missing."""
+    work.mkdir(parents=True, exist_ok=True)
+    for path in work.iterdir():
+        if path.name != LOCK:
+            _remove(path)
+
+
+def discard(work: Path) -> None:
+    """Removes a folder whose collection is done: from one rename on it is no unfinished collection any more."""
+    remove_discarded(work)
+    work.rename(work.with_name(work.name + DISCARDED))
+    remove_discarded(work)
+
+
+def remove_discarded(work: Path) -> None:
+    """Removes what a process that was killed while it discarded a folder left of it."""
+    shutil.rmtree(work.with_name(work.name + DISCARDED), ignore_errors=True)
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: bool = False) -> None:
     """Writes a file that appears under its name only when it is complete.
 
     Args:
         path: The file.
         write: Writes the content to an open file.
+        durable: Whether the file is on the disk before it gets its name (:func:`worldmodel.files.replacing`).
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
+        write(file)
 
 
-def _is_intact(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError):
-        return False
+def _episode(arrays: Mapping[str, Array]) -> Episode:
+    observations, infos = (
+        {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+        for prefix in ("observations/", "infos/")
+    )
+    return Episode(
+        seed=int(arrays["seed"]),
+        observations=observations or arrays["observations"],
+        actions=arrays["actions"],
+        rewards=arrays["rewards"],
+        terminations=arrays["terminations"],
+        truncations=arrays["truncations"],
+        infos=infos,
+    )
+
+
+def _check_lengths(episode: Episode) -> None:
+    """Raises a ValueError where the arrays of an episode are not of one length."""
+    length = len(episode.actions)
+    observations = episode.observations if isinstance(episode.observations, dict) else {"": episode.observations}
+    per_step = (episode.rewards, episode.terminations, episode.truncations)
+    per_frame = (*observations.values(), *episode.infos.values())
+    lengths = [len(array) for array in (*per_step, *per_frame)]
+    if length < 1 or lengths != [length] * len(per_step) + [length + 1] * len(per_frame):
+        raise ValueError(f"its arrays must fit {length} actions, got lengths {lengths}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _manifest(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {"format": FORMAT, **json.loads(json.dumps(parameters))}
+    return {"format": FORMAT, **parse_json(json.dumps(parameters).encode(), Path(MANIFEST), "the parameters")}
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:
-    """The parameters in a folder; ``None`` where there are none, as when the very first write was cut off."""
+    """The parameters in a folder; ``None`` where there are none, as when the very first write was cut off.
+
+    Raises:
+        ValueError: If they cannot be read.
+    """
     try:
-        found: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return read_json(path / MANIFEST, "the parameters of a collection")
+    except FileNotFoundError:
         return None
-    return found
-
-
-def join(
-    shards: ShardFolder,
-    num_episodes: int,
-    env: gym.Env[Any, Any],
-    dataset_id: str,
-    *,
-    algorithm: str,
-    description: str,
-) -> None:
-    """Turns shards into a Minari dataset inside their folder; a marker says that it is complete.
-
-    Args:
-        shards: The folder, in which the first ``num_episodes`` are finished.
-        num_episodes: How many to join.
-        env: The environment they are from.
-        dataset_id: Minari id of the dataset.
-        algorithm: Who acted.
-        description: What the dataset holds.
-    """
-    (shards.path / "joined.ok").unlink(missing_ok=True)
-    joined = shards.path / "joined"
-    if joined.exists():
-        shutil.rmtree(joined)
-    joined.mkdir()
-    dataset = None
-    # Minari warns of each piece of metadata that it is not given (author, permalink, ...).
-    with _minari_root(joined), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        for first in range(0, num_episodes, EPISODES_PER_WRITE):
-            last = min(first + EPISODES_PER_WRITE, num_episodes)
-            buffers = [_buffer(shards.load(i)) for i in range(first, last)]
-            if dataset is not None:
-                dataset.update_dataset_from_buffer(buffers)
-                continue
-            dataset = minari.create_dataset_from_buffers(
-                dataset_id,
-                buffers,
-                env=env,
-                algorithm_name=algorithm,
-                description=description,
-                jpeg_encoding=False,
-            )
-    text = str(num_episodes).encode()
-    write_atomically(shards.path / "joined.ok", lambda file: file.write(text))
-
-
-def publish(work: Path, dataset_id: str, target: Path) -> None:
-    """Moves the joined dataset to its place; what stood there goes only now that the new one is complete.
-
-    Args:
-        work: The folder of the shards.
-        dataset_id: Minari id of the dataset.
-        target: Where it belongs, ``root / dataset_id``.
-    """
-    namespace = parse_dataset_id(dataset_id)[0]
-    root = target.parents[len(Path(dataset_id).parts) - 1]
-    with _minari_root(root):
-        if namespace is not None and namespace not in list_local_namespaces():
-            create_namespace(namespace)
-    if target.exists():
-        replaced = work / "replaced"
-        if replaced.exists():
-            shutil.rmtree(replaced)
-        target.rename(replaced)
-    (work / "joined" / dataset_id).rename(target)
-
-
-def num_joined(work: Path) -> int | None:
-    """Number of episodes of the complete dataset in the work folder (or moved from it); ``None`` if there is none."""
-    marker = work / "joined.ok"
-    return int(marker.read_text()) if marker.exists() else None
-
-
-def is_published(work: Path) -> bool:
-    """Whether the dataset joined in this work folder has been moved to its place already."""
-    return num_joined(work) is not None and not any((work / "joined").glob("**/metadata.json"))
-
-
-def _buffer(episode: Episode) -> EpisodeBuffer:
-    fields = {name: getattr(episode, name) for name in ("seed", "observations", "actions", "rewards", "infos")}
-    return EpisodeBuffer(**fields, terminations=episode.terminations, truncations=episode.truncations)
-
-
-@contextlib.contextmanager
-def _minari_root(root: Path) -> Iterator[None]:
-    """Points Minari, which takes its folder from the environment only, to ``root`` for a while."""
-    before = os.environ.get("MINARI_DATASETS_PATH")
-    os.environ["MINARI_DATASETS_PATH"] = str(root)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MINARI_DATASETS_PATH"]
-        else:
-            os.environ["MINARI_DATASETS_PATH"] = before

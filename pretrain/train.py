@@ -9,8 +9,6 @@ import itertools
 import json
 import logging
 import math
-import os
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,12 +19,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -34,11 +26,11 @@ from pretrain import image_training, offline_training, video_training, world_mod
 from pretrain.configs import ImageConfig, OfflineConfig, PretrainConfig, VideoConfig, WorldModelConfig
 from pretrain.interruption import Interruption
 from pretrain.memory import keep_memory
+from pretrain.processes import any_process, is_first_process, make_fabric
 from pretrain.run_log import RunLog
 from pretrain.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_training_state, training_state_bytes
 from worldmodel.config import differences
-from worldmodel.devices import check_device
 from worldmodel.files import absolute, current, locked, recover
 
 logger = logging.getLogger(__name__)
@@ -75,10 +67,10 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
         KeyboardInterrupt: After saving, if interrupted.
     """
     output = absolute(config.output or f"runs/{name}-seed{config.seed}")
-    fabric = _make_fabric(config)
+    fabric = make_fabric(config, _precision(config))
     # The first process alone writes; it asks before others are launched, which would wait for it in vain.
-    with locked(output, "run") if _is_first_process() else contextlib.nullcontext():
-        if _is_first_process():
+    with locked(output, "run") if is_first_process() else contextlib.nullcontext():
+        if is_first_process():
             recover(output)
         fabric.launch()
         if fabric.device.type == "cpu":
@@ -200,7 +192,7 @@ class Run:
         batches = _batches(stage, config.seed, fabric, done)
         metrics: dict[str, Tensor] = {}
         for step in range(done, stage.num_steps):
-            if _any_process(fabric, time.monotonic() >= self._deadline or self._interruption.requested):
+            if any_process(fabric, time.monotonic() >= self._deadline or self._interruption.requested):
                 self._save(optimizer, metrics)
                 return False
             _set_learning_rates(optimizer, stage, config.warmup_fraction, step)
@@ -327,49 +319,6 @@ def _precision(config: PretrainConfig) -> Literal["32-true", "bf16-mixed"]:
     return "bf16-mixed" if any(capabilities.get(name) for name in features) else "32-true"
 
 
-def _make_fabric(config: PretrainConfig) -> Fabric:
-    """Device, precision and processes of a run.
-
-    Raises:
-        ValueError: If there is no such device, or the processes cannot be started so.
-    """
-    if config.accelerator in ("cuda", "mps"):
-        check_device(config.accelerator)
-    if config.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        check_device("cuda")
-    launched = TorchElasticEnvironment.detect() or (SLURMEnvironment.detect() and config.devices * config.num_nodes > 1)
-    if config.devices > 1 and not launched and not _has_program():
-        raise ValueError(
-            "devices must be 1 where Python runs from standard input or -c: each further process runs the program's "
-            f"file again, got {config.devices}"
-        )
-    # One process needs no scheduler's help, whatever a scheduler has put into the environment.
-    plugins: list[ClusterEnvironment] = [] if launched or config.devices > 1 else [LightningEnvironment()]
-    try:
-        return Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.num_nodes,
-            precision=_precision(config),
-            plugins=plugins,  # type: ignore[arg-type]
-        )
-    except (TypeError, RuntimeError, ValueError) as error:  # Fabric's own check of processes and devices
-        wanted = f"accelerator={config.accelerator}, devices={config.devices}, num_nodes={config.num_nodes}"
-        raise ValueError(f"processes must be such that they can be started, got {wanted}: {error}") from error
-
-
-def _has_program() -> bool:
-    """Whether this program is a file or a module, which further processes can run too."""
-    main = sys.modules.get("__main__")
-    return getattr(main, "__spec__", None) is not None or Path(sys.argv[0]).is_file()
-
-
-def _is_first_process() -> bool:
-    """Whether this is the process that writes, as far as the environment tells before processes are connected."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    return rank == "0" and os.environ.get("GROUP_RANK", os.environ.get("NODE_RANK", "0")) == "0"
-
-
 def _saved(config: PretrainConfig) -> dict[str, Any]:
     """The part of the configuration that a resumed run must share with the interrupted one, in JSON types."""
     return json.loads(json.dumps({key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}))
@@ -390,8 +339,9 @@ def _resume(output: Path, config: PretrainConfig, training: Training) -> dict[st
     except (ValueError, RecursionError, AttributeError) as error:
         raise ValueError(f"{output / TRAINING_STATE} must hold the configuration of a run") from error
     if different:
+        more = f"; and {len(different) - 8} more" if len(different) > 8 else ""
         raise ValueError(
-            f"{output} holds a run of another configuration; it differs in {'; '.join(different)}. "
+            f"{output} holds a run of another configuration; it differs in {'; '.join(different[:8])}{more}. "
             "Choose another --output, or --overwrite"
         )
     num_steps = total_steps(training.stages)
@@ -409,10 +359,19 @@ def _resume(output: Path, config: PretrainConfig, training: Training) -> dict[st
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], output: Path) -> None:
+    fit = f"{output / TRAINING_STATE} does not fit the optimiser of its stage"
     try:
         optimizer.load_state_dict(state)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{output / TRAINING_STATE} does not fit the optimiser of its stage: {error}") from error
+        raise ValueError(f"{fit}: {error}") from error
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.ndim > 0 and value.shape != parameter.shape:
+                raise ValueError(f"{fit}: {name!r} must be {list(parameter.shape)}, got {list(value.shape)}")
+            if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+                raise ValueError(
+                    f"{output / TRAINING_STATE} must hold finite numbers, got some in {name!r} that are not"
+                )
 
 
 def _check_finite(metrics: dict[str, Tensor], step: int) -> None:
@@ -422,10 +381,3 @@ def _check_finite(metrics: dict[str, Tensor], step: int) -> None:
         raise FloatingPointError(
             f"the loss and its gradient must be finite, got {value} at step {step}; try a lower learning rate"
         )
-
-
-def _any_process(fabric: Fabric, wish: bool) -> bool:
-    """Whether any process wishes so; processes that stopped after different steps would wait for each other."""
-    if fabric.world_size == 1:
-        return wish
-    return bool(fabric.all_reduce(torch.tensor(float(wish), device=fabric.device), reduce_op="sum"))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from pretrain.configs import VideoConfig, VideoDataConfig
 from pretrain.detection import HORIZONS, DetectionBatch, detection_batch, measure, rollout_forecaster
 from pretrain.labelled_images import Split, load_images
+from pretrain.memory import require_batch
 from pretrain.moving_mnist import MovingMNIST
 from pretrain.stages import Optimizers, Stage, Training, adamw, muon
 from pretrain.validation import VALIDATION_SEED, effective_rank, warn_if_collapsed
@@ -90,6 +91,8 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
     """
     source, validation_source = (build_source(config.data, split) for split in ("train", "validation"))
     shape = (1, config.data.size, config.data.size)
+    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *shape))
+    require_batch("heads.batch_size", config.heads.batch_size, (config.data.num_frames, *shape))
     model = build_video_jepa(config.model, shape)
     sample = source.sample(NORMALIZATION_VIDEOS, np.random.default_rng([config.seed, 0]))
     model.normalizer.fit(sample.pixels)
@@ -108,7 +111,7 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
 def build_source(config: VideoDataConfig, split: Split) -> MovingMNIST:
     """The generator of a part's videos; no digit is in both parts."""
     return MovingMNIST(
-        load_images(config.digits, split),
+        load_images(config.digits, split, what="digits"),
         num_digits=config.num_digits,
         size=config.size,
         speed=config.speed,

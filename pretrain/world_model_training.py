@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain.configs import WorldModelConfig
+from pretrain.memory import require_batch
 from pretrain.policy_validation import validate_policy
 from pretrain.sources import build_sources, data_spec
 from pretrain.stages import Stage, Training, adamw
@@ -74,6 +75,8 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
     """
     source, validation_source = build_sources(config.data, config.model.frame_skip, device)
     data = data_spec(source)
+    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
+    require_batch("policy.batch_size", config.policy.batch_size, (config.policy.images_per_scene, *data.pixel_shape))
     model, probe = build_model(config.model, data), build_probe(config.model, data)
     sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
     model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())

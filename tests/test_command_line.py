@@ -2,12 +2,15 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.report import read_result
 from pretrain.presets import PRESETS
 from worldmodel.__main__ import COMMANDS, main
 from worldmodel.version import __version__
@@ -148,3 +151,64 @@ def test_the_module_runs_as_a_program(tmp_path):
     )
     assert done.returncode == 2
     assert "got 'fly'" in done.stderr
+
+
+def start(arguments: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """The command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "worldmodel", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def test_sigterm_is_ctrl_c(tmp_path):
+    """An evaluation is stopped between two batches, says so, and goes on with the same command."""
+    arguments = ["evaluate", "random", "--manifest", "validation", "--num-envs", "1", "--latency-episodes", "0"]
+    arguments += ["--output", "e.json", "--no-progress"]
+    running = start(arguments, tmp_path)
+    while not (tmp_path / "e.json").exists():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert said.endswith("worldmodel evaluate: interrupted; the same command goes on from what was saved\n")
+    before = read_result(tmp_path / "e.json")
+    assert 0 < before["summary"]["num_episodes"] < 500
+    assert not before["finished"]
+
+
+NOBODY = """
+import pwd, runpy, sys
+
+def nobody(number):
+    raise KeyError(number)
+
+pwd.getpwuid = nobody  # as in a container that runs with a number that no user has
+sys.argv[0] = "worldmodel"
+runpy.run_module("worldmodel", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["pretrain", "two-rooms", "--help"], ["evaluate", "random", "--num-episodes", "1"]]
+)
+def test_consoles_that_are_not_utf_8_and_a_missing_home_are_of_no_matter(tmp_path, arguments):
+    """Tables hold dashes, help holds mathematical signs, and nobody needs a home to see them."""
+    more = ["--manifest", "validation", "--latency-episodes", "0"] if arguments[0] == "evaluate" else []
+    environment = {key: value for key, value in os.environ.items() if key != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY, *arguments, *more],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert done.stdout.isascii()

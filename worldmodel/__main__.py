@@ -151,7 +151,7 @@ def _describe(error: BaseException) -> str:
         return f"the disk is full ({error}); what was written is kept: free some space and run the same command again"
     if isinstance(error, MemoryError):
         return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
-    if isinstance(error, BlockingIOError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -397,9 +397,9 @@ def load_training_state(path: Path) -> dict[str, Any]:
         value = state.get(key) if isinstance(state, dict) else None
         if type(value) is not kind and not (kind is dict and isinstance(value, dict)):
             raise CheckpointError(f"{file} must hold {key!r}, a {kind.__name__}, got {type(value).__name__}")
-    if state["step"] < 0 or not math.isfinite(state["seconds"]):
+    if state["step"] < 0 or not 0 <= state["seconds"] < math.inf:
         raise CheckpointError(
-            f"{file} must hold a step from 0 and finite seconds, got {state['step']}, {state['seconds']}"
+            f"{file} must hold a step and finite seconds, both from 0, got {state['step']}, {state['seconds']}"
         )
     return state
 

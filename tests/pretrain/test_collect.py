@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import gymnasium as gym
-import h5py
 import minari
 import numpy as np
 import pytest
@@ -18,6 +17,8 @@ import pytest
 from envs.two_rooms.physics import MAX_STEP, Layout, step
 from pretrain import shards
 from pretrain.collect import CollectConfig, collect, default_dataset_id, make_env
+from pretrain.dataset_paths import check_dataset_id
+from worldmodel.config import ConfigError, parse
 
 module = importlib.import_module("pretrain.collect")  # the package's attribute of this name is the function
 TESTS = Path(__file__).parents[1]
@@ -229,18 +230,6 @@ def test_full_disk_while_collecting(tmp_path, monkeypatch):
     assert_equal(collect(small(tmp_path / "full")), collect(small(tmp_path / "roomy")))
 
 
-def test_full_disk_while_joining(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-
-        def fail(*args, **kwargs):
-            raise OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")
-
-        patch.setattr(h5py.Group, "create_dataset", fail)
-        with pytest.raises(OSError, match="disk is full: 6 of 6 episodes"):
-            collect(small(tmp_path / "full"))
-    assert_equal(collect(small(tmp_path / "full")), collect(small(tmp_path / "roomy")))
-
-
 def test_other_errors_of_the_system_are_not_called_a_full_disk(tmp_path, monkeypatch):
     stop_at(monkeypatch, 1, PermissionError(errno.EACCES, "not yours"))
     with pytest.raises(PermissionError, match="not yours"):
@@ -311,9 +300,13 @@ def test_existing_dataset_is_kept_until_its_replacement_is_complete(tmp_path, mo
         ({"policy": "wall-seeking", "observation": "pixels"}, "wall-seeking explorer needs .*observation='state'"),
         ({"policy": "walk"}, "policy must be one of 'random', 'random-walk', .* or a saved agent, got 'walk'"),
         ({"layout_set": "test"}, "layout_set must be one of 'train'.* got 'test'"),
-        ({"dataset_id": "no version"}, "dataset_id must have the form 'namespace/name-v0', got 'no version'"),
+        ({"dataset_id": "no version"}, "dataset_id must be 'name-v0' or 'namespace/name-v0', .* got 'no version'"),
         ({"num_episodes": 0}, "num_episodes must be at least 1, got 0"),
-        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": 2**32}, "seed must be less than 4294967296, got 4294967296"),
+        ({"max_episode_steps": 0}, "max_episode_steps must be at least 1, got 0"),
+        ({"env_kwargs": {"layout": float("nan")}}, "env_kwargs must be a JSON object such as .*, got {'layout': nan}"),
+        ({"env_kwargs": {"layout": {25, 40}}}, "env_kwargs must be a JSON object such as .*, got {'layout': {"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, changes, message):
@@ -340,18 +333,39 @@ def test_environment_without_time_limit_needs_one(tmp_path):
         ("envs:TwoRoomsFixed-v0", "random", "two-rooms-fixed/random-v0"),
         ("Pendulum-v1", "/tmp/some run/final.best/", "pendulum/final-best-v0"),
         ("ALE/Pong-v5", "random-walk", "pong/random-walk-v0"),
+        ("X-v0", "random", "x-env/random-v0"),
+        ("Data-v1", "random", "data-env/random-v0"),
+        ("Pendulum-v1", "a" * 300, f"pendulum/{'a' * 50}-v0"),
     ],
 )
 def test_default_dataset_ids_are_valid(env_id, policy, expected):
     assert default_dataset_id(env_id, policy) == expected
-    assert minari.dataset.minari_dataset.parse_dataset_id(expected)[2] == 0
+    check_dataset_id(expected)
 
 
 def test_keywords_are_json_on_the_command_line():
-    import tyro
-
-    config = tyro.cli(CollectConfig, args=["--env-kwargs", json.dumps({"layout": [25, 40], "reward": "dense"})])
+    arguments = ["--env-kwargs", json.dumps({"layout": [25, 40], "reward": "dense"})]
+    config = parse(CollectConfig, arguments, prog="collect", description="")
     assert config.env_kwargs == {"layout": [25, 40], "reward": "dense"}
+
+
+@pytest.mark.parametrize(
+    ("text", "got"), [("5", "5"), ("null", "None"), ("[1]", r"\[1\]"), ('{"a', "'{\"a'"), ("", "''")]
+)
+def test_keywords_that_are_no_object_are_named(without_type_checks, text, got):
+    with pytest.raises(ConfigError, match=rf"^env_kwargs must be a JSON object such as .*, got {got}$"):
+        parse(CollectConfig, ["--env-kwargs", text], prog="collect", description="")
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 7.0])
+def test_policies_whose_actions_nobody_could_learn_from_are_refused(tmp_path, monkeypatch, wrong):
+    class Wrong:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.full(1, wrong, np.float32), state
+
+    monkeypatch.setattr(module, "make_policy", lambda *_: Wrong())
+    with pytest.raises(ValueError, match=rf"finite and within their bounds, got {wrong:g} in row 0, bounds -2 and 2"):
+        collect(small(tmp_path, env_id="Pendulum-v1"))
 
 
 def test_an_entry_point_that_cannot_be_imported_is_named(tmp_path):

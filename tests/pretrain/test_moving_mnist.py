@@ -1,5 +1,11 @@
 """Moving MNIST: digits keep their speed, stay in the frame, and are drawn where they are said to be."""
 
+import errno
+import io
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +15,7 @@ from hypothesis import strategies as st
 from pretrain.labelled_images import LabelledImages, load_images
 from pretrain.moving_mnist import CanonicalVideos, MovingMNIST, bounce, draw, write_canonical
 from pretrain.moving_mnist_export import MovingMNISTConfig, contact_sheet, run
+from worldmodel.config import ConfigError
 
 DIGITS = LabelledImages(np.full((3, 1, 5, 5), 200, np.uint8), np.arange(3, dtype=np.uint8))
 
@@ -102,14 +109,110 @@ def test_a_file_holds_the_videos_in_the_canonical_layout(tmp_path, monkeypatch):
     np.testing.assert_array_equal(videos.pixels[:, :, 0].numpy(), stored[:4, chosen].swapaxes(0, 1))
 
 
-def test_files_of_another_layout_are_refused(tmp_path):
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, videos=np.zeros((2, 3, 4, 4), np.uint8))
+    return file.getvalue()
+
+
+def claims(*shape: int) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+RULE = r"must hold uint8 \[T, N, S, S\], each at least 1, in NumPy's format \(.npy\), got"
+BAD_FILES = {
+    "not square": (npy(np.zeros((2, 3, 4, 5), np.uint8)), rf"{RULE} uint8 \[2, 3, 4, 5\]"),
+    "three dimensions": (npy(np.zeros((2, 3, 4), np.uint8)), rf"{RULE} uint8 \[2, 3, 4\]"),
+    "size 0": (npy(np.zeros((2, 3, 0, 0), np.uint8)), rf"{RULE} uint8 \[2, 3, 0, 0\]"),
+    "no videos": (npy(np.zeros((2, 0, 4, 4), np.uint8)), rf"{RULE} uint8 \[2, 0, 4, 4\]"),
+    "no frames": (npy(np.zeros((0, 3, 4, 4), np.uint8)), rf"{RULE} uint8 \[0, 3, 4, 4\]"),
+    "float": (npy(np.zeros((2, 3, 4, 4))), rf"{RULE} float64 \[2, 3, 4, 4\]"),
+    "pickle": (npy(np.full((2, 3, 4, 4), None)), rf"{RULE} object \[2, 3, 4, 4\]"),
+    "npz": (npz(), rf"{RULE} a file that begins with b'PK"),
+    "text": (b"hello, world", rf"{RULE} a file that begins with b'hello, w'"),
+    "empty": (b"", rf"{RULE} a file that begins with b''"),
+    "cut header": (npy(np.zeros((2, 3, 4, 4), np.uint8))[:50], rf"{RULE} a file that begins with b'.x93NUMPY"),
+    "cut": (npy(np.zeros((2, 3, 4, 4), np.uint8))[:-1], "must hold 96 bytes after its header, as it says, got 95"),
+    "huge": (claims(10**6, 10**6, 10**6, 10**6), "must hold 1,000,000,.* bytes after its header, as it says, got 0"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_files_of_another_layout_are_refused(tmp_path, kind):
+    content, message = BAD_FILES[kind]
     path = tmp_path / "videos.npy"
-    np.save(path, np.zeros((2, 3, 4, 5), np.uint8))
-    with pytest.raises(ValueError, match=r"must hold uint8 \[T, N, S, S\], got uint8 \[2, 3, 4, 5\]"):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
         CanonicalVideos(path)
-    np.save(path, np.zeros((2, 3, 4, 4), np.uint8))
-    with pytest.raises(ValueError, match=r"num_frames must be in \[1, 2\]"):
-        CanonicalVideos(path, num_frames=3)
+
+
+def test_special_files_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in (
+        (tmp_path / "pipe", "a pipe"),
+        (Path("/dev/zero"), "a character device"),
+        (tmp_path, "a folder"),
+    ):
+        with pytest.raises(ValueError, match=f"must be a regular file, got {kind}"):
+            CanonicalVideos(path)
+
+
+def test_files_in_other_orders_and_of_fewer_frames(tmp_path):
+    path = tmp_path / "videos.npy"
+    videos = np.random.default_rng(0).integers(256, size=(2, 3, 4, 4), dtype=np.uint8)
+    np.save(path, np.asfortranarray(videos))
+    np.testing.assert_array_equal(CanonicalVideos(path).videos, videos)
+    for num_frames in (0, 3):
+        with pytest.raises(ValueError, match=rf"num_frames must be in \[1, 2\] for .*, got {num_frames}"):
+            CanonicalVideos(path, num_frames=num_frames)
+
+
+def test_what_does_not_fit_into_memory_is_not_begun():
+    for options in ({"num_frames": 10**9}, {"size": 10**7}, {"num_digits": 10**9}):
+        source = MovingMNIST(DIGITS, **{"size": 16} | options)
+        with pytest.raises(ValueError, match=r"256 videos of .* must fit into memory, got .* that are free"):
+            source.sample(256, np.random.default_rng(0))
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def cannot(*_):
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
+@pytest.mark.parametrize("where", ["room", "reservation", "writing"])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, where):
+    source = MovingMNIST(DIGITS, size=16, num_frames=3)
+    if where == "room":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    elif where == "reservation":
+        monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    else:
+        monkeypatch.setattr(MovingMNIST, "sample", full)
+    with pytest.raises(OSError, match=r"disk is full: .*videos.npy takes 3,968 bytes|No space left") as caught:
+        write_canonical(tmp_path / "videos.npy", source, 5, seed=0, progress=False)
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_disks_that_cannot_reserve_room_are_written_to_all_the_same(tmp_path, monkeypatch):
+    source = MovingMNIST(DIGITS, size=16, num_frames=3)
+    write_canonical(tmp_path / "a.npy", source, 5, seed=0, progress=False)
+    monkeypatch.setattr("os.posix_fallocate", cannot, raising=False)
+    write_canonical(tmp_path / "b.npy", source, 5, seed=0, progress=False)
+    monkeypatch.delattr("os.posix_fallocate")
+    write_canonical(tmp_path / "c.npy", source, 5, seed=0, progress=False)
+    assert len({(tmp_path / f"{name}.npy").read_bytes() for name in "abc"}) == 1
 
 
 def test_the_command_writes_pictures_and_the_file(tmp_path):
@@ -131,8 +234,42 @@ def test_the_command_writes_pictures_and_the_file(tmp_path):
     stored = np.load(config.file)
     # The first video on the sheet is the first of the file.
     np.testing.assert_array_equal(sheet[6:134:2, 6:134:2][stored[0, 0] > 250].max(-1) > 100, True)
-    with pytest.raises(ValueError, match="shown must be at least 1, got 0"):
-        run(MovingMNISTConfig(shown=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shown": 0}, "shown must be at least 1, got 0"),
+        ({"num_videos": 0}, "num_videos must be at least 1, got 0"),
+        ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"speed": -1.0}, "speed must be at least 0, got -1.0"),
+        ({"speed": float("nan")}, "speed must be a finite number, got nan"),
+        ({"size": 10**7}, "size must be at most 32761, as a GIF has room for, got 10000000"),
+        ({"size": 1000, "shown": 100}, "shown must be at most 32 for size 1000, as a GIF has room for, got 100"),
+        ({"gif": Path("a.png"), "sheet": Path("a.png")}, "sheet, gif and file must be different files, got"),
+        ({"file": Path("outputs/moving-mnist.gif")}, "sheet, gif and file must be different files, got"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        MovingMNISTConfig(**options)
+
+
+@pytest.mark.parametrize("options", [{"num_frames": 10**9}, {"size": 30_000}])
+def test_pictures_that_do_not_fit_into_memory_are_not_begun(tmp_path, options):
+    paths = {"sheet": tmp_path / "a.png", "gif": tmp_path / "a.gif"}
+    with pytest.raises(ValueError, match=r"pictures of .* must fit into memory, got .* that are free"):
+        run(MovingMNISTConfig(**{"shown": 1} | paths | options))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_room_leaves_no_pictures_either(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    paths = {"sheet": tmp_path / "a.png", "gif": tmp_path / "a.gif", "file": tmp_path / "a.npy"}
+    with pytest.raises(OSError, match="the disk is full"):
+        run(MovingMNISTConfig(num_frames=2, num_videos=3, shown=1, progress=False, **paths))
+    assert not list(tmp_path.iterdir())
 
 
 def test_videos_without_centres_can_be_shown():

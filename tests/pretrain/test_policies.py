@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,19 @@ def test_digest_follows_the_content(tmp_path):
     assert len(first) == 64
     assert first != agent_digest(str(tmp_path))
     assert agent_digest("random") is None
+
+
+def test_digest_of_files_as_they_are_read(tmp_path):
+    (tmp_path / "weights").write_bytes(bytes(3 * 2**20 + 1))
+    first = agent_digest(str(tmp_path))
+    (tmp_path / ".lock").write_text("process 1")  # hidden files are of whoever trains there
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert agent_digest(str(tmp_path)) == first
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe must be a regular file, got a pipe"):
+        agent_digest(str(tmp_path))
+    with pytest.raises(ValueError, match="/dev/zero must be a regular file, got a character device"):
+        agent_digest("/dev/zero")
 
 
 class Agent:

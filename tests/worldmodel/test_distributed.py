@@ -22,7 +22,7 @@ import json, sys
 import torch
 from lightning_fabric import Fabric
 from pretrain.image_training import view_seed
-from pretrain.train import _any_process
+from pretrain.processes import any_process
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.distributed import gather_batch
 from worldmodel.encoders import ResidualEncoder
@@ -98,7 +98,7 @@ assert gather_batch(actions) is actions  # one process: nothing to gather
 fabric = Fabric(accelerator="cpu", devices=2)
 fabric.launch()
 half = slice(4 * fabric.global_rank, 4 * fabric.global_rank + 4)
-report = {"stop": [_any_process(fabric, fabric.global_rank == rank) for rank in (0, 1, 2)]}
+report = {"stop": [any_process(fabric, fabric.global_rank == rank) for rank in (0, 1, 2)]}
 for name, (make, weights, inputs) in CASES.items():
     module = make(weights)
     wrapped = fabric.setup(module)

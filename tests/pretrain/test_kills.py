@@ -1,0 +1,144 @@
+"""A collection or a training that is killed before any file operation, and begun again, ends as if it had not been."""
+
+import hashlib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import h5py
+import killing
+import pytest
+
+from agents.offline import MethodConfig
+from pretrain.collect import CollectConfig, collect
+from pretrain.configs import (
+    DataConfig,
+    HeadsConfig,
+    ImageConfig,
+    ImageDataConfig,
+    OfflineConfig,
+    PolicyConfig,
+    PretrainConfig,
+    VideoConfig,
+    VideoDataConfig,
+    WorldModelConfig,
+)
+from pretrain.run_log import read_metrics
+from pretrain.train import fit
+from worldmodel.build import ActorCriticConfig, ImageModelConfig, ModelConfig, VideoModelConfig
+from worldmodel.checkpoint import CONFIG, WEIGHTS, load_training_state, read_config, read_format
+
+COMMON = {
+    "accelerator": "cpu",
+    "precision": "32-true",
+    "progress": False,
+    "num_steps": 3,
+    "log_every": 1,
+    "validate_every": 10,
+    "checkpoint_every": 2,
+}
+RUNS: dict[str, PretrainConfig] = {
+    "world model": WorldModelConfig(
+        model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=8, predictor_hidden_dim=8),
+        data=DataConfig(num_frames=3, batch_size=2),
+        policy=PolicyConfig(num_steps=2, batch_size=2, images_per_scene=3, networks=ActorCriticConfig(hidden_dim=8)),
+        rollout_steps=2,
+        **COMMON,
+    ),
+    "video": VideoConfig(
+        model=VideoModelConfig(stride=8, latent_channels=2, hidden_channels=2, num_blocks=1, predictor_channels=(2,)),
+        data=VideoDataConfig(num_frames=4, batch_size=2),
+        heads=HeadsConfig(num_steps=2, batch_size=2),
+        rollout_steps=2,
+        projector=(4,),
+        **COMMON,
+    ),
+    "images": ImageConfig(
+        model=ImageModelConfig(width=1, stem_stride=2),
+        data=ImageDataConfig(batch_size=2),
+        projector=(2,),
+        **COMMON,
+    ),
+    "offline": OfflineConfig(
+        method=MethodConfig(name="gcbc", latent_dim=4, hidden_dim=4, num_layers=1),
+        data=DataConfig(num_frames=3, batch_size=2),
+        **COMMON,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    for name in (
+        "validation.NUM_WINDOWS",
+        "policy_validation.NUM_SCENES",
+        "world_model_training.NORMALIZATION_WINDOWS",
+    ):
+        monkeypatch.setattr(f"pretrain.{name}", 2)
+    for name in ("offline_training.NUM_WINDOWS", "offline_training.NORMALIZATION_WINDOWS", "image_training.NUM_BANK"):
+        monkeypatch.setattr(f"pretrain.{name}", 2)
+    for name in ("video_training.NUM_VIDEOS", "video_training.NORMALIZATION_VIDEOS", "image_training.NUM_QUERIES"):
+        monkeypatch.setattr(f"pretrain.{name}", 4)
+    monkeypatch.setattr("pretrain.image_training.NORMALIZATION_IMAGES", 4)
+
+
+def outcome(run: Path) -> dict[str, object]:
+    """What a training run came to: its weights, how far it is, and its log but for the time."""
+    state = load_training_state(run)
+    return {
+        "weights": hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest(),
+        "steps": (state["step"], read_config(run, read_format(run))["training"]["step"]),
+        "log": read_metrics(run),
+        "files": sorted(path.name for path in run.iterdir()),
+    }
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_training_killed_before_any_file_operation_ends_as_if_it_had_not_been(tmp_path, kind):
+    def train(folder: Path) -> None:
+        fit(replace(RUNS[kind], output=str(folder)))
+
+    count = killing.operations(partial(train, tmp_path / "whole" / "run"), tmp_path / "whole")
+    expected = outcome(tmp_path / "whole" / "run")
+    assert {CONFIG, WEIGHTS} < set(expected["files"])
+    assert count > 20
+    for number in killing.places(count, most=40):
+        place = tmp_path / f"{number}"
+        command = partial(train, place / "run")
+        assert killing.kill_before(number, command, place) == killing.KILLED
+        assert killing.run(command, place) == 0, killing.log_of(place)
+        assert outcome(place / "run") == expected, f"killed before operation {number} of {count}"
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All that a dataset holds."""
+    found: dict[str, object] = {}
+    with h5py.File(folder / "data" / "main_data.hdf5") as file:
+        file.visititems(
+            lambda name, item: found.__setitem__(name, item[()].tobytes() if isinstance(item, h5py.Dataset) else None)
+        )
+    return found
+
+
+def test_a_collection_killed_before_any_file_operation_ends_as_if_it_had_not_been(tmp_path):
+    def gather(root: Path) -> None:
+        collect(
+            CollectConfig(num_episodes=3, max_episode_steps=3, dataset_id="two/rooms-v0", root=root, progress=False)
+        )
+
+    count = killing.operations(partial(gather, tmp_path / "whole" / "data"), tmp_path / "whole")
+    expected = contents(tmp_path / "whole" / "data" / "two" / "rooms-v0")
+    assert len(expected) > 10
+    for number in killing.places(count, most=60):
+        place = tmp_path / f"{number}"
+        command = partial(gather, place / "data")
+        assert killing.kill_before(number, command, place) == killing.KILLED
+        # All was done already, if it was killed while it tidied up.
+        assert killing.run(command, place) == 0 or "exists already" in killing.log_of(place), killing.log_of(place)
+        assert contents(place / "data" / "two" / "rooms-v0") == expected, f"killed before operation {number} of {count}"
+        left = [
+            path
+            for path in (place / "data" / "two").iterdir()
+            if path.name not in ("rooms-v0", "namespace_metadata.json")
+        ]
+        assert [path for path in left if not path.name.endswith(".lock")] == []
