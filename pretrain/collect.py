@@ -19,7 +19,6 @@ import minari
 import numpy as np
 import pydantic
 import tyro
-from pydantic_core import PydanticCustomError
 from tqdm import tqdm
 
 from pretrain.dataset_paths import dataset_folder, work_folder
@@ -50,7 +49,7 @@ def _require_object(value: Any) -> Any:
             return value
     except (ValueError, TypeError, RecursionError):
         pass
-    raise PydanticCustomError("json_object", "a JSON object such as {example}", {"example": "'{\"layout\": [25, 40]}'"})
+    raise ValueError("a JSON object such as '{\"layout\": [25, 40]}'")
 
 
 JsonDict = Annotated[

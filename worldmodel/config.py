@@ -278,7 +278,7 @@ def _rule(error: Any) -> str:
         "too_short": "at least one value" if limits.get("min_length") == 1 else f"{limits.get('min_length')} values",
         "is_instance_of": f"a {limits.get('class')}",
     }
-    return words.get(error["type"]) or error["msg"].removeprefix("Input should be ")
+    return words.get(error["type"]) or error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
 
 
 def _within(value: Any, parts: Sequence[Any]) -> tuple[str, Any]:

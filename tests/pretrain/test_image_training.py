@@ -19,6 +19,7 @@ from pretrain.stages import adamw, lars
 from pretrain.train import fit
 from worldmodel.build import ImageModelConfig
 from worldmodel.checkpoint import WEIGHTS, load_training_state
+from worldmodel.config import changed
 from worldmodel.image_checkpoint import load_image_jepa
 from worldmodel.image_objective import ImageLossWeights
 
@@ -88,7 +89,7 @@ def test_a_run_that_was_stopped_goes_on_exactly(finished, tmp_path, monkeypatch,
         finished = fit(replace(config, output=str(tmp_path / "finished")))
     asked = []
     with monkeypatch.context() as patch:
-        patch.setattr("pretrain.train._any_process", lambda fabric, wish: asked.append(wish) or len(asked) == 6)
+        patch.setattr("pretrain.train.any_process", lambda fabric, wish: asked.append(wish) or len(asked) == 6)
         stopped = fit(config)
     assert load_training_state(stopped)["step"] == 5
     fit(config)
@@ -250,13 +251,13 @@ def test_sources_draw_pairs_that_belong_together():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": ImageDataConfig(batch_size=1)}, "data.batch_size must be at least 2, got 1"),
-        ({"projector": (16, 1)}, "each width of projector must be at least 2, got 1"),
+        ({"data.batch_size": 1}, "data.batch_size must be at least 2, got 1"),
+        ({"projector": (16, 1)}, r"projector\[1\] must be at least 2, got 1"),
     ],
 )
 def test_wrong_numbers_are_explained(changes, message):
     with pytest.raises(ValueError, match=message):
-        replace(TINY, **changes)
+        changed(TINY, changes)
 
 
 def test_augmentations_that_do_not_fit_are_explained(tmp_path):

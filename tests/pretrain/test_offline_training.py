@@ -89,7 +89,7 @@ def test_a_run_resumes_exactly_and_its_agent_acts(name, tmp_path):
     assert [row["step"] for row in read_metrics(whole) if "train/loss" in row] == [2, 4]
     with pytest.MonkeyPatch.context() as patch:  # stops after two steps
         wishes = iter([False, False, True])
-        patch.setattr("pretrain.train._any_process", lambda fabric, wish: next(wishes))
+        patch.setattr("pretrain.train.any_process", lambda fabric, wish: next(wishes))
         fit(replace(config, output=str(tmp_path / "parts")))
     parts = fit(replace(config, output=str(tmp_path / "parts")))
     assert (whole / WEIGHTS).read_bytes() == (parts / WEIGHTS).read_bytes()
@@ -218,7 +218,7 @@ def test_errors_name_the_rule():
     object.__setattr__(unknown, "name", "dqn")  # types are checked in tests only
     with pytest.raises(ValueError, match="method must be one of 'gcbc', 'gcidm', 'gcivl', got 'dqn'"):
         build_method(unknown, DATA)
-    with pytest.raises(ValueError, match=r"data\.num_frames must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"num_frames must be at least 2, got 1"):
         OfflineConfig(data=DataConfig(num_frames=1))
     with pytest.raises(ValueError, match="trajectories_per_scene must be at least 1, got 0"):
         OfflineConfig(trajectories_per_scene=0)

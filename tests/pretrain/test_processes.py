@@ -43,8 +43,8 @@ def test_a_scheduler_of_more_tasks_than_processes_is_explained(monkeypatch, caps
         monkeypatch.setenv(name, value)
     assert main(["pretrain", "two-rooms", "--num-steps", "1", "--output", str(tmp_path / "run")]) == 1
     assert capsys.readouterr().err == (
-        "worldmodel pretrain: SLURM's tasks (SLURM_NTASKS, --ntasks) must be as many as --devices times --num-nodes, 1, "
-        "got 2\n"
+        "worldmodel pretrain: SLURM's tasks (SLURM_NTASKS, --ntasks) must be as many as --devices times --num-nodes, "
+        "1, got 2\n"
     )
 
 

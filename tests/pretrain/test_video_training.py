@@ -153,9 +153,9 @@ def test_sizes_that_do_not_divide_are_refused():
     for model in (replace(MODEL, stride=3), replace(MODEL, predictor_channels=(8,) * 6), replace(MODEL, grid=5)):
         with pytest.raises(ValueError, match=r"frames must be square, with a side that model.stride"):
             build_training(replace(TINY, model=model), torch.device("cpu"))
-    with pytest.raises(ValueError, match=r"data.num_frames must be at least 3, got 2"):
+    with pytest.raises(ValueError, match=r"data.num_frames must be greater than model.context \(2\), got 2"):
         replace(TINY, data=VideoDataConfig(num_frames=2))
-    with pytest.raises(ValueError, match=r"model.context must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"context must be at least 1, got 0"):
         VideoModelConfig(context=0)
 
 
