@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 ARGS ?=
 PACKAGES := envs worldmodel agents pretrain benchmarks
 
@@ -14,18 +15,22 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # torch goes first and by itself: so pip takes the build for CPUs where its configuration offers one.
-TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
+TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 
-.PHONY: help demo test check format build lock clean
+.PHONY: help demo test test-lowest check format build lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED) ## Plan in Two Rooms with the shipped world model: success rates, a JSON and a video in outputs/
 	@$(BIN)/worldmodel demo $(ARGS)
 
 test: $(INSTALLED) ## Run all tests, doctests included
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-lowest: ## Run all tests with the lowest releases that pyproject.toml allows (TORCH=torch==X.Y.Z takes another torch)
+	@$(PYTHON) tests/lowest.py .venv-lowest.txt $(if $(findstring command,$(origin TORCH)),$(TORCH))
+	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=.venv-lowest.txt
 
 check: $(INSTALLED) ## Check format, lint, types and import rules
 	$(BIN)/ruff format --check .
@@ -68,7 +73,7 @@ clean: ## Remove caches and build products (keeps the environment, runs and outp
 	@find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an installation that was cut short is taken up again.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@if ! $(BIN)/python -m pip --version > /dev/null 2>&1; then \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
 	    echo "Python must be at least 3.11, got $$($(PYTHON) --version 2>&1) from '$(PYTHON)';" \
@@ -77,7 +82,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  $(PYTHON) -m venv --clear $(VENV); \
 	fi
 	@echo "Installing $(TORCH)"
-	@$(PIP) install -c constraints.txt '$(TORCH)'
-	@echo "Installing the project and its dependencies as pinned in constraints.txt"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(PIP) install -c $(CONSTRAINTS) '$(TORCH)'
+	@echo "Installing the project and its dependencies as pinned in $(CONSTRAINTS)"
+	@$(PIP) install -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@

@@ -134,6 +134,8 @@ class PlanningAgent:
         if not 1 <= replan_every <= planner.horizon:
             raise ValueError(f"replan_every must be in [1, horizon = {planner.horizon}], got {replan_every}")
         check_action_space(action_space, model.action_dim)
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
         self.model = model
@@ -192,7 +194,9 @@ class PlanningAgent:
             worldmodel.checkpoint.CheckpointError: If the checkpoint is missing or not valid.
             ValueError: If the configuration or the action space does not fit the model.
         """
-        config = config or PlannerConfig()
+        config = PlannerConfig() if config is None else config
+        if not isinstance(config, PlannerConfig):
+            raise TypeError(f"config must be a PlannerConfig or None, got {config!r}")
         pretrained = source if isinstance(source, Pretrained) else load_pretrained(source, device)
         model = pretrained.model
         check_action_space(action_space, model.action_dim)

@@ -42,6 +42,8 @@ MANIFESTS = ("random-wall", "held-out", "bounce")
 """Episodes that every contender is evaluated on; latency is measured on the first."""
 LATENCY_EPISODES = 3
 """Episodes on which latency is measured, with a single environment."""
+COSTS: dict[str, Any] = {"minutes": int | float, "env_steps": int, "images": int, "curve": list}
+"""What an evaluation in the store says of the training (:func:`benchmarks.contenders.training_facts`)."""
 BASE = "jepa-mppi"
 """What the others are compared with."""
 WORDS = ("policy", "sees", "reward")
@@ -277,8 +279,13 @@ def _read(config: CompareConfig, contender: Contender) -> Iterator[dict[str, Any
             continue
         if content["manifest"] not in MANIFESTS or content["manifest_hash"] != load_manifest(content["manifest"]).hash:
             raise ValueError(f"{path} must be of one of the manifests {MANIFESTS}, got {content['manifest']!r}")
-        if not isinstance(content.get("training"), dict) or not {"minutes", "env_steps"} <= set(content["training"]):
-            raise ValueError(f"{path} must say what its training cost, got {content.get('training')!r}")
+        training = content.get("training")
+        if not isinstance(training, dict) or not all(
+            isinstance(training.get(key), kind) for key, kind in COSTS.items()
+        ):
+            raise ValueError(
+                f"{path} must say what its training cost, in {', '.join(COSTS)}, got {str(training)[:200]}"
+            )
         yield content
 
 

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from benchmarks import provenance
 from benchmarks.encoding import write_videos
 from pretrain import detection
-from pretrain.configs import VideoDataConfig
+from pretrain.configs import HeadsConfig, VideoDataConfig
 from pretrain.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
 from pretrain.moving_mnist import MovingMNIST, VideoBatch
 from pretrain.video_training import build_source
+from worldmodel.checkpoint import CONFIG, CheckpointError, read_section
 from worldmodel.config import Count, CountFromZero, config
 from worldmodel.files import read_json, write_json
 from worldmodel.video_checkpoint import PretrainedVideo, load_video_jepa

@@ -65,15 +65,7 @@ def run(config: ReportConfig) -> Path:
         ValueError: If the comparison is none.
         FileNotFoundError: If a file is missing.
     """
-    try:
-        content = read_json(config.comparison, "a comparison")
-        rows = [
-            {"base": row["contender"] == BASE, "cells": _cells(row)} for row in content["rows"] if row["random-wall"]
-        ]
-        provenance = content["provenance"]
-        provenance["command"], provenance["commit"]
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{config.comparison} must be written by worldmodel compare; it lacks {error}") from error
+    rows, provenance = _read(config.comparison)
     figures = []
     for name, (title, caption) in PICTURES.items():
         path = config.comparison.with_name(f"{config.comparison.stem}-{name}.png")
@@ -110,6 +102,30 @@ def data_url(path: Path) -> str:
     """A file as a URL that holds all of it."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return f"data:{kind};base64,{base64.b64encode(read_bytes(path)).decode()}"
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of the page's table, and where they come from.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no comparison.
+    """
+    content = read_json(path, "a comparison")
+    try:
+        rows = [
+            {"base": row["contender"] == BASE, "cells": _cells(row)} for row in content["rows"] if row["random-wall"]
+        ]
+        provenance = content["provenance"]
+        machine = provenance["machine"]
+        provenance["command"], provenance["commit"], machine["num_cpus"], machine["processor"]
+        dict(provenance["versions"])
+    except KeyError as error:
+        raise ValueError(f"{path} must be written by worldmodel compare; it lacks {error}") from error
+    except (TypeError, IndexError, AttributeError, ValueError) as error:
+        kind = type(error).__name__
+        raise ValueError(f"{path} must be written by worldmodel compare, got {kind}: {error}") from error
+    return rows, provenance
 
 
 def _cells(row: dict[str, Any]) -> list[Cell]:

@@ -61,10 +61,24 @@ def read_result(path: Path) -> dict[str, Any]:
         EvalResult.from_dict(result)
         content["config"].get("planner")
         content["provenance"].get("checkpoint_hash")
-        content["summary"]["final_success"]
+        _check_numbers(content["summary"], content.get("latency"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} must be the JSON of an evaluation: {type(error).__name__}: {error}") from error
     return content
+
+
+def _check_numbers(summary: dict[str, Any], latency: dict[str, Any] | None) -> None:
+    """Raises a KeyError or TypeError where tables and plots would find no numbers."""
+    for key in ("num_episodes", "final_success", "ever_success", "spl", "mean_steps_to_goal", "mean_final_distance"):
+        if not isinstance(summary[key], int | float | None):
+            raise TypeError(f"{key} must be a number or null, got {summary[key]!r}")
+    for key in ("final_success_interval", "ever_success_interval"):
+        low, high = summary[key] or (0.0, 0.0)
+        if not (isinstance(low, int | float) and isinstance(high, int | float)):
+            raise TypeError(f"{key} must be two numbers or null, got {summary[key]!r}")
+    for key, value in (latency or {}).items():
+        if key.endswith("_ms") and not isinstance(value, int | float | None):
+            raise TypeError(f"{key} of latency must be a number or null, got {value!r}")
 
 
 def append_to_log(content: dict[str, Any]) -> None:

@@ -69,6 +69,8 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     ),
 }
 """What is tried for each contender; candidates name what is varied."""
+ROW = {"changes", "final_success", "final_success_interval", "ever_success", "env_steps"}
+"""What a row of a table holds at least."""
 
 
 @config
@@ -124,11 +126,16 @@ def _fill(config: TuneConfig, output: Path) -> dict[str, Any]:
     if output.exists():
         before = read_json(output, "a table of hyperparameters")
         for key in ("contender", "minutes", "seed", "num_episodes"):
-            if before.get(key) != content[key]:
-                raise ValueError(
-                    f"{key} of {output} must be {before.get(key)}, got {content[key]}; or another --output"
-                )
-        content["rows"] = [row for row in before["rows"] if _is_current(config, row)]
+            if key not in before:
+                raise ValueError(f"{output} must be a table that worldmodel tune wrote, got one without {key!r}")
+            if before[key] != content[key]:
+                raise ValueError(f"{key} of {output} must be {before[key]}, got {content[key]}; or another --output")
+        rows = before.get("rows")
+        if not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise ValueError(
+                f"{output} must hold rows that worldmodel tune wrote, each with {', '.join(sorted(ROW))}, got others"
+            )
+        content["rows"] = [row for row in rows if _is_current(config, row)]
     for changes in CANDIDATES[config.contender]:
         if any(row["changes"] == changes for row in content["rows"]):
             continue
@@ -136,6 +143,11 @@ def _fill(config: TuneConfig, output: Path) -> dict[str, Any]:
         content["rows"].append(_measure(config, changes))
         write_json(output, content)
     return content
+
+
+def _is_row(row: Any) -> bool:
+    """Whether something is a row of a table, of this version or an older one."""
+    return isinstance(row, dict) and set(row) >= ROW and isinstance(row["changes"], dict)
 
 
 def _is_current(config: TuneConfig, row: Mapping[str, Any]) -> bool:

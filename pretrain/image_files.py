@@ -86,11 +86,14 @@ def _read_idx(path: Path, *, header_only: bool) -> tuple[tuple[int, ...], UInt8[
             total, there = math.prod(shape), size - 4 - 4 * num_dims
             if total > there * MAX_DEFLATE_RATIO if packed else total != there:
                 most = "at most " if packed else ""
-                raise ValueError(f"{path} must hold {shape} bytes as it says, got {most}{max(there, 0)}")
+                raise ValueError(
+                    f"{path} must hold {total} bytes, of shape {shape} as it says, got {most}{max(there, 0)}"
+                )
             require_memory(2 * total, f"{path} of shape {shape}")
             body = stream.read(total + 1)  # one more, to see that it ends there; a checksum is compared at the end
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path} must be a whole gzipped file, got one that is not: {error}") from error
     if len(body) != total:
-        raise ValueError(f"{path} must hold {shape} bytes as it says, got {'more' if len(body) > total else len(body)}")
+        got = "more" if len(body) > total else len(body)
+        raise ValueError(f"{path} must hold {total} bytes, of shape {shape} as it says, got {got}")
     return shape, np.frombuffer(body, np.uint8).reshape(shape).copy()

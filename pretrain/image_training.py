@@ -21,7 +21,7 @@ from pretrain.augmentation import Augmentation, augmentation_of
 from pretrain.configs import ImageConfig, ImageDataConfig
 from pretrain.image_evaluation import knn_accuracy, represent
 from pretrain.labelled_images import Split, load_images
-from pretrain.memory import require_batch
+from pretrain.memory import built, require_batch
 from pretrain.stages import Optimizers, Stage, Training, adamw, lars
 from pretrain.validation import VALIDATION_SEED, effective_rank, warn_if_collapsed
 from worldmodel.build import build_classifier, build_image_jepa
@@ -146,7 +146,7 @@ def build_training(config: ImageConfig, device: torch.device) -> Training:
     """
     source, validation_source = (ImageSource(config.data.images, split) for split in ("train", "validation"))
     require_batch("data.batch_size", config.data.batch_size, source.pixel_shape)
-    model = build_image_jepa(config.model, source.pixel_shape)
+    model = built(lambda: build_image_jepa(config.model, source.pixel_shape), config.model)
     sample = source.sample(NORMALIZATION_IMAGES, np.random.default_rng([config.seed, 0]))
     model.normalizer.fit(sample.pixels)
     classifier = build_classifier(model, source.num_classes)

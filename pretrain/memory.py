@@ -3,9 +3,14 @@
 import ctypes
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from worldmodel.devices import require_memory
+from torch import nn
+
+from worldmodel.devices import TRAINING_COPIES, num_parameter_bytes, require_memory
+
+M = TypeVar("M", bound=nn.Module)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Options of glibc's ``mallopt``."""
@@ -23,6 +28,20 @@ def require_batch(what: str, batch_size: int, shape: Sequence[int]) -> None:
         ValueError: If they do not fit.
     """
     require_memory(5.0 * batch_size * math.prod(shape), f"a batch of pixels ({what} {batch_size} × {tuple(shape)})")
+
+
+def built(build: Callable[[], M], config: object) -> M:
+    """A module to train, if it can be trained in the memory that there is.
+
+    Args:
+        build: Builds it.
+        config: Its configuration, for the message.
+
+    Raises:
+        ValueError: If its weights, their gradients and the optimiser's moments do not fit into memory.
+    """
+    require_memory(TRAINING_COPIES * num_parameter_bytes(build), f"training {config}")
+    return build()
 
 
 def keep_memory() -> bool:

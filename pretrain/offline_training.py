@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from agents.gcidm import GCIDM
 from agents.offline import build_method, save_method
 from pretrain.configs import OfflineConfig
-from pretrain.memory import require_batch
+from pretrain.memory import built, require_batch
 from pretrain.sources import build_sources, data_spec
 from pretrain.stages import Stage, Training, adamw
 from pretrain.validation import VALIDATION_SEED
@@ -95,7 +95,7 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
     if config.method.name == "gcidm":
         pretrained = load_pretrained(config.checkpoint)
         model = from_json(ModelConfig, pretrained.config["model"])
-    method = build_method(config.method, data, model)
+    method = built(lambda: build_method(config.method, data, model), config.method)
     if isinstance(method, GCIDM):
         method.model.load_state_dict(pretrained.model.state_dict())
     else:

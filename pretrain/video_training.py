@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from pretrain.configs import VideoConfig, VideoDataConfig
 from pretrain.detection import HORIZONS, DetectionBatch, detection_batch, measure, rollout_forecaster
 from pretrain.labelled_images import Split, load_images
-from pretrain.memory import require_batch
+from pretrain.memory import built, require_batch
 from pretrain.moving_mnist import MovingMNIST
 from pretrain.stages import Optimizers, Stage, Training, adamw, muon
 from pretrain.validation import VALIDATION_SEED, effective_rank, warn_if_collapsed
@@ -93,10 +93,11 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
     shape = (1, config.data.size, config.data.size)
     require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *shape))
     require_batch("heads.batch_size", config.heads.batch_size, (config.data.num_frames, *shape))
-    model = build_video_jepa(config.model, shape)
+    model = built(lambda: build_video_jepa(config.model, shape), config.model)
     sample = source.sample(NORMALIZATION_VIDEOS, np.random.default_rng([config.seed, 0]))
     model.normalizer.fit(sample.pixels)
-    detector, decoder = build_detector(config.model, shape), build_decoder(config.model, shape)
+    detector = built(lambda: build_detector(config.model, shape), config.model)
+    decoder = built(lambda: build_decoder(config.model, shape), config.model)
 
     def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
         save_video_jepa(path, model, detector, decoder, config.model, training=training, beside=beside)

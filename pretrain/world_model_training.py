@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain.configs import WorldModelConfig
-from pretrain.memory import require_batch
+from pretrain.memory import built, require_batch
 from pretrain.policy_validation import validate_policy
 from pretrain.sources import build_sources, data_spec
 from pretrain.stages import Stage, Training, adamw
@@ -77,13 +77,15 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
     data = data_spec(source)
     require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
     require_batch("policy.batch_size", config.policy.batch_size, (config.policy.images_per_scene, *data.pixel_shape))
-    model, probe = build_model(config.model, data), build_probe(config.model, data)
+    model = built(lambda: build_model(config.model, data), config.model)
+    probe = build_probe(config.model, data)
     sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
     model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
     stages = [_model_stage(config, model, probe, source, validation_source)]
     actor_critic = None
     if config.policy.num_steps:
-        actor_critic = build_actor_critic(config.policy.networks, config.model, data)
+        networks = config.policy.networks
+        actor_critic = built(lambda: build_actor_critic(networks, config.model, data), networks)
         stages.append(_policy_stage(config, model, actor_critic, source, validation_source))
 
     def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:

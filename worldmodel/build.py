@@ -1,8 +1,7 @@
 """From configuration to modules: the only place, beside the command line, that sees configurations."""
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Annotated, Literal, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -10,7 +9,6 @@ from torch import nn
 
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.config import ConfigError, Depth, Positive, Width, config, number
-from worldmodel.devices import TRAINING_COPIES, num_parameter_bytes, require_memory
 from worldmodel.encoders import AxialEncoder, ImpalaEncoder, ResidualEncoder, StridedConvEncoder
 from worldmodel.heads import DetectionHead, PixelDecoder
 from worldmodel.image_encoders import ResNet18, VisionTransformer
@@ -181,23 +179,6 @@ class ImagesSpec:
     num_classes: Annotated[int, Ge(1), Le(10_000)]
 
 
-M = TypeVar("M", bound=nn.Module)
-P = ParamSpec("P")
-
-
-def _fits_memory(build: Callable[P, M]) -> Callable[P, M]:
-    """Refuses to build what could not be trained in the memory that there is."""
-
-    @wraps(build)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> M:
-        needed = TRAINING_COPIES * num_parameter_bytes(lambda: build(*args, **kwargs))
-        require_memory(needed, f"training {args[0]}")
-        return build(*args, **kwargs)
-
-    return checked
-
-
-@_fits_memory
 def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
     """Builds an untrained world model.
 
@@ -239,7 +220,6 @@ def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:
     return Probe(config.latent_dim, data.position_low, data.position_high, hidden_dim=256)
 
 
-@_fits_memory
 def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: DataSpec) -> ActorCritic:
     """Builds an untrained actor and critic for a world model.
 
@@ -257,7 +237,6 @@ def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: Data
     )
 
 
-@_fits_memory
 def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> VideoJEPA:
     """Builds an untrained Video-JEPA for square frames.
 
@@ -286,14 +265,12 @@ def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Vi
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-@_fits_memory
 def build_detector(config: VideoModelConfig, pixel_shape: Sequence[int]) -> DetectionHead:
     """Builds an untrained detection head."""
     side = pixel_shape[-1] // config.stride
     return DetectionHead(config.latent_channels, side // config.grid, hidden_channels=config.head_channels)
 
 
-@_fits_memory
 def build_decoder(config: VideoModelConfig, pixel_shape: Sequence[int]) -> PixelDecoder:
     """Builds an untrained pixel decoder."""
     return PixelDecoder(
@@ -301,7 +278,6 @@ def build_decoder(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Pixel
     )
 
 
-@_fits_memory
 def build_image_jepa(config: ImageModelConfig, pixel_shape: Sequence[int]) -> ImageJEPA:
     """Builds an untrained Image-JEPA.
 

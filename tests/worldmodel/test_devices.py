@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pretrain.memory import built
 from worldmodel.build import ModelConfig, build_model
 from worldmodel.devices import available_devices, check_device, num_parameter_bytes, require_memory
 
@@ -34,9 +35,9 @@ def test_what_cannot_fit_is_refused_with_its_size():
 def test_counting_draws_no_random_numbers(checkpoint_data):
     """A model's first weights are what they were before it was counted first."""
     torch.manual_seed(0)
-    counted = build_model(ModelConfig(latent_dim=4), checkpoint_data)
+    counted = built(lambda: build_model(ModelConfig(latent_dim=4), checkpoint_data), "a model")
     torch.manual_seed(0)
-    plain = build_model.__wrapped__(ModelConfig(latent_dim=4), checkpoint_data)
+    plain = build_model(ModelConfig(latent_dim=4), checkpoint_data)
     assert all(torch.equal(a, b) for a, b in zip(counted.parameters(), plain.parameters(), strict=True))
 
 
