@@ -21,6 +21,7 @@ from agents.planner_config import PlannerConfig
 from benchmarks import provenance, report
 from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import Source, Task, make_policy, make_task, open_source
+from pretrain.interruption import Interruption
 from worldmodel.config import Count, CountFromZero, Seed, config
 from worldmodel.files import absolute, locked
 
@@ -117,18 +118,24 @@ def _run(
             report.append_to_log(content)
         report.write_result(path, content)
 
-    result = evaluate(
-        policy,
-        task.vector(observation),
-        manifest,
-        num_episodes=config.num_episodes,
-        num_envs=config.num_envs,
-        seed=config.seed,
-        deterministic=config.deterministic,
-        previous=previous,
-        on_batch=save,
-        progress=config.progress,
-    )
+    def after_batch(result: EvalResult) -> None:
+        save(result)
+        if interruption.requested:
+            raise KeyboardInterrupt
+
+    with Interruption(at_once=True) as interruption:
+        result = evaluate(
+            policy,
+            task.vector(observation),
+            manifest,
+            num_episodes=config.num_episodes,
+            num_envs=config.num_envs,
+            seed=config.seed,
+            deterministic=config.deterministic,
+            previous=previous,
+            on_batch=after_batch,
+            progress=config.progress,
+        )
     latency = None
     if config.latency_episodes:
         latency = measure_latency(

@@ -10,17 +10,23 @@ class Interruption:
     An exception raised by a signal can surface anywhere, and where Python calls back from C code it is lost; a request
     is not.
 
+    Args:
+        at_once: Whether the first one stops too, where its exception is not lost.
+
     Attributes:
         requested: Whether a stop was asked for.
     """
 
     requested = False
 
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
+
     def __enter__(self) -> "Interruption":
         def request(*_: object) -> None:
-            if self.requested:
+            again, self.requested = self.requested, True
+            if again or self.at_once:
                 raise KeyboardInterrupt
-            self.requested = True
 
         self._previous: dict[int, Any] = {}
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -38,17 +38,17 @@ def make_fabric(config: PretrainConfig, precision: Literal["32-true", "bf16-mixe
                 f"got {tasks}"
             )
         launched = processes > 1
+    if config.devices > 1 and not launched and not _has_program():
+        raise ValueError(
+            "devices must be 1 where Python runs from standard input or -c: each further process runs the program's "
+            f"file again, got {config.devices}"
+        )
     for part in ("data", "policy", "heads"):
         size = getattr(getattr(config, part, None), "batch_size", processes)
         if size % processes:
             raise ValueError(
                 f"{part}.batch_size must be a multiple of the number of processes ({processes}), got {size}"
             )
-    if config.devices > 1 and not launched and not _has_program():
-        raise ValueError(
-            "devices must be 1 where Python runs from standard input or -c: each further process runs the program's "
-            f"file again, got {config.devices}"
-        )
     # One process needs no scheduler's help, whatever a scheduler has put into the environment.
     plugins: list[ClusterEnvironment] = [] if launched or config.devices > 1 else [LightningEnvironment()]
     try:

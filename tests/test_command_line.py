@@ -175,7 +175,7 @@ def test_sigterm_is_ctrl_c(tmp_path):
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=120)
     assert running.returncode == 130, said
     assert said.endswith("worldmodel evaluate: interrupted; the same command goes on from what was saved\n")
     before = read_result(tmp_path / "e.json")

@@ -4,14 +4,19 @@ The one module that may import everything; it imports each command's module only
 ``worldmodel --help`` is immediate.
 """
 
+import atexit
 import importlib
 import io
 import logging
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from worldmodel.version import __version__
@@ -100,10 +105,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare() -> None:
-    """Sets up what every command relies on: its log, a console that takes any character, SIGTERM as Ctrl-C."""
+    """Sets up what commands rely on: a log, a console that takes any character, a cache, SIGTERM as Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # consoles that are not UTF-8 show a question mark
+    try:
+        Path.home()
+    except RuntimeError:  # older versions of matplotlib need a folder for their cache
+        folder = tempfile.mkdtemp(prefix="worldmodel-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ.setdefault("MPLCONFIGDIR", folder)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

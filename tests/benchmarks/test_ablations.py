@@ -1,9 +1,11 @@
 """Ablation grids: every variant is a valid configuration, results are kept, nothing is run twice."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from agents.planner_config import PlannerConfig
 from benchmarks import ablations
@@ -105,6 +107,29 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
     assert len(run(replace(config, num_episodes=2, output=elsewhere))["rows"][0]["outcomes"]) == 2
     with pytest.raises(ValueError, match="only must be among 'full', 'few', 'actor', got 'many'"):
         run(replace(config, only=("many",)))
+
+
+def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(ablations.GRIDS, "planning", Grid(preset=None, variants=(Variant(name="full", plan={}),)))
+    mine = shutil.copytree(checkpoint, tmp_path / "mine")
+    config = AblateConfig(
+        name="planning",
+        policy=str(mine),
+        num_episodes=2,
+        runs=tmp_path / "runs",
+        output=tmp_path / "a.json",
+        progress=False,
+    )
+    (before,) = run(config)["rows"]
+    weights = load_file(mine / "model.safetensors")
+    save_file({k: v * 0 if "actor_critic.actor" in k else v for k, v in weights.items()}, mine / "model.safetensors")
+    with caplog.at_level("INFO"):
+        (again,) = run(config)["rows"]
+    assert "1 of 1 rows" in caplog.text
+    (fresh,) = run(replace(config, output=tmp_path / "b.json"))["rows"]
+    assert again["weights"] == fresh["weights"] != before["weights"]
+    assert again["summary"] == fresh["summary"]
+    assert again["summary"]["mean_final_distance"] != before["summary"]["mean_final_distance"]
 
 
 def test_a_grid_of_trainings(tmp_path, monkeypatch):

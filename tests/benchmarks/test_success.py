@@ -1,10 +1,15 @@
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from agents.planner_config import PlannerConfig
 from benchmarks import report, success
 from benchmarks.manifests import load_manifest
+from benchmarks.policies import make_policy
 from benchmarks.success import EvaluateConfig, run
 
 PLANNER = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=3)
@@ -184,3 +189,51 @@ def test_a_file_that_is_no_evaluation_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"a.json must be the JSON of an evaluation"):
         evaluate("random", tmp_path / "a.json")
     assert (tmp_path / "a.json").read_text() == "{}"
+
+
+def test_the_hash_is_that_of_the_weights_that_acted(checkpoint, tmp_path, monkeypatch):
+    """Beside a training that writes new weights, what was read first is hashed and acts."""
+    folder, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(checkpoint, folder)
+    shutil.copytree(checkpoint, other)
+    weights = load_file(other / "model.safetensors")
+    changed = {k: torch.zeros_like(v) if "actor." in k else v for k, v in weights.items()}
+    save_file(changed, other / "model.safetensors")
+    config = EvaluateConfig(
+        policy=str(folder), manifest="validation", num_episodes=2, latency_episodes=0, progress=False
+    )
+    expected = run(replace(config, output=tmp_path / "quiet.json"))
+
+    def trained_on(source, *arguments, **keywords):
+        shutil.copy(other / "model.safetensors", folder / "model.safetensors")
+        return make_policy(source, *arguments, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmarks.success.make_policy", trained_on)
+        found = run(replace(config, output=tmp_path / "beside.json"))
+    assert found["provenance"]["checkpoint_hash"] == expected["provenance"]["checkpoint_hash"]
+    assert found["result"]["rows"] == expected["result"]["rows"]
+    later = run(replace(config, output=tmp_path / "later.json"))
+    assert later["provenance"]["checkpoint_hash"] != expected["provenance"]["checkpoint_hash"]
+    assert later["result"]["rows"] != expected["result"]["rows"]
+
+
+def test_a_result_holds_no_path_of_this_machine(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    monkeypatch.setattr("sys.argv", ["worldmodel", "evaluate"])
+    copy = shutil.copytree(checkpoint, tmp_path / "elsewhere" / "tiny")
+    inside, outside = (
+        run(
+            EvaluateConfig(
+                policy=str(folder),
+                manifest="validation",
+                num_episodes=1,
+                latency_episodes=0,
+                output=tmp_path / f"{name}.json",
+                progress=False,
+            )
+        )
+        for name, folder in (("inside", checkpoint), ("outside", copy))
+    )
+    assert (inside["config"]["policy"], outside["config"]["policy"]) == ("tiny", "tiny")
+    assert str(tmp_path) not in (tmp_path / "inside.json").read_text() + (tmp_path / "outside.json").read_text()
