@@ -34,7 +34,8 @@ from pretrain.presets import preset
 from pretrain.train import UNSAVED_FIELDS, fit
 from worldmodel.checkpoint import CONFIG, weights_hash
 from worldmodel.config import Count, CountFromZero, NonNegative, Seed, changed, config
-from worldmodel.files import absolute, current, locked, read_json, replacing, write_json
+from worldmodel.files import absolute, current, read_json, replacing, write_json
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

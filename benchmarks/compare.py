@@ -32,7 +32,8 @@ from benchmarks.policies import find_hash
 from benchmarks.provenance import ROOT
 from benchmarks.report import read_result, write_result
 from worldmodel.config import Count, Positive, Seed, config
-from worldmodel.files import locked, write_json, write_text
+from worldmodel.files import write_json, write_text
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

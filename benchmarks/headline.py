@@ -19,7 +19,7 @@ from benchmarks.provenance import ROOT
 from benchmarks.report import read_result, write_result
 from worldmodel.checkpoint import read_config
 from worldmodel.config import CountFromZero, config
-from worldmodel.files import locked
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from agents.results import EvalResult
 from benchmarks.provenance import ROOT
-from worldmodel.files import append_row, read_json, read_rows, write_text
+from worldmodel.files import read_json, read_rows, write_text
+from worldmodel.locks import append_row
 
 logger = logging.getLogger(__name__)
 

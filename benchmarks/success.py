@@ -23,7 +23,8 @@ from benchmarks.manifests import VALIDATION, load_manifest
 from benchmarks.policies import Source, Task, make_policy, make_task, open_source
 from pretrain.interruption import Interruption
 from worldmodel.config import Count, CountFromZero, Seed, config
-from worldmodel.files import absolute, locked
+from worldmodel.files import absolute
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

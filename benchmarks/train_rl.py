@@ -33,7 +33,8 @@ from pretrain.two_rooms import TwoRoomsWindows
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, CheckpointError, load_pretrained
 from worldmodel.config import ConfigError, Count, Positive, Seed, Width, config, number
 from worldmodel.devices import require_memory
-from worldmodel.files import commit, locked, recover
+from worldmodel.files import commit, recover
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from benchmarks.policies import find_hash
 from benchmarks.provenance import ROOT
 from benchmarks.report import file_name
 from worldmodel.config import Count, Positive, Seed, config
-from worldmodel.files import locked, read_json, write_json
+from worldmodel.files import read_json, write_json
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.files import LOCK, locked, open_regular, parse_json, read_json, replacing
+from worldmodel.files import open_regular, parse_json, read_json, replacing
+from worldmodel.locks import LOCK, locked
 
 FORMAT = 1
 """Version of the layout of a shard folder."""

@@ -31,7 +31,8 @@ from pretrain.run_log import RunLog
 from pretrain.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_training_state, training_state_bytes
 from worldmodel.config import differences
-from worldmodel.files import absolute, current, locked, recover
+from worldmodel.files import absolute, current, recover
+from worldmodel.locks import locked
 
 logger = logging.getLogger(__name__)
 

@@ -12,19 +12,15 @@ import contextlib
 import hashlib
 import io
 import json
-import logging
 import math
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import nn
 
 from worldmodel.actor_critic import ActorCritic
 from worldmodel.build import (
@@ -41,26 +37,18 @@ from worldmodel.files import commit, current, parse_json, read_json, read_set
 from worldmodel.jepa import JEPA
 from worldmodel.probes import Probe
 from worldmodel.version import __version__
-
-logger = logging.getLogger(__name__)
+from worldmodel.weights import CONFIG, CheckpointError, load_modules
 
 FORMAT = "worldmodel.jepa/1"
 """Format name written to and required of ``config.json``."""
-WEIGHTS, CONFIG, TRAINING_STATE = "model.safetensors", "config.json", "training_state.pt"
+WEIGHTS, TRAINING_STATE = "model.safetensors", "training_state.pt"
 """Names of the files of a checkpoint."""
 SHIPPED = Path(__file__).parent / "checkpoints"
 """Where the checkpoints that come with the package lie."""
 SECTIONS, OPTIONAL = ("model", "data"), ("actor_critic",)
 """Sections of a world model's ``config.json``, beside those that every checkpoint has."""
-DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL", torch.uint8: "U8", torch.float64: "F64"}
-"""How safetensors names types."""
-
 
 C = TypeVar("C")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, corrupt or of another kind."""
 
 
 @dataclass(frozen=True)
@@ -298,41 +286,8 @@ def read_section(kind: type[C], values: Any, path: Path, what: str) -> C:
 def load_parts(
     files: CheckpointFiles, parts: Mapping[str, Callable[[], nn.Module]], device: torch.device | str = "cpu"
 ) -> dict[str, nn.Module]:
-    """Builds modules and reads their weights, and puts them on a device and in evaluation mode.
-
-    The names, shapes and types that the file's header lists are compared with those that the modules would have before
-    anything is built.
-
-    Args:
-        files: The files.
-        parts: What builds each module, by the prefix of its weights.
-        device: Where they go.
-
-    Raises:
-        CheckpointError: If the file is corrupt, or holds other tensors than exactly those of the modules, or one that
-            is not finite.
-    """
-    path = files.path / WEIGHTS
-    try:
-        with torch.device("meta"):
-            expected = {f"{name}.{key}": t for name, build in parts.items() for key, t in build().state_dict().items()}
-    except (ValueError, RuntimeError, OverflowError) as error:
-        line = str(error).partition("\n")[0]
-        raise CheckpointError(f"{files.path / CONFIG} does not describe a model of this version: {line}") from error
-    _compare(_header(files.weights, path), expected, path)
-    try:
-        tensors = from_bytes(files.weights)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path} must hold finite numbers, got some in {name!r} that are not")
-    modules = {}
-    for name, build in parts.items():
-        module = build()
-        _load(module, {key: tensors[f"{name}.{key}"] for key in module.state_dict()}, name, path)
-        modules[name] = module.to(device).eval()
-    return modules
+    """Builds the modules of a checkpoint and reads their weights; see :func:`worldmodel.weights.load_modules`."""
+    return load_modules(files.weights, parts, files.path / WEIGHTS, device)
 
 
 def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
@@ -438,40 +393,6 @@ def _built(module: nn.Module | None) -> nn.Module:
 def _check_format(config: dict[str, Any], path: Path, format_name: str) -> None:
     if config.get("format") != format_name:
         raise CheckpointError(f"{path / CONFIG} must have format {format_name!r}, got {config.get('format')!r}")
-
-
-def _header(weights: bytes, path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of each tensor of a safetensors file, from its header."""
-    try:
-        (size,) = struct.unpack("<Q", weights[:8])
-        header = json.loads(weights[8 : 8 + min(size, len(weights))].decode())
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        return {name: (str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
-    except (struct.error, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} must be a safetensors file: {type(error).__name__} in its header") from error
-
-
-def _compare(found: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping[str, Tensor], path: Path) -> None:
-    """Raises a CheckpointError unless a file holds exactly the tensors that the architecture has."""
-    fit = f"the weights in {path} do not fit the architecture in {CONFIG}"
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{fit}: {name!r} is missing")
-        if name not in expected:
-            raise CheckpointError(f"{fit}: {name!r} is unknown")
-        wanted = (DTYPES[expected[name].dtype], tuple(expected[name].shape))
-        if found[name] != wanted:
-            got = f"{found[name][0]} {list(found[name][1])}"
-            raise CheckpointError(f"{fit}: {name!r} must be {wanted[0]} {list(wanted[1])}, got {got}")
-
-
-def _load(module: nn.Module, tensors: dict[str, Tensor], part: str, path: Path) -> None:
-    """Loads weights into a module; bounds among them are those of the configuration, whatever the file holds."""
-    for name in getattr(module, "constants", ()):
-        if not torch.equal(getattr(module, name), tensors[name]):
-            logger.warning("%s holds other values in '%s.%s' than %s says, which count", path, part, name, CONFIG)
-            tensors[name] = getattr(module, name)
-    module.load_state_dict(tensors)
 
 
 def _listing(path: Path) -> str:

@@ -4,7 +4,6 @@
 
     replacing     one file that appears under its name whole or not at all
     commit        several files of a folder that change together: from one rename on all are new, before it all are old
-    locked        a folder or file that one process at a time writes to
     read_…        regular files only, of a bounded size; what is wrong is said in one sentence that names the file
 
 A commit writes every new file under a temporary name, then a journal that names them, then renames them, then removes
@@ -17,30 +16,22 @@ import errno
 import glob
 import json
 import os
-import shlex
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import filelock
 import psutil
 
 JOURNAL = ".commit.json"
 """Name of the file that makes a set of new files count."""
-LOCK = ".lock"
-"""Name of a folder's lock file, which stays when the lock is given back."""
 MAX_JSON_BYTES = 64 * 2**20
 """Most bytes of a JSON file of this project."""
 MAX_JSON_DEPTH = 32
 """Most levels of lists and objects in one another."""
 MAX_BYTES = 64 * 2**30
 """Most bytes of any file that is read whole."""
-LOCK_SECONDS = 30
-"""How long to wait for others who append to the same file."""
 READ_ATTEMPTS = 100
 """How often a reader looks again when a writer replaced a set of files under its eyes."""
 
@@ -105,7 +96,7 @@ def commit(folder: Path, files: Mapping[str, Content]) -> None:
     """Replaces several files of a folder at once: whoever looks later finds all of them new, or all of them old.
 
     Args:
-        folder: The folder; made if missing. One process at a time writes to it (:func:`locked`).
+        folder: The folder; made if missing. One process at a time writes to it (:mod:`worldmodel.locks`).
         files: The new files by name.
 
     Raises:
@@ -134,7 +125,7 @@ def recover(folder: Path) -> None:
     """Finishes a commit that was cut off, and removes temporary files that killed processes left.
 
     Args:
-        folder: A folder that this process alone writes to (:func:`locked`); it need not exist.
+        folder: A folder that this process alone writes to (:mod:`worldmodel.locks`); it need not exist.
 
     Raises:
         ValueError: If the journal is not one of this project.
@@ -269,61 +260,6 @@ def read_rows(path: Path, required: Mapping[str, type | tuple[type, ...]] | None
             raise ValueError(f"{path} must hold a JSON object in each line, got {wrong} in line {number}")
         rows.append(row)
     return rows
-
-
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Appends a line to JSON lines that several processes write to; what a kill left of a line is cut off first.
-
-    Raises:
-        OSError: If it cannot be written, or others keep the file for too long.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path.with_name(f".{path.name}{LOCK}"), timeout=LOCK_SECONDS), path.open("ab+") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(json.dumps(row).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def locked(path: Path, what: str = "run", *, is_file: bool = False) -> Iterator[None]:
-    """Keeps a folder, or a file, to this process; the lock of a killed process is free at once.
-
-    Args:
-        path: The folder, which is made if missing, or the file.
-        what: What it is, for the message.
-        is_file: Whether it is a file, whose lock lies beside it.
-
-    Raises:
-        BlockingIOError: If another process holds it; the message says which.
-    """
-    lock_file = path.with_name(f".{path.name}{LOCK}") if is_file else path / LOCK
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(lock_file, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise BlockingIOError(
-            errno.EWOULDBLOCK, f"the {what} {path} is being written by another process ({_holder(lock_file)})"
-        ) from None
-    try:
-        with contextlib.suppress(OSError):  # only for the message of others
-            lock_file.write_text(
-                f"process {os.getpid()}, {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}, "
-                f"since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n",
-                encoding="utf-8",
-            )
-        yield
-    finally:
-        lock.release()
-
-
-def _holder(lock_file: Path) -> str:
-    try:
-        return read_bytes(lock_file, max_bytes=2**16).decode(errors="replace").strip() or "which just began"
-    except (OSError, ValueError):
-        return "which just began"
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -20,7 +20,7 @@ from benchmarks.policies import make_policy, make_task, open_source
 from benchmarks.train_rl import TrainRLConfig, hyperparameters, run
 from worldmodel.checkpoint import SHIPPED, CheckpointError
 from worldmodel.config import ConfigError
-from worldmodel.files import locked
+from worldmodel.locks import locked
 
 SMALL = {"learning_starts": 100, "buffer_size": 1_000, "batch_size": 8, "gradient_steps": 1}
 

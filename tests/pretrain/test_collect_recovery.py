@@ -16,7 +16,7 @@ import pytest
 
 from pretrain.collect import CollectConfig, collect
 from pretrain.shards import Episode, ShardFolder, collecting, write_atomically
-from worldmodel.files import locked
+from worldmodel.locks import locked
 
 module = importlib.import_module("pretrain.collect")  # the package's attribute of this name is the function
 WORK = Path("two-rooms/.random-walk-v0.collecting")

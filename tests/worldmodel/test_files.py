@@ -13,19 +13,8 @@ from pathlib import Path
 import pytest
 
 from worldmodel import files
-from worldmodel.files import (
-    JOURNAL,
-    append_row,
-    commit,
-    current,
-    locked,
-    read_bytes,
-    read_json,
-    read_rows,
-    read_set,
-    recover,
-    replacing,
-)
+from worldmodel.files import JOURNAL, commit, current, read_bytes, read_json, read_rows, read_set, recover, replacing
+from worldmodel.locks import append_row, locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,7 +116,7 @@ def test_a_journal_names_files_of_its_own_folder_only(tmp_path):
 
 def test_one_process_at_a_time_holds_a_folder_and_a_killed_one_holds_none(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from worldmodel.files import locked\n"
+        "import sys, time; from pathlib import Path; from worldmodel.locks import locked\n"
         "with locked(Path(sys.argv[1]), 'run'):\n    print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
