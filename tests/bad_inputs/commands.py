@@ -25,7 +25,7 @@ ALWAYS = {
 COLLECT = (
     ("--dataset-id ''", r"dataset_id must be 'name-v0' or 'namespace/name-v0'.*, got ''"),
     ("--dataset-id=-v0", r"dataset_id must be 'name-v0'.*, got '-v0'"),
-    ("--dataset-id -v0", r"--dataset-id.*Expected 1 values"),
+    ("--dataset-id -v0", r"--dataset-id.*Expected 1 values|dataset_id must be 'name-v0'.*, got '-v0'"),
     (f"--dataset-id {'x' * 300}", r"dataset_id must have names of at most \d+ bytes, got 300 in 'x+…'"),
     ("--dataset-id a/b-v0", r"dataset_id must be .* two characters or more.*, got 'a/b-v0'"),
     ("--num-episodes 0", r"num_episodes must be at least 1, got 0"),
