@@ -19,9 +19,6 @@ from worldmodel.config import (
 from worldmodel.devices import require_memory
 from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, Planner, ProposalPlanner, SearchOptions
 
-PLANNERS = ("mppi", "cem", "icem", "policy")
-"""Planners that :func:`build_planner` knows."""
-
 
 @config
 class PlannerConfig:

@@ -226,16 +226,6 @@ def write_run(folder: Path, run: RunConfig) -> None:
     write_json(folder / CONFIG, to_json(run))
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """How a run was configured, as the JSON says it.
-
-    Raises:
-        FileNotFoundError: If the folder holds no run.
-        CheckpointError: If its configuration makes no sense.
-    """
-    return to_json(read_run(folder))
-
-
 def read_progress(folder: Path, data: bytes | None = None) -> Progress:
     """Where a run stands; at its beginning, if the folder holds no progress.
 

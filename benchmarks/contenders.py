@@ -184,7 +184,7 @@ def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
         images = spent.steps if contender.sees == "pixels" else 0
         return {
             "minutes": spent.seconds / 60,
-            "env_steps": spent.steps * rl.read_config(folder)["action_repeat"],
+            "env_steps": spent.steps * rl.read_run(folder).action_repeat,
             "images": images,
             "curve": read_rows(folder / CURVE),
         }

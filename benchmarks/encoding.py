@@ -16,8 +16,6 @@ from worldmodel.files import replacing
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("mp4", "gif")
-"""What a video can be written as."""
 MAX_GIF_BYTES = 3_000_000
 """GIFs are made smaller until they have no more bytes than this."""
 MAX_GIF_FRAMES = 160
