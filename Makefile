@@ -33,8 +33,8 @@ test-lowest: ## Run all tests with the lowest releases that pyproject.toml allow
 	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=.venv-lowest.txt
 
 check: $(INSTALLED) ## Check format, lint, types and import rules
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --no-cache --check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from bad_inputs import checkpoints, commands, data, results, runs
-from bad_inputs.checking import check_command, check_line
-from bad_inputs.checkpoints import change_config
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from agents.manifest import Manifest
 from agents.planner_config import PlannerConfig
 from agents.planning_agent import PlanningAgent
+from bad_inputs import checkpoints, commands, data, results, runs
+from bad_inputs.checking import check_command, check_line
+from bad_inputs.checkpoints import change_config
 from pretrain.collect import CollectConfig, collect
 from pretrain.datasets import MinariWindows
 from pretrain.labelled_images import load_images

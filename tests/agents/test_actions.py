@@ -6,12 +6,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from action_boxes import action_boxes, max_norms, outside
 from gymnasium import spaces
 from hypothesis import given
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
+from action_boxes import action_boxes, max_norms, outside
 from agents.actions import check_action_space, to_space
 from agents.held_actions import HeldPolicy
 from agents.image_codes import CodedPolicy, Profiles

@@ -4,13 +4,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from rl_rooms import make, rooms, write_config
 
 from agents import rl
 from agents.features import CodeFeatures, ImageFeatures, VectorFeatures
 from agents.held_actions import HeldPolicy
 from agents.image_codes import CodedPolicy, CodedVecEnv, Latents, Profiles, open_code
 from envs.two_rooms.task import Task, image_positions
+from rl_rooms import make, rooms, write_config
 from worldmodel.checkpoint import load_pretrained
 
 

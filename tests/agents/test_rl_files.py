@@ -12,7 +12,6 @@ import pytest
 import stable_baselines3
 import torch
 from gymnasium import spaces
-from rl_rooms import OFF_POLICY, make, rooms, write_config
 
 from agents import rl
 from agents.features import FEATURES, CodeFeatures
@@ -21,6 +20,7 @@ from agents.rl_files import read_progress
 from agents.rl_replay import read_replay, replay_writer
 from agents.rl_spaces import space_from_json, space_to_json
 from agents.rl_weights import load_all, model_bytes
+from rl_rooms import OFF_POLICY, make, rooms, write_config
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.config import ConfigError
 from worldmodel.files import write_bytes

@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import killing
 import numpy as np
 import pytest
 
+import killing
 from agents import rl
 from benchmarks import compare, report, success, train_rl
 from benchmarks.report import read_result

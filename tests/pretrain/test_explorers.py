@@ -2,10 +2,10 @@ import gymnasium as gym
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from action_boxes import action_boxes
 from hypothesis import given
 
 import envs  # noqa: F401
+from action_boxes import action_boxes
 from envs.two_rooms.physics import MAX_STEP, Layout, step
 from envs.two_rooms.rendering import render
 from pretrain.collect import run_episode

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 import h5py
-import killing
 import pytest
 
+import killing
 from agents.offline import MethodConfig
 from pretrain.collect import CollectConfig, collect
 from pretrain.configs import (

@@ -6,9 +6,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from action_boxes import action_boxes, max_norms, outside
 from hypothesis import given
 
+from action_boxes import action_boxes, max_norms, outside
 from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, ProposalPlanner, SearchOptions, warm_start
 
 FLAT = ((1,), (2,), (3,))
