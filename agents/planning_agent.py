@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from agents.actions import check_action_space, to_space
 from agents.observations import read_images, read_starts
-from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
-from agents.planning_state import EnvState, PlanningState, PlanRecord, continue_episodes
+from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
+from agents.world_model.state import EnvState, PlanningState, PlanRecord, continue_episodes
 from worldmodel.checkpoint import Pretrained, load_pretrained
 from worldmodel.planning import (
     COST_KINDS,
@@ -62,7 +62,7 @@ class WorldModel(Protocol):
 
 @runtime_checkable
 class Actor(Protocol):
-    """What the agent needs of an actor; :class:`worldmodel.actor_critic.ActorCritic` is one."""
+    """What the agent needs of an actor; :class:`worldmodel.imagination.actor_critic.ActorCritic` is one."""
 
     def policy(self, latents: Tensor, goals: Tensor) -> Tensor:
         """Actions ``(b, a)`` from latents ``(b, d)`` towards goals ``(b, d)``, each to hold for a predictor step."""

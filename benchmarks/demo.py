@@ -11,11 +11,13 @@ from typing import Any
 
 import tyro
 
-from agents.planner_config import PlannerConfig
-from benchmarks import report, success, video
-from benchmarks.manifests import VALIDATION
+from agents.world_model.config import PlannerConfig
+from benchmarks.evaluation import success
+from benchmarks.evaluation.manifests import VALIDATION
+from benchmarks.films import render as video
+from benchmarks.records import results as report
 from worldmodel.config import Count, CountFromZero, Seed, config
-from worldmodel.files import write_json
+from worldmodel.storage.files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import tyro
 
-from benchmarks import compare, detection, findings, headline, tune
-from benchmarks.ablation_grids import GRIDS
-from benchmarks.ablations import markdown as ablation_table
-from benchmarks.provenance import ROOT
-from benchmarks.report import markdown_table, read_result
+from benchmarks.ablation import findings
+from benchmarks.ablation.ablate import markdown as ablation_table
+from benchmarks.ablation.grids import GRIDS
+from benchmarks.analysis import detection
+from benchmarks.comparison import compare, tune
+from benchmarks.evaluation import headline
+from benchmarks.records.provenance import ROOT
+from benchmarks.records.results import markdown_table, read_result
 from worldmodel.checkpoint import SHIPPED, read_config
 from worldmodel.config import config
-from worldmodel.files import replacing
+from worldmodel.storage.files import replacing
 
 RESULTS = ROOT / "benchmarks" / "results"
 """Where the results lie that README shows."""

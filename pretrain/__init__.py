@@ -1,7 +1,7 @@
 """Pretraining: collect data, make training windows, train world models."""
 
-from pretrain.collect import CollectConfig, collect
-from pretrain.configs import PretrainConfig
+from pretrain.collection.collect import CollectConfig, collect
+from pretrain.config import PretrainConfig
 from pretrain.presets import PRESETS, preset
 from pretrain.train import fit
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, MAX_STEP, SIZE, Layout
 from envs.two_rooms.rendering import render
-from pretrain.dataset_paths import datasets_root, local_datasets
-from pretrain.environments import has_horizontal_walls, is_two_rooms
-from pretrain.episodes import (
+from pretrain.collection.environments import has_horizontal_walls, is_two_rooms
+from pretrain.data.episodes import (
     METADATA_FILE,
     DatasetError,
     episode_lengths,
@@ -25,9 +24,10 @@ from pretrain.episodes import (
     read_episodes,
     readable,
 )
-from pretrain.windows import SceneBatch, WindowBatch
-from worldmodel.devices import require_memory
-from worldmodel.files import absolute
+from pretrain.data.paths import datasets_root, local_datasets
+from pretrain.data.windows import SceneBatch, WindowBatch
+from worldmodel.nn.devices import require_memory
+from worldmodel.storage.files import absolute
 
 SPLITS = ("train", "validation")
 """Names of the parts into which the episodes of a dataset are split."""

@@ -1,7 +1,7 @@
 """Presets: complete, named training configurations."""
 
-from agents.offline import MethodConfig
-from pretrain.configs import (
+from agents.offline.agent import MethodConfig
+from pretrain.config import (
     DataConfig,
     HeadsConfig,
     ImageConfig,
@@ -14,9 +14,9 @@ from pretrain.configs import (
     WorldModelConfig,
 )
 from worldmodel.build import ImageModelConfig, ModelConfig, VideoModelConfig
-from worldmodel.image_objective import ImageLossWeights
+from worldmodel.image.objective import ImageLossWeights
 from worldmodel.objective import LossWeights
-from worldmodel.video_objective import VideoLossWeights
+from worldmodel.video.objective import VideoLossWeights
 
 OFFLINE = {
     "gcbc": ("Goal-conditioned behavioural cloning", MethodConfig(name="gcbc"), 17_000, 1),

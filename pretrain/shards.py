@@ -18,8 +18,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.files import open_regular, parse_json, read_json, replacing
-from worldmodel.locks import LOCK, locked
+from worldmodel.storage.files import open_regular, parse_json, read_json, replacing
+from worldmodel.storage.locks import LOCK, locked
 
 FORMAT = 1
 """Version of the layout of a shard folder."""
@@ -208,7 +208,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: 
     Args:
         path: The file.
         write: Writes the content to an open file.
-        durable: Whether the file is on the disk before it gets its name (:func:`worldmodel.files.replacing`).
+        durable: Whether the file is on the disk before it gets its name (:func:`worldmodel.storage.files.replacing`).
     """
     with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
         write(file)

@@ -2,10 +2,10 @@
 
 import torch
 
-from pretrain.configs import DataConfig
+from pretrain.config import DataConfig
+from pretrain.data.windows import WindowSource
 from pretrain.datasets import MinariWindows
-from pretrain.two_rooms import TwoRoomsWindows
-from pretrain.windows import WindowSource
+from pretrain.two_rooms.windows import TwoRoomsWindows
 from worldmodel.build import DataSpec
 
 

@@ -22,17 +22,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pretrain import image_training, offline_training, video_training, world_model_training
-from pretrain.configs import ImageConfig, OfflineConfig, PretrainConfig, VideoConfig, WorldModelConfig
-from pretrain.interruption import Interruption
-from pretrain.memory import keep_memory
-from pretrain.processes import any_process, is_first_process, make_fabric
-from pretrain.run_log import RunLog
-from pretrain.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
+from pretrain.config import ImageConfig, OfflineConfig, PretrainConfig, VideoConfig, WorldModelConfig
+from pretrain.image import training as image_training
+from pretrain.loop.interruption import Interruption
+from pretrain.loop.memory import keep_memory
+from pretrain.loop.processes import any_process, is_first_process, make_fabric
+from pretrain.loop.run_log import RunLog
+from pretrain.loop.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
+from pretrain.offline import training as offline_training
+from pretrain.video import training as video_training
+from pretrain.world_model import training as world_model_training
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_training_state, training_state_bytes
 from worldmodel.config import differences
-from worldmodel.files import absolute, current, recover
-from worldmodel.locks import locked
+from worldmodel.storage.files import absolute, current, recover
+from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 

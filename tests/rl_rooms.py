@@ -3,9 +3,9 @@
 import gymnasium as gym
 
 import envs  # noqa: F401 - registers Two Rooms
-from agents import rl
-from agents.features import VectorFeatures
-from agents.rl_spaces import space_to_json
+from agents.rl import models as rl
+from agents.rl.features import VectorFeatures
+from agents.rl.storage.spaces import space_to_json
 from agents.vec_env import SB3VecEnv
 
 ON_POLICY = {"a2c": {"n_steps": 4}, "ppo": {"n_steps": 8, "batch_size": 8, "n_epochs": 1}}

@@ -16,19 +16,19 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
-from agents.manifest import Manifest
-from agents.planner_config import PlannerConfig
+from agents.evaluation.manifest import Manifest
 from agents.planning_agent import PlanningAgent
+from agents.world_model.config import PlannerConfig
 from bad_inputs import checkpoints, commands, data, results, runs
 from bad_inputs.checking import check_command, check_line
 from bad_inputs.checkpoints import change_config
-from pretrain.collect import CollectConfig, collect
+from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data.labelled_images import load_images
 from pretrain.datasets import MinariWindows
-from pretrain.labelled_images import load_images
-from pretrain.moving_mnist import CanonicalVideos
+from pretrain.video.moving_mnist import CanonicalVideos
 from worldmodel.__main__ import main
 from worldmodel.checkpoint import SHIPPED, CheckpointError, load_pretrained
-from worldmodel.video_checkpoint import load_video_jepa
+from worldmodel.video.checkpoint import load_video_jepa
 
 pytestmark = [pytest.mark.usefixtures("without_type_checks", "small_machine"), pytest.mark.timeout(60)]
 
@@ -51,7 +51,7 @@ COMMANDS = [
 def small_machine(monkeypatch, tmp_path):
     """A machine without accelerators and of little memory, and an empty folder to work in."""
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=4e9, total=8e9))
-    monkeypatch.setattr("worldmodel.devices.available_devices", lambda: ["cpu"])
+    monkeypatch.setattr("worldmodel.nn.devices.available_devices", lambda: ["cpu"])
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -237,7 +237,7 @@ def unfinished(tmp_path_factory) -> Path:
     """A collection that was stopped before its episodes were joined."""
     root = tmp_path_factory.mktemp("unfinished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["pretrain.collect"], "join", runs.stop)
+        patch.setattr(sys.modules["pretrain.collection.collect"], "join", runs.stop)
         with pytest.raises(KeyboardInterrupt):
             collect(CollectConfig(num_episodes=2, max_episode_steps=4, root=root, progress=False))
     return root
@@ -297,7 +297,7 @@ def evaluated(tmp_path_factory) -> dict:
     path = tmp_path_factory.mktemp("evaluated") / "out.json"
     evaluation = ["evaluate", "random", "--num-episodes", "1", "--latency-episodes", "0", "--no-progress"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.report.ROOT", path.parent)  # no line in the log of evaluations
+        patch.setattr("benchmarks.records.results.ROOT", path.parent)  # no line in the log of evaluations
         assert main([*evaluation, "--output", str(path)]) == 0
     return json.loads(path.read_text()) | {"contender": "random", "training_seed": 0, "training": FACTS}
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import read_result
+from benchmarks.records.results import read_result
 from pretrain.presets import PRESETS
 from worldmodel.__main__ import COMMANDS, main
-from worldmodel.version import __version__
+from worldmodel import __version__
 
 ROOT = Path(__file__).parents[1]
 

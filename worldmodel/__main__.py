@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldmodel.version import __version__
+from worldmodel import __version__
 
 
 @dataclass(frozen=True)
@@ -34,39 +34,50 @@ class Command:
 
 COMMANDS = {
     "collect": Command(
-        "run a policy in an environment and write a Minari dataset", "pretrain.collect", "CollectConfig", "collect"
+        "run a policy in an environment and write a Minari dataset",
+        "pretrain.collection.collect",
+        "CollectConfig",
+        "collect",
     ),
     "moving-mnist": Command(
         "write Moving MNIST videos: pictures, and the canonical file",
-        "pretrain.moving_mnist_export",
+        "pretrain.video.export",
         "MovingMNISTConfig",
     ),
     "pretrain": Command("train a world model: worldmodel pretrain PRESET", "pretrain.presets", "PRESETS"),
     "probe": Command(
-        "measure image representations: linear probe, nearest neighbours", "benchmarks.image_probe", "ProbeConfig"
+        "measure image representations: linear probe, nearest neighbours",
+        "benchmarks.analysis.image_probe",
+        "ProbeConfig",
     ),
-    "train-rl": Command("train a reinforcement learning baseline", "benchmarks.train_rl", "TrainRLConfig"),
-    "evaluate": Command("measure success rate and latency of an agent", "benchmarks.success", "EvaluateConfig"),
-    "render": Command("make a video of an agent planning", "benchmarks.video", "RenderConfig"),
+    "train-rl": Command("train a reinforcement learning baseline", "pretrain.rl.train", "TrainRLConfig"),
+    "evaluate": Command(
+        "measure success rate and latency of an agent", "benchmarks.evaluation.success", "EvaluateConfig"
+    ),
+    "render": Command("make a video of an agent planning", "benchmarks.films.render", "RenderConfig"),
     "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),
     "headline": Command(
-        "evaluate every training seed on every published manifest", "benchmarks.headline", "HeadlineConfig"
+        "evaluate every training seed on every published manifest", "benchmarks.evaluation.headline", "HeadlineConfig"
     ),
-    "latency": Command("draw success against planning latency", "benchmarks.latency", "LatencyConfig"),
+    "latency": Command("draw success against planning latency", "benchmarks.analysis.latency", "LatencyConfig"),
     "attribute": Command(
-        "find out whether the model or the search fails episodes", "benchmarks.attribution", "AttributeConfig"
+        "find out whether the model or the search fails episodes", "benchmarks.analysis.attribution", "AttributeConfig"
     ),
-    "ablate": Command("measure what each piece of the method is worth", "benchmarks.ablations", "AblateConfig"),
-    "maps": Command("draw latent distances beside the true ones", "benchmarks.maps", "MapsConfig"),
+    "ablate": Command("measure what each piece of the method is worth", "benchmarks.ablation.ablate", "AblateConfig"),
+    "maps": Command("draw latent distances beside the true ones", "benchmarks.analysis.maps", "MapsConfig"),
     "detect": Command(
-        "find digits in what a Video-JEPA imagines, beside baselines", "benchmarks.detection", "DetectConfig"
+        "find digits in what a Video-JEPA imagines, beside baselines", "benchmarks.analysis.detection", "DetectConfig"
     ),
     "compare": Command(
-        "compare world model, reinforcement learning and offline agents", "benchmarks.compare", "CompareConfig"
+        "compare world model, reinforcement learning and offline agents",
+        "benchmarks.comparison.compare",
+        "CompareConfig",
     ),
-    "tune": Command("choose the hyperparameters of a contender of the comparison", "benchmarks.tune", "TuneConfig"),
-    "report": Command("write the comparison as one HTML file", "benchmarks.html_report", "ReportConfig"),
-    "speed": Command("time environment, data, training and planning", "benchmarks.speed", "SpeedConfig"),
+    "tune": Command(
+        "choose the hyperparameters of a contender of the comparison", "benchmarks.comparison.tune", "TuneConfig"
+    ),
+    "report": Command("write the comparison as one HTML file", "benchmarks.comparison.page", "ReportConfig"),
+    "speed": Command("time environment, data, training and planning", "benchmarks.analysis.speed", "SpeedConfig"),
 }
 
 

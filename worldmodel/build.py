@@ -7,18 +7,18 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import nn
 
-from worldmodel.actor_critic import ActorCritic
 from worldmodel.config import ConfigError, Depth, Positive, Width, config, number
 from worldmodel.encoders import AxialEncoder, ImpalaEncoder, ResidualEncoder, StridedConvEncoder
-from worldmodel.heads import DetectionHead, PixelDecoder
-from worldmodel.image_encoders import ResNet18, VisionTransformer
-from worldmodel.image_jepa import ImageJEPA
+from worldmodel.image.encoders import ResNet18, VisionTransformer
+from worldmodel.image.jepa import ImageJEPA
+from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
-from worldmodel.layers import ChannelNorm
-from worldmodel.normalize import Normalizer
+from worldmodel.nn.layers import ChannelNorm
+from worldmodel.nn.normalize import Normalizer
+from worldmodel.nn.probes import Probe
 from worldmodel.predictors import GRUPredictor, MLPPredictor, UNetPredictor
-from worldmodel.probes import Probe
-from worldmodel.video_jepa import VideoJEPA
+from worldmodel.video.heads import DetectionHead, PixelDecoder
+from worldmodel.video.jepa import VideoJEPA
 
 ENCODERS = ("impala", "strided", "axial")
 """Names of the encoders."""

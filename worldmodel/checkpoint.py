@@ -22,7 +22,6 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from worldmodel.actor_critic import ActorCritic
 from worldmodel.build import (
     ActorCriticConfig,
     DataSpec,
@@ -32,12 +31,13 @@ from worldmodel.build import (
     build_probe,
 )
 from worldmodel.config import ConfigError, from_json, to_json
-from worldmodel.devices import check_device
-from worldmodel.files import commit, current, parse_json, read_json, read_set
+from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
-from worldmodel.probes import Probe
-from worldmodel.version import __version__
-from worldmodel.weights import CONFIG, CheckpointError, load_modules
+from worldmodel.nn.devices import check_device
+from worldmodel.nn.probes import Probe
+from worldmodel.storage.files import commit, current, parse_json, read_json, read_set
+from worldmodel.storage.weights import CONFIG, CheckpointError, load_modules
+from worldmodel import __version__
 
 FORMAT = "worldmodel.jepa/1"
 """Format name written to and required of ``config.json``."""
@@ -286,7 +286,7 @@ def read_section(kind: type[C], values: Any, path: Path, what: str) -> C:
 def load_parts(
     files: CheckpointFiles, parts: Mapping[str, Callable[[], nn.Module]], device: torch.device | str = "cpu"
 ) -> dict[str, nn.Module]:
-    """Builds the modules of a checkpoint and reads their weights; see :func:`worldmodel.weights.load_modules`."""
+    """Builds the modules of a checkpoint and reads their weights; see :func:`worldmodel.storage.weights.load_modules`."""
     return load_modules(files.weights, parts, files.path / WEIGHTS, device)
 
 

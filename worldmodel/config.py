@@ -22,7 +22,7 @@ import pydantic
 from annotated_types import Ge, Gt, Le, Lt
 from tyro.constructors import PrimitiveConstructorSpec
 
-from worldmodel.files import absolute
+from worldmodel.storage.files import absolute
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.layers import ResidualBlock, perceptron
+from worldmodel.nn.layers import ResidualBlock, perceptron
 
 
 class ImpalaEncoder(nn.Module):

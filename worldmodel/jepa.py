@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from worldmodel.normalize import Normalizer
+from worldmodel.nn.normalize import Normalizer
 
 
 class JEPA(nn.Module):

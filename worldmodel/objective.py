@@ -5,12 +5,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from worldmodel import losses
 from worldmodel.config import NonNegative, config
-from worldmodel.distributed import gather_batch
 from worldmodel.jepa import JEPA
-from worldmodel.layers import perceptron
-from worldmodel.randomness import step_generator
+from worldmodel.nn import losses
+from worldmodel.nn.distributed import gather_batch
+from worldmodel.nn.layers import perceptron
+from worldmodel.nn.randomness import step_generator
 
 
 @config

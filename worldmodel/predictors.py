@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.layers import perceptron
+from worldmodel.nn.layers import perceptron
 
 
 class GRUPredictor(nn.Module):

@@ -13,10 +13,10 @@ from torch import nn
 
 from action_boxes import action_boxes, max_norms, outside
 from agents.actions import check_action_space, to_space
-from agents.held_actions import HeldPolicy
-from agents.image_codes import CodedPolicy, Profiles
-from agents.offline import OfflineAgent
+from agents.offline.agent import OfflineAgent
 from agents.planning_agent import PlanningAgent
+from agents.rl.codes import CodedPolicy, Profiles
+from agents.rl.held_actions import HeldPolicy
 from agents.scripted import RandomPolicy
 from worldmodel.build import DataSpec
 from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, ProposalPlanner, SearchOptions

@@ -12,9 +12,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from agents.planner_config import PlannerConfig, bounds_from_space, build_planner
 from agents.planning_agent import PlanningAgent
-from agents.planning_state import PlanningState
+from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
+from agents.world_model.state import PlanningState
 from worldmodel.planning import COST_KINDS, distance_measure
 
 SIZE, SKIP = 16, 3

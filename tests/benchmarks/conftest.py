@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import contenders, report, train_rl
-from benchmarks.compare import CompareConfig
+from benchmarks.comparison import contenders
+from benchmarks.comparison.compare import CompareConfig
+from benchmarks.records import results as report
 from pretrain.presets import PRESETS
+from pretrain.rl import train as train_rl
 from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_actor_critic, build_model, build_probe
 from worldmodel.checkpoint import save_pretrained
 
@@ -87,11 +89,11 @@ def smaller(options):
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Presets and budgets so small that nothing is learned."""
-    monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 4)
-    monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 2)
-    monkeypatch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 4)
-    monkeypatch.setattr("pretrain.offline_training.NORMALIZATION_WINDOWS", 4)
-    monkeypatch.setattr("pretrain.offline_training.NUM_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 2)
+    monkeypatch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.offline.training.NORMALIZATION_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.offline.training.NUM_WINDOWS", 4)
     small = {
         "two-rooms": TINY_DATA
         | {"rollout_steps": 2, "policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
@@ -121,7 +123,7 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(train_rl, "hyperparameters", lambda config: options(config) | smaller(options(config)))
     original = contenders.train_rl
     monkeypatch.setattr(contenders, "train_rl", few_steps)
-    monkeypatch.setattr("benchmarks.train_rl.NORMALIZATION_IMAGES", 4)
+    monkeypatch.setattr("pretrain.rl.train.NORMALIZATION_IMAGES", 4)
     config = CompareConfig(
         seeds=(0,),
         minutes=5.0,

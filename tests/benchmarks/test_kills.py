@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 import killing
-from agents import rl
-from benchmarks import compare, report, success, train_rl
-from benchmarks.report import read_result
+from agents.rl import models as rl
+from benchmarks.comparison import compare
+from benchmarks.evaluation import success
+from benchmarks.records import results as report
+from benchmarks.records.results import read_result
+from pretrain.rl import train as train_rl
 
 
 @pytest.fixture

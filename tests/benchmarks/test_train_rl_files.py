@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import rl
-from agents.rl_files import read_progress
+from agents.rl import models as rl
+from agents.rl.storage.files import read_progress
 from agents.vec_env import SB3VecEnv
-from benchmarks import train_rl
-from benchmarks.policies import make_policy, make_task, open_source
-from benchmarks.train_rl import TrainRLConfig, hyperparameters, run
+from benchmarks.evaluation.policies import make_policy, make_task, open_source
+from pretrain.rl import train as train_rl
+from pretrain.rl.train import TrainRLConfig, hyperparameters, run
 from worldmodel.checkpoint import SHIPPED, CheckpointError
 from worldmodel.config import ConfigError
-from worldmodel.locks import locked
+from worldmodel.storage.locks import locked
 
 SMALL = {"learning_starts": 100, "buffer_size": 1_000, "batch_size": 8, "gradient_steps": 1}
 

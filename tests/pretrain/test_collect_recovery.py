@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretrain.collect import CollectConfig, collect
+from pretrain.collection.collect import CollectConfig, collect
 from pretrain.shards import Episode, ShardFolder, collecting, write_atomically
-from worldmodel.locks import locked
+from worldmodel.storage.locks import locked
 
-module = importlib.import_module("pretrain.collect")  # the package's attribute of this name is the function
+module = importlib.import_module("pretrain.collection.collect")  # the package's attribute of this name is the function
 WORK = Path("two-rooms/.random-walk-v0.collecting")
 TARGET = Path("two-rooms/random-walk-v0")
 

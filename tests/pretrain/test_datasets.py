@@ -8,10 +8,10 @@ import torch
 
 from envs.two_rooms.physics import Layout, step
 from envs.two_rooms.rendering import render
-from pretrain.collect import CollectConfig, collect
+from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data.windows import WindowSource
 from pretrain.datasets import MinariWindows, datasets_root, open_dataset, split_episodes
-from pretrain.two_rooms import TwoRoomsWindows
-from pretrain.windows import WindowSource
+from pretrain.two_rooms.windows import TwoRoomsWindows
 
 TESTS = Path(__file__).parents[1]
 ROOMS = "two-rooms/random-walk-v0"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pretrain import hdf5_file
-from pretrain.collect import CollectConfig, collect
+from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data import hdf5_file
 
 WORK = Path("two-rooms/.random-walk-v0.collecting")
 
@@ -90,7 +90,7 @@ def test_on_a_disk_that_is_really_full(tmp_path, kilobytes):
         pytest.skip("may not mount")
     try:
         program = (
-            "import json, sys; from pathlib import Path; from pretrain.collect import CollectConfig, collect\n"
+            "import json, sys; from pathlib import Path; from pretrain.collection.collect import CollectConfig, collect\n"
             f"config = CollectConfig(root=Path({str(disk)!r}), num_episodes=50, max_episode_steps=30, progress=False)\n"
             "try: collect(config)\n"
             "except OSError as error: print(json.dumps(str(error)))"

@@ -9,9 +9,9 @@ import h5py
 import pytest
 
 import killing
-from agents.offline import MethodConfig
-from pretrain.collect import CollectConfig, collect
-from pretrain.configs import (
+from agents.offline.agent import MethodConfig
+from pretrain.collection.collect import CollectConfig, collect
+from pretrain.config import (
     DataConfig,
     HeadsConfig,
     ImageConfig,
@@ -23,7 +23,7 @@ from pretrain.configs import (
     VideoDataConfig,
     WorldModelConfig,
 )
-from pretrain.run_log import read_metrics
+from pretrain.loop.run_log import read_metrics
 from pretrain.train import fit
 from worldmodel.build import ActorCriticConfig, ImageModelConfig, ModelConfig, VideoModelConfig
 from worldmodel.checkpoint import CONFIG, WEIGHTS, load_training_state, read_config, read_format
@@ -70,16 +70,16 @@ RUNS: dict[str, PretrainConfig] = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     for name in (
-        "validation.NUM_WINDOWS",
-        "policy_validation.NUM_SCENES",
-        "world_model_training.NORMALIZATION_WINDOWS",
+        "world_model.validation.NUM_WINDOWS",
+        "world_model.policy_validation.NUM_SCENES",
+        "world_model.training.NORMALIZATION_WINDOWS",
     ):
         monkeypatch.setattr(f"pretrain.{name}", 2)
-    for name in ("offline_training.NUM_WINDOWS", "offline_training.NORMALIZATION_WINDOWS", "image_training.NUM_BANK"):
+    for name in ("offline.training.NUM_WINDOWS", "offline.training.NORMALIZATION_WINDOWS", "image.training.NUM_BANK"):
         monkeypatch.setattr(f"pretrain.{name}", 2)
-    for name in ("video_training.NUM_VIDEOS", "video_training.NORMALIZATION_VIDEOS", "image_training.NUM_QUERIES"):
+    for name in ("video.training.NUM_VIDEOS", "video.training.NORMALIZATION_VIDEOS", "image.training.NUM_QUERIES"):
         monkeypatch.setattr(f"pretrain.{name}", 4)
-    monkeypatch.setattr("pretrain.image_training.NORMALIZATION_IMAGES", 4)
+    monkeypatch.setattr("pretrain.image.training.NORMALIZATION_IMAGES", 4)
 
 
 def outcome(run: Path) -> dict[str, object]:

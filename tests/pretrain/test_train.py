@@ -16,9 +16,9 @@ import pytest
 import torch
 
 import pretrain.train
-from pretrain.configs import DataConfig, ImageConfig, PolicyConfig, PretrainConfig, VideoConfig, WorldModelConfig
+from pretrain.config import DataConfig, ImageConfig, PolicyConfig, PretrainConfig, VideoConfig, WorldModelConfig
+from pretrain.loop.run_log import METRICS, RunLog, read_metrics
 from pretrain.presets import PRESETS, preset
-from pretrain.run_log import METRICS, RunLog, read_metrics
 from pretrain.sources import build_sources
 from pretrain.train import _precision, fit, learning_rate_factor
 from worldmodel.build import ActorCriticConfig, ModelConfig
@@ -63,9 +63,9 @@ COMMAND_LINE = [
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch):
     """Fewer windows to validate on and to fit normalisation on than real runs use."""
-    monkeypatch.setattr("pretrain.validation.NUM_WINDOWS", 16)
-    monkeypatch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 16)
-    monkeypatch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
+    monkeypatch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
+    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def finished(tmp_path_factory) -> Path:
     """The folder of an uninterrupted run of ``TINY``."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretrain.validation.NUM_WINDOWS", 16)
-        patch.setattr("pretrain.world_model_training.NORMALIZATION_WINDOWS", 16)
-        patch.setattr("pretrain.policy_validation.NUM_SCENES", 4)
+        patch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
+        patch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
+        patch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
         return fit(replace(TINY, output=str(folder)))
 
 

@@ -25,8 +25,8 @@ from worldmodel.checkpoint import (
     shipped_checkpoints,
     training_state_bytes,
 )
-from worldmodel.video_checkpoint import FORMAT as VIDEO_FORMAT
-from worldmodel.video_checkpoint import load_video_jepa
+from worldmodel.video.checkpoint import FORMAT as VIDEO_FORMAT
+from worldmodel.video.checkpoint import load_video_jepa
 
 CONFIGURATION = ModelConfig(
     encoder="strided",
@@ -329,7 +329,7 @@ def test_a_checkpoint_is_read_through_a_commit_that_was_cut_off(folder, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("worldmodel.files._finish", cut)
+        patched.setattr("worldmodel.storage.files._finish", cut)
         with pytest.raises(KeyboardInterrupt):
             save(folder, seed=5)
     save(folder.with_name("other"), seed=5)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.validation import COLLAPSE_RANK, effective_rank, validate
-from pretrain.windows import SceneBatch, WindowBatch
+from pretrain.data.windows import SceneBatch, WindowBatch
+from pretrain.world_model.validation import COLLAPSE_RANK, effective_rank, validate
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.jepa import JEPA
 from worldmodel.objective import LossWeights, Objective
@@ -128,12 +128,12 @@ def test_prediction_alone_collapses_latents_and_regularisers_prevent_it(regulari
 
 def test_validation_warns_of_latents_on_a_line(caplog):
     model, _ = trained(PREDICTION_ONLY, num_steps=0)
-    with caplog.at_level(logging.WARNING, logger="pretrain.validation"):
+    with caplog.at_level(logging.WARNING, logger="pretrain.world_model.validation"):
         assert validate(model, None, DotWindows())["effective_rank"] > COLLAPSE_RANK
     assert not caplog.records
     model.norm.weight.data[1:] = 0.0  # one feature varies, and more than enough
     model.norm.weight.data[0] = 100.0
-    with caplog.at_level(logging.WARNING, logger="pretrain.validation"):
+    with caplog.at_level(logging.WARNING, logger="pretrain.world_model.validation"):
         metrics = validate(model, None, DotWindows())
     assert metrics["effective_rank"] < COLLAPSE_RANK
     assert metrics["latent_std"] > 1.0

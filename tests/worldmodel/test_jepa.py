@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from worldmodel.build import ENCODERS, PREDICTORS, DataSpec, ModelConfig, build_model, build_probe
 from worldmodel.config import from_json, to_json
 from worldmodel.jepa import JEPA
-from worldmodel.normalize import Normalizer
+from worldmodel.nn.normalize import Normalizer
+from worldmodel.nn.probes import Probe
 from worldmodel.objective import LossWeights, Objective
-from worldmodel.probes import Probe
 
 DATA = DataSpec(
     pixel_shape=(2, 20, 24),

@@ -100,7 +100,7 @@ def make_cost(
         start: Latent of each environment's present observation, ``(b, d)``.
         goal: Latent of each environment's goal, ``(b, d)``.
         measure: Cost of a trajectory: one of distances (:func:`distance_measure`), or a learned one such as
-            :meth:`worldmodel.actor_critic.ActorCritic.trajectory_cost`.
+            :meth:`worldmodel.imagination.actor_critic.ActorCritic.trajectory_cost`.
         chunk_size: Most trajectories to roll out at once, to bound the memory; None rolls out all.
 
     Returns:

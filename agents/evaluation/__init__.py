@@ -1,0 +1,1 @@
+"""One evaluation for every policy: frozen episodes in, one row an episode out."""

@@ -1,0 +1,187 @@
+"""Agents learned from trajectories without reward: one class for all methods, with ``predict`` and checkpoints.
+
+The methods (:mod:`agents.offline.gcbc`, :mod:`agents.offline.gcidm`, :mod:`agents.offline.gcivl`) say how they learn and how they act; they are
+trained by :mod:`pretrain.offline.training`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+
+import torch
+from annotated_types import Gt, Lt
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.actions import check_action_space, to_space
+from agents.observations import read_images
+from agents.offline.gcbc import GCBC
+from agents.offline.gcidm import GCIDM
+from agents.offline.gcivl import GCIVL
+from agents.offline.goal_encoder import GoalEncoder
+from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model
+from worldmodel.checkpoint import CONFIG, CheckpointFiles, load_parts, read_checkpoint, read_section, write_checkpoint
+from worldmodel.config import Depth, NonNegative, ProperFraction, Width, config, number, to_json
+from worldmodel.nn.normalize import Normalizer
+from worldmodel.planning import ActionBounds
+
+FORMAT = "worldmodel.offline/1"
+"""Format name written to and required of ``config.json``."""
+SECTIONS = ("method", "data", "model")
+"""Sections of ``config.json``, beside those that every checkpoint has."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """What a method offers to an agent."""
+
+    def act(self, pixels: Tensor, goals: Tensor) -> Tensor:
+        """Actions ``(b, a)`` in the environment's units, from uint8 images ``(b, c, h, w)`` towards goal images."""
+        ...
+
+
+@config
+class MethodConfig:
+    """An offline method, and its networks."""
+
+    name: Literal["gcbc", "gcidm", "gcivl"] = "gcbc"
+    """gcbc: behavioural cloning. gcidm: inverse dynamics on the latents of a world model. gcivl: implicit value
+    learning."""
+    encoder: Literal["impala", "strided", "axial"] = "axial"
+    """gcbc, gcivl: the encoder, trained with the rest; axial is that of the shipped world model."""
+    latent_dim: Width = 128
+    """gcbc, gcivl: features of an image."""
+    hidden_dim: Width = 512
+    """Width of hidden layers."""
+    num_layers: Depth = 3
+    """Number of these."""
+    discount: ProperFraction = 0.97
+    """gcivl: discount of a block of actions."""
+    expectile: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.9
+    """gcivl: which expectile of what followed the value is."""
+    temperature: NonNegative = 3.0
+    """gcivl: how much more good actions are imitated than bad ones."""
+
+
+def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None = None) -> GCBC | GCIDM | GCIVL:
+    """Builds an untrained method.
+
+    Args:
+        config: Which, and its networks.
+        data: Shapes and bounds of the data.
+        model: gcidm: architecture of the world model whose latents it acts on.
+
+    Raises:
+        ValueError: If there is no such method, or it lacks a world model.
+    """
+    widths: dict[str, Any] = {"hidden_dim": config.hidden_dim, "num_layers": config.num_layers}
+    if config.name == "gcidm":
+        if model is None:
+            raise ValueError("method 'gcidm' acts on the latents of a world model, got none")
+        return GCIDM(build_model(model, data), **widths)
+    encoder = GoalEncoder(
+        build_encoder(ModelConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape),
+        Normalizer(data.pixel_shape, data.action_dim),
+        config.latent_dim,
+    )
+    if config.name == "gcbc":
+        return GCBC(encoder, **widths)
+    if config.name == "gcivl":
+        return GCIVL(
+            encoder,
+            **widths,
+            discount=config.discount,
+            expectile=config.expectile,
+            temperature=config.temperature,
+        )
+    raise ValueError(f"method must be one of 'gcbc', 'gcidm', 'gcivl', got {config.name!r}")
+
+
+def save_method(
+    path: Path | str,
+    method: nn.Module,
+    config: MethodConfig,
+    data: DataSpec,
+    *,
+    model: ModelConfig | None = None,
+    training: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> None:
+    """Writes a checkpoint; its files appear together, or not at all.
+
+    Args:
+        path: The directory; made if missing.
+        method: The method.
+        config: Which, and its networks.
+        data: Shapes and bounds of its data.
+        model: gcidm: architecture of the world model.
+        training: How it was trained, in JSON types.
+        beside: Further files that belong to it, by name.
+    """
+    sections = {
+        "method": to_json(config),
+        "data": to_json(data),
+        "model": None if model is None else to_json(model),
+    }
+    write_checkpoint(Path(path), FORMAT, {"method": method}, sections, training, beside)
+
+
+class OfflineAgent:
+    """Acts by an offline method; sees the current image and the goal image, nothing else.
+
+    Args:
+        method: The method, in evaluation mode.
+        data: Shapes of its images, and bounds of its actions.
+        action_space: If given, actions get its shape and dtype, and are clipped to its bounds.
+
+    Raises:
+        ValueError: If the action space does not fit the data.
+    """
+
+    def __init__(self, method: nn.Module, data: DataSpec, action_space: spaces.Box | None = None) -> None:
+        check_action_space(action_space, data.action_dim)
+        self.method = method
+        self.pixel_shape = data.pixel_shape
+        self.bounds = ActionBounds(data.action_low, data.action_high, data.action_max_norm)
+        self.action_space = action_space
+
+    @classmethod
+    def from_pretrained(
+        cls, source: Path | str | CheckpointFiles, action_space: spaces.Box | None = None
+    ) -> "OfflineAgent":
+        """Reads an agent from a checkpoint, or from the files of one; nothing in it is executed.
+
+        Raises:
+            CheckpointError: If it is missing, corrupt, or of another format or architecture.
+        """
+        files = source if isinstance(source, CheckpointFiles) else read_checkpoint(Path(source), FORMAT, SECTIONS)
+        path, config = files.path / CONFIG, files.config
+        data = read_section(DataSpec, config["data"], path, "data.")
+        model = None if config["model"] is None else read_section(ModelConfig, config["model"], path, "model.")
+        networks = read_section(MethodConfig, config["method"], path, "method.")
+        method = load_parts(files, {"method": lambda: build_method(networks, data, model)})["method"]
+        return cls(method, data, action_space)
+
+    @torch.no_grad()
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], None]:
+        """The next actions; there is no state, and nothing is random.
+
+        Raises:
+            ValueError: If the observation does not fit.
+            FloatingPointError: If the method's actions hold NaN.
+        """
+        images, goals, batched = read_images(observation)
+        assert isinstance(self.method, Method)
+        actions = self.method.act(torch.from_numpy(images), torch.from_numpy(goals))
+        undefined = actions.isnan().any(-1)
+        if bool(undefined.any()):
+            raise FloatingPointError(
+                f"actions must be numbers, got NaN for environments {undefined.nonzero()[:, 0].tolist()}"
+            )
+        chosen = self.bounds.project(actions.float()).numpy()
+        if self.action_space is not None:
+            chosen = to_space(chosen, self.action_space)
+        return (chosen if batched else chosen[0, ...]), None

@@ -1,0 +1,50 @@
+"""Goal-conditioned inverse dynamics on the latents of a pretrained world model (as in arXiv 2605.08732).
+
+::
+
+    image t ──► frozen encoder ──► z_t ──┐
+                                         ├──► inverse model ──► action t    goal: a later image of the trajectory
+    goal    ──► frozen encoder ──► z_g ──┘
+
+What differs from behavioural cloning is the representation: it comes from the world model, and is not trained.
+"""
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from worldmodel.jepa import JEPA
+from worldmodel.nn.layers import perceptron
+
+
+class GCIDM(nn.Module):
+    """Recovers the first action of the way between two latents.
+
+    Args:
+        model: A pretrained world model; it stays as it is.
+        hidden_dim: Width of the inverse model's hidden layers.
+        num_layers: Number of these.
+    """
+
+    def __init__(self, model: JEPA, *, hidden_dim: int = 512, num_layers: int = 3) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        self.inverse = perceptron(2 * model.latent_dim, [hidden_dim] * num_layers, model.action_dim, normalized=True)
+
+    def forward(
+        self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Loss and metrics of a batch of trajectories; see :meth:`agents.offline.gcbc.GCBC.forward`."""
+        with torch.no_grad():
+            latents = self.model.encode(pixels)
+        wanted = latents.gather(1, goals[..., None].expand(-1, -1, latents.shape[-1]))
+        recovered = self.inverse(torch.cat([latents[:, :-1], wanted], dim=-1))
+        loss = F.mse_loss(recovered, self.model.normalizer.actions(actions))
+        return loss, {"loss": loss.detach()}
+
+    def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
+        """Actions towards goals, in the environment's units."""
+        latents, wanted = self.model.encode(torch.stack([pixels, goals])).unbind()
+        actions = self.inverse(torch.cat([latents, wanted], dim=-1))
+        return actions * self.model.normalizer.action_std + self.model.normalizer.action_mean

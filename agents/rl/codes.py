@@ -1,0 +1,218 @@
+"""Codes of images: what reinforcement learning keeps of them, by functions that its training does not change.
+
+::
+
+    Profiles    means along both axes of an image, from which a network trained with the rest reads on
+    Latents     the frozen encoder of a pretrained world model
+
+    image ──► code ──► replay buffer, rollouts ──► networks         training:  CodedVecEnv
+    image ──► code ──► policy ──► action                            acting:    CodedPolicy
+
+The same image always gives the same code, so it is computed once, when the image is seen, rather than whenever the
+image is learned from; and a replay buffer holds a hundred times more of them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from agents.actions import to_space
+from agents.observations import read_images
+from worldmodel.checkpoint import load_pretrained
+from worldmodel.encoders import axis_means
+
+WORLD_MODEL = "world-model"
+"""Folder of a run's copy of the world model whose latents it learned from."""
+GOALS = ("achieved_goal", "desired_goal")
+"""Keys whose codes are followed by a position."""
+
+
+@runtime_checkable
+class Code(Protocol):
+    """A function of images.
+
+    Attributes:
+        dim: Numbers of a code.
+    """
+
+    dim: int
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
+        ...
+
+
+class Profiles:
+    """Means of each channel along each image axis, in pixel values: where :class:`AxialEncoder` begins.
+
+    Args:
+        pixel_shape: ``(C, H, W)`` of the images.
+    """
+
+    def __init__(self, pixel_shape: tuple[int, ...]) -> None:
+        channels, height, width = pixel_shape
+        self.dim = channels * (height + width)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
+        return axis_means(torch.from_numpy(images).float()).numpy()
+
+
+class Latents:
+    """Latents of a pretrained world model, whose encoder stays as it is.
+
+    Args:
+        checkpoint: Directory of the world model's checkpoint, or name of a shipped one.
+    """
+
+    def __init__(self, checkpoint: Path | str) -> None:
+        self.model = load_pretrained(checkpoint).model.requires_grad_(False)
+        self.dim = self.model.latent_dim
+
+    @torch.no_grad()
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
+        return self.model.encode(torch.from_numpy(images)).float().numpy()
+
+
+def open_code(name: str, folder: Path, pixel_shape: tuple[int, ...]) -> Code:
+    """Opens the code on which a run was trained.
+
+    Args:
+        name: "profiles" or "latents".
+        folder: The run's folder, which holds its world model as :data:`WORLD_MODEL`.
+        pixel_shape: ``(C, H, W)`` of the images.
+
+    Raises:
+        ValueError: If there is no such code.
+        CheckpointError: If the world model is missing or corrupt.
+    """
+    if name == "profiles":
+        return Profiles(pixel_shape)
+    if name == "latents":
+        return Latents(folder / WORLD_MODEL)
+    raise ValueError(f"code must be one of 'profiles', 'latents', got {name!r}")
+
+
+class CodedVecEnv(VecEnvWrapper):
+    """Environments whose images are seen as codes.
+
+    Goals are relabelled in hindsight as codes too, and have to be rewarded: each is followed by the position that the
+    environment itself reads off its image for that. Networks must leave it out
+    (:class:`agents.rl.features.CodeFeatures` does).
+
+    Args:
+        venv: Environments whose observations are a Dict of uint8 images, channels first.
+        code: The code.
+        locate: Positions ``(B, P)`` of what images ``(B, C, H, W)`` show.
+        compute_reward: Rewards of achieved positions for desired ones.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        code: Code,
+        locate: Callable[[NDArray[np.uint8]], NDArray[Any]],
+        compute_reward: Callable[[NDArray[Any], NDArray[Any]], Any],
+    ) -> None:
+        self.code = code
+        self.locate = locate
+        self.compute_reward = compute_reward
+        images = venv.observation_space
+        assert isinstance(images, spaces.Dict)
+        sample = np.zeros((1, *_shape(images["observation"])), dtype=np.uint8)
+        sample[..., 0, 0] = 1  # positions of black images need not be defined
+        self.position_dim = locate(sample).shape[-1]
+        super().__init__(venv, code_space(code.dim, self.position_dim))
+
+    def reset(self) -> Any:
+        """Starts new episodes; returns coded observations."""
+        return self._coded(self.venv.reset())
+
+    def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Coded observations, also of the ends of episodes, with rewards, dones and infos."""
+        observation, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                batch = {key: image[None] for key, image in info["terminal_observation"].items()}
+                info["terminal_observation"] = {key: codes[0] for key, codes in self._coded(batch).items()}
+        return self._coded(observation), rewards, dones, infos
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Calls a method of the environments; rewards are computed from the positions behind codes."""
+        if method_name != "compute_reward":
+            return super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
+        achieved, desired = (goals[..., self.code.dim :] for goals in method_args[:2])
+        return [self.compute_reward(achieved, desired)] * len(list(self._get_indices(indices)))
+
+    def _coded(self, images: Any) -> dict[str, NDArray[np.float32]]:
+        keys = ("observation", *GOALS)
+        stacked = np.concatenate([images[key] for key in keys])
+        coded = dict(zip(keys, np.split(self.code(stacked), len(keys)), strict=True))
+        for key in GOALS:
+            coded[key] = np.concatenate([coded[key], self.locate(images[key]).astype(np.float32)], axis=-1)
+        return coded
+
+
+class CodedPolicy:
+    """A policy that was trained on codes, and is given images.
+
+    Args:
+        model: The policy.
+        code: The code that it was trained on.
+    """
+
+    def __init__(self, model: BaseAlgorithm, code: Code) -> None:
+        self.model = model
+        self.code = code
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """The action space that the policy was trained in; its actions are in it."""
+        return self.model.action_space
+
+    def set_random_seed(self, seed: int) -> None:
+        """Starts the randomness of the policy anew."""
+        self.model.set_random_seed(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """The next actions, and the policy's next state.
+
+        Raises:
+            ValueError: If the observation does not fit.
+        """
+        images, goals, batched = read_images(observation)
+        present, wanted = np.split(self.code(np.concatenate([images, goals])), 2)
+        # Positions are for rewards: there are none here, and the policy does not miss them.
+        space = self.model.observation_space
+        assert isinstance(space, spaces.Dict)
+        nowhere = np.zeros((len(images), _shape(space["desired_goal"])[0] - self.code.dim), dtype=np.float32)
+        coded = {
+            "observation": present,
+            "achieved_goal": np.concatenate([present, nowhere], axis=-1),
+            "desired_goal": np.concatenate([wanted, nowhere], axis=-1),
+        }
+        actions, state = self.model.predict(coded, state, episode_start, deterministic)
+        if isinstance(self.model.action_space, spaces.Box):
+            actions = to_space(actions, self.model.action_space)
+        return (actions if batched else actions[0, ...]), state
+
+
+def code_space(code_dim: int, position_dim: int) -> spaces.Space[Any]:
+    """Space of coded observations."""
+    sizes = {"observation": code_dim} | dict.fromkeys(GOALS, code_dim + position_dim)
+    return spaces.Dict({key: spaces.Box(-np.inf, np.inf, (size,), np.float32) for key, size in sizes.items()})
+
+
+def _shape(space: spaces.Space[Any]) -> tuple[int, ...]:
+    assert space.shape is not None
+    return space.shape

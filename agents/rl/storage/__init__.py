@@ -1,0 +1,1 @@
+"""What a reinforcement learning run leaves on disk, written and read without pickles."""

@@ -1,0 +1,1 @@
+"""The agent that plans with a world model."""

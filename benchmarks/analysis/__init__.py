@@ -1,0 +1,1 @@
+"""Why and how fast: speed, latency, failures, maps, representations."""

@@ -1,0 +1,1 @@
+"""World model, reinforcement learning and offline agents under one budget."""

@@ -1,0 +1,340 @@
+"""``worldmodel render``: MP4 and GIF of an agent planning: the scene, what it imagines, cost and distance.
+
+::
+
+    record   one scene a step: positions or pictures, distance, the plan in force with its imagined candidates
+    draw     benchmarks.films.drawing.EpisodeFigure, several frames a step
+    encode   benchmarks.films.encoding: MP4, and a GIF small enough to share
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from annotated_types import Ge, Le, MinLen
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from agents.evaluation.evaluate import Manifest, Policy
+from agents.world_model.config import PlannerConfig
+from benchmarks.evaluation.manifests import load_manifest
+from benchmarks.evaluation.policies import Task, make_policy, make_task, open_source
+from benchmarks.films.drawing import EpisodeFigure, PlanView, Scene
+from benchmarks.films.encoding import write_videos
+from benchmarks.films.side_by_side import SideBySide
+from benchmarks.records.results import file_name
+from envs.two_rooms.physics import Layout
+from worldmodel.checkpoint import load_pretrained
+from worldmodel.config import CountFromZero, Seed, config, number
+from worldmodel.nn.probes import Probe
+
+logger = logging.getLogger(__name__)
+
+
+TITLES = {
+    "random": "Random policy",
+    "expert": "Scripted expert",
+    "world model": "Planning in imagination",
+    "offline": "Offline agent",
+    "rl": "Reinforcement learning",
+}
+"""Titles by policy or kind of policy."""
+
+
+@config
+class RenderConfig:
+    """Makes a video of an agent planning."""
+
+    policy: tyro.conf.Positional[str] = "two-rooms"
+    """'random', 'expert', the directory of a checkpoint, or the name of one that ships with the package."""
+    compare: tuple[str, ...] = ()
+    """Other policies that play the same episodes beside it, each in a panel without plans."""
+    manifest: str = "random-wall"
+    """Where the episodes come from."""
+    env_id: str | None = None
+    """Make the video in this Gymnasium environment instead."""
+    episodes: Annotated[tuple[CountFromZero, ...], MinLen(1)] = (0,)
+    """Which episodes of the manifest, one after the other; in an environment without one they are the seeds."""
+    collision: Literal["stay", "bounce"] | None = None
+    """Collision mode of Two Rooms; by default the manifest's."""
+    seed: Seed = 0
+    """Seed of the policy."""
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    """How a checkpoint plans."""
+    device: str = "cpu"
+    """Where a checkpoint plans."""
+    max_steps: Annotated[int, Ge(1), Le(100_000), number(int, "in 1…100,000")] = 200
+    """Most environment steps of an episode."""
+    steps_after_success: CountFromZero = 12
+    """Steps that an episode goes on after the goal was first reached."""
+    frames_per_step: Annotated[int, Ge(1), Le(100), number(int, "in 1…100")] = 3
+    """Frames an environment step; more make the video slower and smoother."""
+    fps: Annotated[int, Ge(1), Le(240), number(int, "in 1…240")] = 20
+    """Frames a second."""
+    hold_seconds: Annotated[float, Ge(0), Le(60), number(float, "in [0, 60]")] = 1.2
+    """How long the last picture of each episode stays."""
+    num_candidates: Annotated[int, Ge(1), Le(10_000), number(int, "in 1…10,000")] = 48
+    """Most candidates drawn of an iteration."""
+    output: Path | None = None
+    """Where to write, without the suffix; by default runs/render/POLICY-MANIFEST, or POLICY-ENVIRONMENT."""
+    formats: Annotated[tuple[Literal["mp4", "gif"], ...], MinLen(1)] = ("mp4", "gif")
+    """Which files to write."""
+    progress: bool = True
+    """Whether to show a progress bar."""
+
+
+def run(config: RenderConfig) -> list[Path]:
+    """Makes the video.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: If the policy, the manifest, the environment or an episode is unknown, or they do not fit.
+    """
+    manifest, task = _episodes(config)
+    name = f"{Path(config.policy).name}-{manifest.name}"
+    if config.compare:
+        frames, count = _compared(config, manifest, task)
+        return _write(config, f"{name}-compared", frames, count)
+    episodes: list[tuple[list[Scene], str]] = []
+    source = open_source(config.policy)
+    policy, observation = make_policy(
+        source, task, planner=config.planner, seed=config.seed, device=config.device, record=True
+    )
+    probe = None
+    if source.kind == "world model" and source.checkpoint is not None and task.two_rooms:
+        probe = load_pretrained(source.checkpoint, config.device).probe
+    title = TITLES.get(source.name) or TITLES[source.kind]
+    for index in config.episodes:
+        place = manifest.seeds.index(index) if config.env_id else index
+        scenes = record_episode(
+            policy,
+            task,
+            manifest,
+            place,
+            observation=observation,
+            probe=probe,
+            max_steps=config.max_steps,
+            steps_after_success=config.steps_after_success,
+            num_candidates=config.num_candidates,
+        )
+        subtitle = f"{Path(config.policy).name}  ·  {manifest.name}  ·  episode {index}"
+        episodes.append((scenes, subtitle))
+    frames = (frame for scenes, subtitle in episodes for frame in draw_episode(scenes, title, subtitle, config))
+    count = sum(num_frames(scenes, config) for scenes, _ in episodes)
+    return _write(config, name, frames, count)
+
+
+def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]], count: int) -> list[Path]:
+    """Writes the files that are asked for."""
+    output = config.output or Path("runs") / "render" / file_name(name)
+    paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    bar = tqdm(frames, total=count, desc="drawing", unit="frame", disable=not config.progress or None)
+    write_videos(paths, iter(bar), count, config.fps)
+    for path in paths:
+        logger.info("written to %s (%.1f MB)", path, path.stat().st_size / 1e6)
+    return paths
+
+
+def _compared(config: RenderConfig, manifest: Manifest, task: Task) -> tuple[Iterator[NDArray[np.uint8]], int]:
+    """Frames of all policies in the same episodes side by side, and how many there are."""
+    policies = (config.policy, *config.compare)
+    titles = [TITLES.get(policy, Path(policy).name) for policy in policies]
+    films = []
+    for index in config.episodes:
+        episodes = []
+        for name in policies:
+            policy, observation = make_policy(
+                name, task, planner=config.planner, seed=config.seed, device=config.device
+            )
+            scenes = record_episode(
+                policy,
+                task,
+                manifest,
+                manifest.seeds.index(index) if config.env_id else index,
+                observation=observation,
+                max_steps=config.max_steps,
+                steps_after_success=config.steps_after_success,
+            )
+            episodes.append(scenes)
+        films.append(SideBySide(titles, episodes))
+    held = max(1, round(config.hold_seconds * config.fps))
+    frames = (frame for film in films for frame in film.frames(config.frames_per_step, held))
+    return frames, sum(film.count(config.frames_per_step, held) for film in films)
+
+
+def record_episode(
+    policy: Policy,
+    task: Task,
+    manifest: Manifest,
+    index: int,
+    *,
+    observation: str = "pixels",
+    probe: Probe | None = None,
+    max_steps: Annotated[int, Ge(1), Le(100_000), number(int, "in 1…100,000")] = 200,
+    steps_after_success: CountFromZero = 12,
+    num_candidates: Annotated[int, Ge(1), Le(10_000), number(int, "in 1…10,000")] = 48,
+) -> list[Scene]:
+    """Plays an episode in a single environment and keeps what is to be drawn.
+
+    Args:
+        policy: The policy; an agent made with ``record=True`` shows its plans.
+        task: The environment.
+        manifest: Where the episode comes from.
+        index: Which episode of it.
+        observation: What the policy looks at in Two Rooms: "pixels" or "state".
+        probe: Decodes imagined latents to positions.
+        max_steps: Most steps.
+        steps_after_success: Steps after the goal was first reached.
+        num_candidates: Most candidates kept of an iteration.
+
+    Returns:
+        One scene before each step, and one after the last.
+    """
+    env = _make_env(task, observation)
+    try:
+        options = None if manifest.episodes is None else dict(manifest.episodes[index])
+        seen, info = env.reset(seed=manifest.seeds[index], options=options)
+        scenes: list[Scene] = []
+        state, record, plan = None, None, None
+        since_success, ended = 0, False
+        for step in range(max_steps + 1):
+            success = bool(info.get("is_success", False))
+            since_success += success or since_success > 0
+            done = ended or step == max_steps or since_success > steps_after_success
+            if not done:
+                action, state = policy.predict(seen, state, np.array([step == 0]), True)
+                made = state.envs[0].record if hasattr(state, "envs") else None
+                if made is not record:
+                    record, plan = made, _plan_view(made, step, policy, probe, num_candidates)
+            scenes.append(_scene(env, task, step, seen, info, plan))
+            if done:
+                return scenes
+            seen, _, terminated, truncated, info = env.step(action)
+            ended = bool(terminated or truncated)
+    finally:
+        env.close()
+    return scenes
+
+
+def num_frames(scenes: list[Scene], config: RenderConfig) -> int:
+    """Number of frames of an episode: ``frames_per_step`` a step, and the last one for ``hold_seconds``."""
+    return (len(scenes) - 1) * config.frames_per_step + max(1, round(config.hold_seconds * config.fps))
+
+
+def draw_episode(scenes: list[Scene], title: str, subtitle: str, config: RenderConfig) -> Iterator[NDArray[np.uint8]]:
+    """Draws the frames of an episode, :func:`num_frames` of them, one by one."""
+    figure = EpisodeFigure(scenes, title, subtitle)
+    for index in range(len(scenes) - 1):
+        for part in range(config.frames_per_step):
+            yield figure.frame(index, part / config.frames_per_step)
+    last = figure.frame(len(scenes) - 1)
+    for _ in range((len(scenes) - 1) * config.frames_per_step, num_frames(scenes, config)):
+        yield last
+
+
+def _episodes(config: RenderConfig) -> tuple[Manifest, Task]:
+    kwargs = {} if config.collision is None else {"collision": config.collision}
+    if config.env_id is not None:
+        task = make_task(config.env_id, kwargs)
+        seeds = tuple(dict.fromkeys(config.episodes))
+        return Manifest(config.env_id, config.env_id, seeds, env_kwargs=kwargs, max_steps=task.max_steps), task
+    manifest = load_manifest(config.manifest)
+    if max(config.episodes) >= len(manifest):
+        raise ValueError(
+            f"episodes of {config.manifest!r} must be from 0 to {len(manifest) - 1}, got {max(config.episodes)}"
+        )
+    return manifest, make_task(manifest.env_id, manifest.env_kwargs | kwargs)
+
+
+def _make_env(task: Task, observation: str) -> gym.Env[Any, Any]:
+    if task.two_rooms:
+        return gym.make(task.env_id, observation=observation, **task.env_kwargs)
+    env = gym.make(task.env_id, **task.env_kwargs)
+    if "rgb_array" not in env.metadata.get("render_modes", []):
+        return env
+    env.close()
+    return gym.make(task.env_id, render_mode="rgb_array", **task.env_kwargs)
+
+
+def _scene(
+    env: gym.Env[Any, Any], task: Task, step: int, seen: Any, info: dict[str, Any], plan: PlanView | None
+) -> Scene:
+    distance = float(info["distance"]) if "distance" in info else None
+    success = bool(info.get("is_success", False))
+    if task.two_rooms:
+        return Scene(
+            step=step,
+            layout=Layout(*(int(value) for value in info["layout"])),
+            position=np.array(info["position"], dtype=np.float64),
+            goal=np.array(info["goal"], dtype=np.float64),
+            distance=distance,
+            success=success,
+            plan=plan,
+        )
+    picture = env.render() if env.render_mode == "rgb_array" else None
+    goal_picture = None
+    if isinstance(seen, dict):
+        picture = _rgb(seen.get("observation")) if picture is None else picture
+        goal_picture = _rgb(seen.get("desired_goal"))
+    return Scene(
+        step=step,
+        picture=np.asarray(picture, dtype=np.uint8) if picture is not None else None,
+        goal_picture=goal_picture,
+        distance=distance,
+        success=success,
+        plan=plan,
+    )
+
+
+def _rgb(image: Any) -> NDArray[np.uint8] | None:
+    """An observation as an RGB picture, if it is an image: CHW or HWC with at most 4 channels."""
+    array = np.asarray(image)
+    if array.ndim != 3 or array.dtype != np.uint8:
+        return None
+    if array.shape[-1] > 4:
+        array = np.moveaxis(array, 0, -1)
+    if array.shape[-1] == 1:
+        array = np.repeat(array, 3, -1)
+    missing = np.zeros((*array.shape[:2], max(0, 3 - array.shape[-1])), dtype=np.uint8)
+    return np.ascontiguousarray(np.concatenate([array[..., :3], missing], -1))
+
+
+@torch.no_grad()
+def _plan_view(record: Any, step: int, policy: Policy, probe: Probe | None, num_candidates: int) -> PlanView | None:
+    """A recorded plan (:class:`agents.world_model.state.PlanRecord`), decoded to positions and thinned out."""
+    if record is None:
+        return None
+    trace = record.plan.trace
+
+    def positions(latents: Tensor) -> NDArray[Any]:
+        assert probe is not None
+        start = record.start.expand(*latents.shape[:-2], 1, -1)
+        return probe(torch.cat([start, latents], -2).float()).cpu().numpy()
+
+    candidates, num_elites = [], max(1, num_candidates // 8)
+    if probe is not None:
+        for latents, costs in zip(record.candidate_latents, trace.candidate_costs or (), strict=True):
+            order = costs[0].argsort()
+            rest = order[num_elites:]
+            spread = torch.linspace(0, len(rest) - 1, min(len(rest), num_candidates - num_elites)).long()
+            chosen = torch.cat([order[:num_elites], rest[spread.to(rest.device)]])
+            candidates.append(positions(latents[chosen]))
+    return PlanView(
+        step=step,
+        duration=int(getattr(policy, "steps_per_plan", 1)),
+        best=trace.best[0].cpu().numpy(),
+        elite=trace.elite[0].cpu().numpy(),
+        path=None if probe is None else positions(record.latents),
+        candidates=tuple(candidates),
+        num_elites=num_elites,
+    )

@@ -1,0 +1,1 @@
+"""Results: how they are stored, resumed and shown."""

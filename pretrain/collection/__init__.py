@@ -1,0 +1,1 @@
+"""Collecting data: a policy acts, its episodes become a Minari dataset."""

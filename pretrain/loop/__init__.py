@@ -1,0 +1,1 @@
+"""What every training shares: stages, log, memory, interruption, processes."""

@@ -1,0 +1,146 @@
+"""What a training run consists of: stages, each with its own loss, batches and schedule, and how it is saved.
+
+Each kind of run builds its own (``build_training`` in :mod:`pretrain.world_model.training`,
+:mod:`pretrain.video.training` and :mod:`pretrain.image.training`); the one loop of :mod:`pretrain.train` runs the
+stages one after the other.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import nn
+
+Optimizers = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+"""Makes an optimiser of groups of parameters."""
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """What a stage trains on."""
+
+    def select(self, rows: slice) -> "Batch":
+        """Some of its rows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a run with its own loss, batches and schedule.
+
+    Attributes:
+        name: For the log; rows of a stage other than "model" are prefixed with it.
+        module: ``forward(batch, step)`` returns the loss and metrics. All that it trains is within.
+        frozen: Parameters that it uses and leaves as they are.
+        groups: Groups of parameters for the optimiser, each with its "peak" learning rate.
+        optimizer: Makes the optimiser.
+        clipped: Parameters whose gradient is clipped.
+        clip_norm: Largest norm of their gradient.
+        num_steps: Training steps; the learning-rate schedule spans them.
+        batch_size: Rows of a batch, over all processes.
+        draw: Draws so many rows.
+        validate: Measures the stage's result.
+    """
+
+    name: str
+    module: nn.Module
+    frozen: Sequence[nn.Parameter] = ()
+    groups: list[dict[str, Any]]
+    optimizer: Optimizers
+    clipped: Sequence[nn.Parameter]
+    clip_norm: float
+    num_steps: int
+    batch_size: int
+    draw: Callable[[int, np.random.Generator], Batch]
+    validate: Callable[[], dict[str, float]]
+
+    def split(self, kind: str) -> str:
+        """Prefix of rows of this kind ("train" or "validation") in the log."""
+        return kind if self.name == "model" else f"{self.name}_{kind}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a run trains.
+
+    Attributes:
+        stages: One after the other.
+        save: Writes the checkpoint into a folder, with how it was trained (in JSON types) and further files, at once.
+    """
+
+    stages: Sequence[Stage]
+    save: Callable[[Path, Mapping[str, Any], Mapping[str, bytes]], None]
+
+
+def adamw(weight_decay: float) -> Optimizers:
+    """AdamW (arXiv 1711.05101), fused; each group has its own learning rate, set at every step."""
+
+    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+
+    return make
+
+
+def lars(weight_decay: float, trust_coefficient: float) -> Optimizers:
+    """LARS (arXiv 1708.03888) with momentum 0.9; each group has its own learning rate, set at every step.
+
+    Matrices move in proportion to their own norm: by the learning rate times ``trust_coefficient``, which a group may
+    have of its own. Vectors (biases, normalisation) get plain SGD without weight decay.
+    """
+    from pytorch_optimizer import LARS  # slow to import
+
+    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return LARS(groups, weight_decay=weight_decay, momentum=0.9, trust_coefficient=trust_coefficient)
+
+    return make
+
+
+def muon(weight_decay: float) -> Optimizers:
+    """Muon (https://kellerjordan.github.io/posts/muon) for matrices and filters, AdamW for vectors.
+
+    Updates of matrices are orthogonalised and scaled to the size of AdamW's (arXiv 2502.16982), so that one learning
+    rate serves both; each group has its own, set at every step.
+    """
+    from pytorch_optimizer import Muon  # slow to import
+
+    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        parts = [
+            group | {"params": [p for p in group["params"] if (p.ndim > 1) == matrices], "use_muon": matrices}
+            for group in groups
+            for matrices in (True, False)
+        ]
+        parts = [part for part in parts if part["params"]]
+        return Muon(parts, weight_decay=weight_decay, adamw_wd=weight_decay, use_adjusted_lr=True)
+
+    return make
+
+
+def total_steps(stages: Sequence[Stage]) -> int:
+    """Steps of all stages together."""
+    return sum(stage.num_steps for stage in stages)
+
+
+def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
+    """The stage that the run is in after ``step`` steps, and how many of the steps are its own.
+
+    A stage that has just ended is still the run's, until the next one begins: its optimiser is what was saved.
+    """
+    for i, stage in enumerate(stages):
+        if step <= stage.num_steps or i == len(stages) - 1:
+            return i, step
+        step -= stage.num_steps
+    raise ValueError("stages must not be empty")
+
+
+def to_modules(stages: Sequence[Stage]) -> nn.ModuleDict:
+    """All stages' modules as one, for saving and loading."""
+    return nn.ModuleDict({stage.name: stage.module for stage in stages})
+
+
+def freeze(parameters: Sequence[nn.Parameter]) -> None:
+    """Takes parameters out of training."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)

@@ -1,0 +1,131 @@
+"""Training of offline agents, the baselines that learn from the world model's trajectories without a model.
+
+::
+
+    trajectories ──► goals: later images of the same trajectory ──► method      (GCBC, GCIDM or GCIVL)
+
+An action is the mean of a block: what the generator of Two Rooms holds for as long.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int, UInt8
+from torch import Tensor, nn
+
+from agents.offline.agent import build_method, save_method
+from agents.offline.gcidm import GCIDM
+from pretrain.config import OfflineConfig
+from pretrain.data.windows import WindowSource
+from pretrain.loop.memory import built, require_batch
+from pretrain.loop.stages import Stage, Training, adamw
+from pretrain.sources import build_sources, data_spec
+from pretrain.world_model.validation import VALIDATION_SEED
+from worldmodel.build import ModelConfig
+from worldmodel.checkpoint import load_pretrained
+from worldmodel.config import from_json
+
+NORMALIZATION_WINDOWS = 64
+"""Trajectories on which normalisation is fitted."""
+NUM_WINDOWS = 64
+"""Trajectories of a validation."""
+
+
+class GoalBatch(NamedTuple):
+    """Trajectories of T images, and a goal for each image but the last.
+
+    Attributes:
+        pixels: uint8 ``(B, T, C, H, W)``.
+        actions: Actions between the images, float32 ``(B, T − 1, A)``.
+        goals: Which image of its trajectory is the goal, int64 ``(B, T − 1)``; always a later one.
+    """
+
+    pixels: UInt8[Tensor, "b t c h w"]
+    actions: Float32[Tensor, "b s a"]
+    goals: Int[Tensor, "b s"]
+
+    def select(self, rows: slice) -> "GoalBatch":
+        """Some of the trajectories."""
+        return GoalBatch(self.pixels[rows], self.actions[rows], self.goals[rows])
+
+
+class MethodTraining(nn.Module):
+    """A method, called as the loop calls it."""
+
+    def __init__(self, method: nn.Module) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: GoalBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss to minimise and the metrics of a batch of trajectories."""
+        return self.method(batch.pixels, batch.actions, batch.goals, step)
+
+
+def draw_goals(source: WindowSource, size: int, generator: np.random.Generator, per_scene: int = 1) -> GoalBatch:
+    """Draws trajectories, and for each of their images a later one as its goal, each as likely as any other.
+
+    Args:
+        source: Where they come from.
+        size: Number of trajectories.
+        generator: Source of all randomness.
+        per_scene: How many in a row are of the same scene: an episode's, or a layout's.
+    """
+    windows = source.sample(size, generator, per_scene)
+    num_frames = windows.pixels.shape[1]
+    blocks = windows.actions.unflatten(-1, (source.frame_skip, source.action_dim))
+    following = np.arange(1, num_frames)
+    goals = generator.integers(following, num_frames, size=(size, num_frames - 1))
+    return GoalBatch(windows.pixels, blocks.mean(dim=2), torch.from_numpy(goals).to(windows.pixels.device))
+
+
+def build_training(config: OfflineConfig, device: torch.device) -> Training:
+    """Builds the method, untrained, with its normalisation fitted, and the stage that trains it.
+
+    Raises:
+        ValueError: If the data do not fit.
+        CheckpointError: If the world model cannot be read.
+    """
+    source, validation_source = build_sources(config.data, config.frame_skip, device)
+    data = data_spec(source)
+    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
+    model: ModelConfig | None = None
+    if config.method.name == "gcidm":
+        pretrained = load_pretrained(config.checkpoint)
+        model = from_json(ModelConfig, pretrained.config["model"])
+    method = built(lambda: build_method(config.method, data, model), config.method)
+    if isinstance(method, GCIDM):
+        method.model.load_state_dict(pretrained.model.state_dict())
+    else:
+        sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
+        method.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
+
+    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
+        save_method(path, method, config.method, data, model=model, training=training, beside=beside)
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        was_training = method.training
+        method.eval()
+        generator = np.random.default_rng(VALIDATION_SEED)
+        batch = draw_goals(validation_source, NUM_WINDOWS, generator, config.trajectories_per_scene)
+        _, metrics = method(batch.pixels, batch.actions, batch.goals, 0)
+        method.train(was_training)
+        return {name: float(value) for name, value in metrics.items()}
+
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    stage = Stage(
+        name="model",
+        module=MethodTraining(method),
+        groups=[{"params": trained, "peak": config.learning_rate}],
+        optimizer=adamw(config.weight_decay),
+        clipped=trained,
+        clip_norm=config.clip_norm,
+        num_steps=config.num_steps,
+        batch_size=config.data.batch_size,
+        draw=lambda size, generator: draw_goals(source, size, generator, config.trajectories_per_scene),
+        validate=validate,
+    )
+    return Training(stages=[stage], save=save)

@@ -1,0 +1,1 @@
+"""Training data that a simulation of Two Rooms gives."""

@@ -1,0 +1,1 @@
+"""Training of Video-JEPA, and Moving MNIST."""

@@ -1,0 +1,262 @@
+"""Where digits are: the grid cells that hold one, forecasts of these cells, and how good forecasts are.
+
+Two kinds of cells are told apart, by what counts as a digit's centre:
+
+::
+
+    drawn   centre of the bounding box of each connected shape in the frame, as EB-JEPA labels its videos: where digits
+            overlap there is one shape, where a stroke is broken there are two
+    true    where the digits really are
+
+A forecast of round T tells, for each frame t after the first K (the model's context), the cells from what is known T
+frames before, or from the first K frames where these are later: ``known(t, T, K) = max(t − T, K − 1)`` is the last
+frame that it has seen.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from numpy.typing import NDArray
+from scipy import ndimage
+from sklearn.metrics import average_precision_score
+from torch import Tensor, nn
+
+from pretrain.video.moving_mnist import VideoBatch, drift
+from worldmodel.video.jepa import VideoJEPA
+
+KINDS = ("drawn", "true")
+"""Kinds of cells, in the order of the detection head's outputs."""
+HORIZONS = tuple(range(1, 9))
+"""Rounds T of forecasts: AP_1 to AP_8 (EB-JEPA, arXiv 2602.03604)."""
+BATCH_SIZE = 64
+"""Videos over which the reference computes an average precision before averaging."""
+CHUNK = 16
+"""Videos that are encoded at once."""
+
+Forecaster = Callable[[VideoBatch], list[Float[np.ndarray, "b t kinds rows columns"]]]
+"""From videos to the forecast of each of ``HORIZONS``: scores of the cells of the frames after the context."""
+
+
+class DetectionBatch(NamedTuple):
+    """Videos and the cells that hold a digit's centre.
+
+    Attributes:
+        pixels: uint8 ``(B, T, 1, S, S)``.
+        cells: float32 ``(B, T, 2, G, G)``, 1 where a centre of the kind is.
+    """
+
+    pixels: UInt8[Tensor, "b t 1 s s"]
+    cells: Float[Tensor, "b t 2 g g"]
+
+    def select(self, rows: slice) -> "DetectionBatch":
+        """Some of the videos."""
+        return DetectionBatch(self.pixels[rows], self.cells[rows])
+
+
+class AveragePrecisions(NamedTuple):
+    """Average precisions of forecasts, one for each of ``HORIZONS``.
+
+    Attributes:
+        reference: By EB-JEPA's protocol: drawn cells of all frames ``t ≥ T`` that are forecast, averaged over batches.
+        strict: True cells of the frames that are exactly T steps ahead, all videos together.
+        reference_interval: 95 % interval of the mean of ``reference``, by the spread over batches; of zero width where
+            there is one batch.
+    """
+
+    reference: list[float]
+    strict: list[float]
+    reference_interval: tuple[float, float]
+
+    @property
+    def reference_mean(self) -> float:
+        """The reference's mAP."""
+        return float(np.mean(self.reference))
+
+    @property
+    def strict_mean(self) -> float:
+        """Mean over horizons of the strict average precisions."""
+        return float(np.mean(self.strict))
+
+
+def detection_batch(videos: VideoBatch, grid: int) -> DetectionBatch:
+    """Adds cells of both kinds to videos whose centres are known.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if videos.centres is None:
+        raise ValueError("true cells need videos with known centres, got centres None")
+    pixels = videos.pixels[:, :, 0].numpy()
+    cells = np.stack([drawn_cells(pixels, grid), true_cells(videos.centres.numpy(), pixels.shape[-1], grid)], axis=2)
+    return DetectionBatch(videos.pixels, torch.from_numpy(cells.astype(np.float32)))
+
+
+def true_cells(centres: Float[np.ndarray, "b t k 2"], size: int, grid: int) -> Bool[np.ndarray, "b t g g"]:
+    """Cells that hold a centre, given as (x, y) in pixels from the first pixel's centre."""
+    places = np.floor((centres + 0.5) * (grid / size)).astype(int).clip(0, grid - 1)
+    cells = np.zeros((*centres.shape[:2], grid, grid), bool)
+    b, t = np.indices(centres.shape[:3])[:2]
+    cells[b, t, places[..., 1], places[..., 0]] = True
+    return cells
+
+
+def drawn_cells(pixels: UInt8[np.ndarray, "b t s s"], grid: int) -> Bool[np.ndarray, "b t g g"]:
+    """Cells that hold the centre of the bounding box of a connected shape."""
+    batch_size, num_frames, size, _ = pixels.shape
+    # Diagonal neighbours belong together; frames do not.
+    neighbours = np.zeros((3, 3, 3), bool)
+    neighbours[1] = True
+    labels, _ = ndimage.label(pixels.reshape(-1, size, size) > 0, neighbours)
+    cells = np.zeros((batch_size * num_frames, grid, grid), bool)
+    for frame, rows, columns in ndimage.find_objects(labels):
+        y, x = (rows.start + rows.stop) / 2, (columns.start + columns.stop) / 2
+        cells[frame.start, min(int(y * grid / size), grid - 1), min(int(x * grid / size), grid - 1)] = True
+    return cells.reshape(batch_size, num_frames, grid, grid)
+
+
+def known(frame: int, horizon: int, context: int) -> int:
+    """The last frame that a forecast of ``frame`` has seen.
+
+    Example:
+        >>> [known(t, 3, 2) for t in (2, 3, 4, 5, 6)]
+        [1, 1, 1, 2, 3]
+    """
+    return max(frame - horizon, context - 1)
+
+
+def measure(
+    forecaster: Forecaster,
+    batches: Iterable[VideoBatch],
+    *,
+    context: int,
+    grid: int,
+    horizons: Sequence[int] = HORIZONS,
+) -> AveragePrecisions:
+    """Average precisions of a forecaster's cells.
+
+    Args:
+        forecaster: What forecasts.
+        batches: Videos with known centres.
+        context: Frames it sees before the first forecast.
+        grid: Cells along a side.
+        horizons: The horizons of its forecasts.
+    """
+    by_batch: list[list[float]] = []
+    strict: list[tuple[list[NDArray], list[NDArray]]] = [([], []) for _ in horizons]
+    for videos in batches:
+        cells = detection_batch(videos, grid).cells.numpy()[:, context:]
+        forecasts = forecaster(videos)
+        precisions = []
+        for (truths, scores), horizon, forecast in zip(strict, horizons, forecasts, strict=True):
+            first = max(horizon, context) - context
+            precisions.append(_average_precision(cells[:, first:, 0], forecast[:, first:, 0]))
+            # So many steps from the last known frame, not fewer.
+            truths.append(cells[:, horizon - 1 :, 1].ravel())
+            scores.append(forecast[:, horizon - 1 :, 1].ravel())
+        by_batch.append(precisions)
+    means = np.mean(by_batch, axis=1)
+    spread = 1.96 * float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else 0.0
+    return AveragePrecisions(
+        np.mean(by_batch, axis=0).tolist(),
+        [_average_precision(np.concatenate(truths), np.concatenate(scores)) for truths, scores in strict],
+        (float(means.mean()) - spread, float(means.mean()) + spread),
+    )
+
+
+def rollout_forecaster(
+    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
+) -> Forecaster:
+    """Forecasts by rolling latents out and detecting in them."""
+
+    @torch.no_grad()
+    def forecast(videos: VideoBatch) -> list[NDArray]:
+        parts = []
+        for first in range(0, len(videos.pixels), CHUNK):
+            latents = model.encode(videos.pixels[first : first + CHUNK].to(device))
+            rounds = model.unroll(latents, max(horizons))
+            parts.append([_scores(detector, rounds[horizon - 1]) for horizon in horizons])
+        return [np.concatenate(scores) for scores in zip(*parts, strict=True)]
+
+    return forecast
+
+
+def copying_forecaster(
+    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
+) -> Forecaster:
+    """Forecasts that nothing moves: the cells detected in the last known frame."""
+
+    def forecast(videos: VideoBatch) -> list[NDArray]:
+        scores = _encoded_scores(model, detector, videos, device)
+        frames = range(model.context, scores.shape[1])
+        return [scores[:, [known(t, horizon, model.context) for t in frames]] for horizon in horizons]
+
+    return forecast
+
+
+def seeing_forecaster(
+    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
+) -> Forecaster:
+    """Forecasts nothing: the cells detected in the frames themselves, the best that the head can do."""
+
+    def forecast(videos: VideoBatch) -> list[NDArray]:
+        return [_encoded_scores(model, detector, videos, device)[:, model.context :]] * len(horizons)
+
+    return forecast
+
+
+def constant_velocity_forecaster(
+    *, context: int, size: int, side: int, grid: int, horizons: Sequence[int] = HORIZONS
+) -> Forecaster:
+    """An oracle: goes on from the true centres in the last two known frames, bouncing as digits do.
+
+    Digits are drawn at whole pixels, so their velocity is known to a pixel a frame only.
+
+    Args:
+        context: Frames it knows before the first forecast, at least 2.
+        size: Side of a frame, in pixels.
+        side: Side of a digit, in pixels.
+        grid: Cells along a side.
+        horizons: How far to forecast.
+    """
+    margin = (side - 1) / 2
+
+    def forecast(videos: VideoBatch) -> list[NDArray]:
+        assert videos.centres is not None
+        corners = videos.centres.numpy().astype(float) - margin  # (B, T, K, 2)
+        num_frames, limit = corners.shape[1], size - side
+        ahead = {}  # ahead[last][:, n]: n frames after the last known one
+        for last in range(context - 1, num_frames):
+            here, velocity = corners[:, last], corners[:, last] - corners[:, last - 1]
+            arrived = ((here <= 0) & (velocity < 0)) | ((here >= limit) & (velocity > 0))  # and turned round there
+            ahead[last] = drift(here, np.where(arrived, -velocity, velocity), num_frames - last, limit)
+        forecasts = []
+        for horizon in horizons:
+            lasts = [(t, known(t, horizon, context)) for t in range(context, num_frames)]
+            places = np.stack([ahead[last][:, t - last] for t, last in lasts], axis=1) + margin
+            cells = true_cells(places, size, grid).astype(np.float32)
+            forecasts.append(np.stack([cells, cells], axis=2))
+        return forecasts
+
+    return forecast
+
+
+@torch.no_grad()
+def _encoded_scores(
+    model: VideoJEPA, detector: nn.Module, videos: VideoBatch, device: torch.device | str
+) -> NDArray[np.float32]:
+    """Logits ``(B, T, kinds, G, G)`` in the latents of all frames."""
+    firsts = range(0, len(videos.pixels), CHUNK)
+    parts = [_scores(detector, model.encode(videos.pixels[first : first + CHUNK].to(device))) for first in firsts]
+    return np.concatenate(parts)
+
+
+def _scores(detector: nn.Module, latents: Tensor) -> NDArray[np.float32]:
+    """Logits ``(B, T, kinds, G, G)`` in latents ``(B, T, D, H, W)``."""
+    return detector(latents.flatten(0, 1)).unflatten(0, latents.shape[:2]).float().cpu().numpy()
+
+
+def _average_precision(truths: NDArray, scores: NDArray) -> float:
+    return float(average_precision_score(truths.ravel() > 0.5, scores.ravel()))

@@ -1,0 +1,286 @@
+"""Moving MNIST: digits that drift through a frame and bounce off its borders (Srivastava et al., arXiv 1502.04681).
+
+::
+
+    position ──► position + velocity ──► inside? else put on the border and turn that component round ──► draw, t + 1
+
+Digits pass over one another; where they overlap the brighter pixel is seen. All videos of a batch move at once.
+"""
+
+import errno
+import itertools
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from pretrain.data.labelled_images import LabelledImages
+from worldmodel.nn.devices import require_memory
+from worldmodel.storage.files import absolute, open_regular, replacing
+
+CANONICAL_URL = "http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy"
+CANONICAL_MD5 = "be083ec986bfe91a449d63653c411eb2"
+"""Checksum of the canonical test videos, as published with torchvision's data sets."""
+VIDEOS_PER_DRAW = 256
+"""Videos drawn at once for a file."""
+MUCH_MEMORY = 2**28
+"""Bytes from which on it is asked whether a batch fits into memory."""
+BYTES_PER_PLACE = 300
+"""Memory that a digit's place in a frame takes while it is computed and drawn."""
+
+
+class VideoBatch(NamedTuple):
+    """A batch of B videos of T frames with K digits each.
+
+    Attributes:
+        pixels: uint8 ``(B, T, 1, S, S)``.
+        centres: Where the digits' centres are, (x, y) in pixels from the first pixel's centre, float32
+            ``(B, T, K, 2)``; None where unknown. For probes and metrics only.
+        labels: Which digits they are, uint8 ``(B, K)``, or None.
+    """
+
+    pixels: UInt8[Tensor, "b t 1 s s"]
+    centres: Float32[Tensor, "b t k 2"] | None = None
+    labels: UInt8[Tensor, "b k"] | None = None
+
+    def select(self, rows: slice) -> "VideoBatch":
+        """Some of the videos."""
+        centres = None if self.centres is None else self.centres[rows]
+        labels = None if self.labels is None else self.labels[rows]
+        return VideoBatch(self.pixels[rows], centres, labels)
+
+
+class MovingMNIST:
+    """Generates videos of moving digits; the defaults are the canonical procedure's.
+
+    Args:
+        digits: Images to move, of one channel and square.
+        num_digits: Digits K of a video.
+        size: Side S of a frame, in pixels.
+        speed: Displacement between two frames, in pixels.
+        num_frames: Frames T of a video.
+
+    Raises:
+        ValueError: If an option is out of its range, or the images are not what can be moved.
+    """
+
+    def __init__(
+        self,
+        digits: LabelledImages,
+        *,
+        num_digits: int = 2,
+        size: int = 64,
+        speed: float = 3.6,
+        num_frames: int = 20,
+    ) -> None:
+        _, channels, side, width = digits.images.shape
+        if channels != 1 or side != width or not digits.images.size:
+            raise ValueError(f"digits must be square images of one channel, got shape {digits.images.shape}")
+        if size <= side:
+            raise ValueError(f"size must exceed the side of the digits ({side}), got {size}")
+        if num_digits < 1:
+            raise ValueError(f"num_digits must be at least 1, got {num_digits}")
+        if num_frames < 1:
+            raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+        if not 0 <= speed <= size - side:
+            raise ValueError(f"speed must be in [0, size - side of the digits = {size - side}], got {speed}")
+        self.digits = digits
+        self.num_digits = num_digits
+        self.size = size
+        self.speed = speed
+        self.num_frames = num_frames
+        self.side = side
+
+    def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
+        """Draws videos; all randomness comes from ``generator``.
+
+        Raises:
+            ValueError: If they do not fit into memory.
+        """
+        places = self.num_digits * (self.num_frames * BYTES_PER_PLACE + self.side**2)
+        if (needed := batch_size * (self.num_frames * self.size**2 + places)) > MUCH_MEMORY:
+            require_memory(
+                needed,
+                f"{batch_size} videos of {self.num_frames} frames of size {self.size} with {self.num_digits} digits",
+            )
+        chosen = generator.integers(len(self.digits.images), size=(batch_size, self.num_digits))
+        corners = bounce(generator, (batch_size, self.num_digits), self.num_frames, self.size - self.side, self.speed)
+        pixels = draw(self.digits.images[chosen, 0], corners, self.size)
+        # Digits are drawn at whole pixels; MNIST centres their mass in their square.
+        centres = np.floor(corners) + np.float32((self.side - 1) / 2)
+        return VideoBatch(
+            torch.from_numpy(pixels[:, :, None]),
+            torch.from_numpy(centres.astype(np.float32)),
+            torch.from_numpy(self.digits.labels[chosen]),
+        )
+
+
+def bounce(
+    generator: np.random.Generator, shape: tuple[int, int], num_frames: int, limit: float, speed: float
+) -> NDArray[np.float64]:
+    """Positions of points that move at one speed and bounce in a square.
+
+    Args:
+        generator: Source of starts and headings, both uniform.
+        shape: Numbers of videos B and of points K in each.
+        num_frames: Frames T.
+        limit: The square is ``[0, limit]²``.
+        speed: Displacement between two frames.
+
+    Returns:
+        (x, y), ``(B, T, K, 2)``.
+    """
+    position = generator.uniform(0.0, limit, size=(*shape, 2))
+    heading = generator.uniform(0.0, 2 * np.pi, size=shape)
+    velocity = speed * np.stack([np.cos(heading), np.sin(heading)], -1)
+    return drift(position, velocity, num_frames, limit)
+
+
+def drift(
+    position: NDArray[np.float64], velocity: NDArray[np.float64], num_frames: int, limit: float
+) -> NDArray[np.float64]:
+    """Positions of points from where they are and how they move.
+
+    Args:
+        position: (x, y) in the first frame, ``(B, K, 2)``, in the square ``[0, limit]²``.
+        velocity: Displacement between two frames, ``(B, K, 2)``; where it would lead out, the point stops at the
+            border.
+        num_frames: Frames T.
+        limit: Side of the square.
+
+    Returns:
+        (x, y), ``(B, T, K, 2)``.
+    """
+    positions = np.empty((len(position), num_frames, *position.shape[1:]))
+    for t in range(num_frames):
+        positions[:, t] = position
+        position = position + velocity
+        outside = (position <= 0.0) | (position >= limit)
+        velocity = np.where(outside, -velocity, velocity)
+        position = position.clip(0.0, limit)
+    return positions
+
+
+def draw(digits: UInt8[np.ndarray, "b k s s"], corners: NDArray[np.float64], size: int) -> UInt8[np.ndarray, "b t f f"]:
+    """Draws digits with their upper left corners at ``(B, T, K, 2)``, rounded down, into frames of side ``size``."""
+    batch_size, num_frames, num_digits, _ = corners.shape
+    side = digits.shape[-1]
+    frames = np.zeros((batch_size, num_frames, size, size), np.uint8)
+    places = np.floor(corners).astype(int).tolist()
+    # A loop over digits is twice as fast as one gathering and scattering of all their pixels.
+    for b, t, k in itertools.product(range(batch_size), range(num_frames), range(num_digits)):
+        x, y = places[b][t][k]
+        square = frames[b, t, y : y + side, x : x + side]
+        np.maximum(square, digits[b, k], out=square)
+    return frames
+
+
+def write_canonical(path: Path, source: MovingMNIST, num_videos: int, seed: int, *, progress: bool = True) -> None:
+    """Writes videos as the canonical file does: uint8 ``[T, N, S, S]`` in NumPy's format, whole or not at all.
+
+    Args:
+        path: The file, such as ``moving_mnist.npy``.
+        source: Where the videos come from.
+        num_videos: How many, N.
+        seed: Seed of the videos.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        OSError: If it cannot be written, for example because the disk is full; nothing is left of it then.
+    """
+    shape = (source.num_frames, num_videos, source.size, source.size)
+    # Ordinary writes: on a full disk a memory map would end the process.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        _reserve(file, start + math.prod(shape), path)
+        for first in tqdm(range(0, num_videos, VIDEOS_PER_DRAW), unit="draw", disable=not progress or None):
+            count = min(VIDEOS_PER_DRAW, num_videos - first)
+            videos = source.sample(count, np.random.default_rng([seed, first]))
+            for t in range(source.num_frames):
+                file.seek(start + (t * num_videos + first) * source.size**2)
+                file.write(videos.pixels[:, t, 0].numpy().tobytes())
+
+
+def _reserve(file: IO[bytes], num_bytes: int, path: Path) -> None:
+    """Takes the room that a file needs, so that a full disk shows before any work is done."""
+    free = shutil.disk_usage(path.parent).free
+    full = OSError(errno.ENOSPC, f"the disk is full: {path} takes {num_bytes:,} bytes, {free:,} are free")
+    if num_bytes > free:
+        raise full
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise full from error  # other errors are of file systems that cannot reserve
+
+
+class CanonicalVideos:
+    """Videos from a file in the canonical layout, read as they are needed.
+
+    Args:
+        path: A file of uint8 ``[T, N, S, S]``; None downloads the canonical test videos once (781 MiB) into a cache.
+        num_frames: The first so many frames of each video; None: all.
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+
+    def __init__(self, path: Path | None = None, *, num_frames: int | None = None) -> None:
+        if path is None:
+            import pooch
+
+            name = CANONICAL_URL.rpartition("/")[2]
+            path = Path(
+                pooch.retrieve(
+                    CANONICAL_URL,
+                    f"md5:{CANONICAL_MD5}",
+                    fname=name,
+                    path=pooch.os_cache("worldmodel"),
+                    progressbar=True,
+                )
+            )
+        self.videos = _map_videos(absolute(path))
+        num_stored, _, self.size, _ = self.videos.shape
+        self.num_frames = num_stored if num_frames is None else num_frames
+        if not 1 <= self.num_frames <= num_stored:
+            raise ValueError(f"num_frames must be in [1, {num_stored}] for {path}, got {num_frames}")
+
+    def __len__(self) -> int:
+        return int(self.videos.shape[1])
+
+    def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
+        """Draws videos of the file, with replacement; digits and centres are not known."""
+        chosen = generator.integers(len(self), size=batch_size)
+        pixels = np.ascontiguousarray(self.videos[: self.num_frames, chosen].swapaxes(0, 1))
+        return VideoBatch(torch.from_numpy(pixels[:, :, None]))
+
+
+def _map_videos(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A file of videos, mapped into memory once its header has been compared with what there is."""
+    rule = f"{path} must hold uint8 [T, N, S, S], each at least 1, in NumPy's format (.npy)"
+    with open_regular(path, max_bytes=2**63) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, fortran_order, dtype = read_header[version](file)
+        except Exception as error:  # whatever bytes that are no header make NumPy raise
+            file.seek(0)
+            raise ValueError(f"{rule}, got a file that begins with {file.read(8)!r}") from error
+        start, size = file.tell(), os.fstat(file.fileno()).st_size
+    if dtype != np.uint8 or len(shape) != 4 or shape[2] != shape[3] or min(shape) < 1:
+        raise ValueError(f"{rule}, got {dtype} {list(shape)}")
+    if size != start + math.prod(shape):
+        raise ValueError(
+            f"{path} must hold {math.prod(shape):,} bytes after its header, as it says, got {size - start:,}"
+        )
+    return np.memmap(path, np.uint8, "r", start, shape, "F" if fortran_order else "C")

@@ -1,0 +1,1 @@
+"""Training of action-conditioned world models."""

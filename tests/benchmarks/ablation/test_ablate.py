@@ -1,0 +1,281 @@
+"""Ablation grids: every variant is a valid configuration, results are kept, nothing is run twice."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from agents.world_model.config import PlannerConfig
+from benchmarks.ablation import ablate as ablations
+from benchmarks.ablation.ablate import AblateConfig, markdown, run
+from benchmarks.ablation.grids import GRIDS, Grid, Variant
+from pretrain.config import (
+    DataConfig,
+    HeadsConfig,
+    PolicyConfig,
+    VideoConfig,
+    VideoDataConfig,
+    WorldModelConfig,
+)
+from pretrain.presets import preset
+from worldmodel.build import ActorCriticConfig, ModelConfig, VideoModelConfig
+from worldmodel.config import changed
+
+TINY = WorldModelConfig(
+    model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
+    data=DataConfig(num_frames=3, batch_size=4),
+    policy=PolicyConfig(num_steps=2, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
+    rollout_steps=2,
+    num_steps=3,
+    accelerator="cpu",
+)
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+def test_every_variant_is_valid_and_the_first_is_the_full_method(name):
+    grid = GRIDS[name]
+    assert dict(grid.variants[0].plan) == {}
+    if grid.preset:  # but for what is reduced in all, its first variant is the preset, whether it says so or not
+        assert changed(preset(grid.preset), grid.variants[0].train) == preset(grid.preset)
+    assert len({variant.name for variant in grid.variants}) == len(grid.variants)
+    for variant in grid.variants:
+        changed(PlannerConfig(), variant.plan)
+        assert bool(variant.train or variant.preset) <= bool(grid.preset)
+        if grid.preset:
+            changed(preset(variant.preset or grid.preset), {**grid.reduced, **variant.train})
+            assert not grid.reduced.keys() & variant.train.keys()
+
+
+def test_fields_are_changed_by_dotted_path():
+    config = changed(preset("two-rooms"), {"model.latent_dim": 7, "seed": 3})
+    assert (config.model.latent_dim, config.seed) == (7, 3)
+    assert config.model.frame_skip == preset("two-rooms").model.frame_skip
+    with pytest.raises(ValueError, match=r"field must be one of .*latent_dim.*, got 'size'"):
+        changed(preset("two-rooms"), {"model.size": 7})
+
+
+def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
+    grid = Grid(
+        preset=None,
+        variants=(
+            Variant(name="full", plan={}),
+            Variant(name="few", plan={"num_samples": 8}),
+            Variant(name="actor", plan={"planner": "policy"}),
+        ),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "planning", grid)
+    config = AblateConfig(
+        name="planning",
+        policy=str(checkpoint),
+        num_episodes=3,
+        runs=tmp_path / "runs",
+        output=tmp_path / "plans.json",
+        progress=False,
+    )
+    content = run(config)
+    assert [row["variant"] for row in content["rows"]] == ["full", "few", "actor"]
+    assert content["rows"][0]["gain"]["difference"] == 0.0
+    assert json.loads((tmp_path / "plans.json").read_text())["rows"] == json.loads(json.dumps(content["rows"]))
+    assert (tmp_path / "plans.png").stat().st_size > 1000
+    lines = markdown(tmp_path / "plans.json").splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("| full | ")
+
+    def never(*_, **__):
+        raise AssertionError("evaluated twice")
+
+    monkeypatch.setattr("benchmarks.evaluation.success.evaluate", never)
+    assert run(config)["rows"] == content["rows"]
+    elsewhere = tmp_path / "some.json"
+    some = run(replace(config, only=("actor",), output=elsewhere))["rows"]
+    assert [row["variant"] for row in some] == ["full", "actor"]
+    # A file's rows are kept, in the grid's order, and compared with the full method's.
+    (tmp_path / "runs").rename(tmp_path / "lost")
+    with pytest.raises(AssertionError, match="evaluated twice"):
+        run(replace(config, output=elsewhere))
+    assert run(config)["rows"] == content["rows"]
+    monkeypatch.undo()
+    monkeypatch.setitem(ablations.GRIDS, "planning", grid)
+    rows = run(replace(config, output=elsewhere))["rows"]
+    for row, before in zip(rows, content["rows"], strict=True):
+        assert [row[key] for key in ("variant", "outcomes", "gain")] == [
+            before[key] for key in ("variant", "outcomes", "gain")
+        ]
+    # Of other settings they are not.
+    assert len(run(replace(config, num_episodes=2, output=elsewhere))["rows"][0]["outcomes"]) == 2
+    with pytest.raises(ValueError, match="only must be among 'full', 'few', 'actor', got 'many'"):
+        run(replace(config, only=("many",)))
+
+
+def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(ablations.GRIDS, "planning", Grid(preset=None, variants=(Variant(name="full", plan={}),)))
+    mine = shutil.copytree(checkpoint, tmp_path / "mine")
+    config = AblateConfig(
+        name="planning",
+        policy=str(mine),
+        num_episodes=2,
+        runs=tmp_path / "runs",
+        output=tmp_path / "a.json",
+        progress=False,
+    )
+    (before,) = run(config)["rows"]
+    weights = load_file(mine / "model.safetensors")
+    save_file({k: v * 0 if "actor_critic.actor" in k else v for k, v in weights.items()}, mine / "model.safetensors")
+    with caplog.at_level("INFO"):
+        (again,) = run(config)["rows"]
+    assert "1 of 1 rows" in caplog.text
+    (fresh,) = run(replace(config, output=tmp_path / "b.json"))["rows"]
+    assert again["weights"] == fresh["weights"] != before["weights"]
+    assert again["summary"] == fresh["summary"]
+    assert again["summary"]["mean_final_distance"] != before["summary"]["mean_final_distance"]
+
+
+def test_a_grid_of_trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 8)
+    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
+    presets = {"two-rooms": TINY, "two-rooms-paper": changed(TINY, {"policy.num_steps": 0})}
+    monkeypatch.setattr(ablations, "preset", presets.__getitem__)
+    grid = Grid(
+        preset="two-rooms",
+        variants=(
+            Variant(name="full"),
+            Variant(name="narrow", train={"model.predictor_hidden_dim": 4}),
+            Variant(name="narrow, actor", train={"model.predictor_hidden_dim": 4}, plan={"planner": "policy"}),
+            Variant(name="other", preset="two-rooms-paper", plan={"cost": "summed", "propose": False}),
+        ),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "training", grid)
+    config = AblateConfig(
+        name="training",
+        seeds=(0, 1),
+        policy_steps=1,
+        num_episodes=2,
+        runs=tmp_path,
+        output=tmp_path / "trainings.json",
+        progress=False,
+    )
+    rows = run(config)["rows"]
+    assert [(row["variant"], row["seed"]) for row in rows] == [
+        (variant.name, seed) for variant in grid.variants for seed in (0, 1)
+    ]
+    assert all(row["training"]["frames"] == 3 * 4 * 3 for row in rows)
+    assert [row["training"]["policy_steps"] for row in rows[::2]] == [1, 1, 1, 0]
+    folders = {path.name for path in (tmp_path / "ablate-training").iterdir()}
+    assert folders == {f"{name}-seed{seed}" for name in ("full", "narrow", "other") for seed in (0, 1)}
+    table = markdown(tmp_path / "trainings.json")
+    lines = table.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| full", "| narrow", "| narrow, actor", "| other"]
+    assert lines[-1].count("| – |") == 1  # no actor there
+
+
+VIDEO = VideoConfig(
+    model=VideoModelConfig(
+        latent_channels=2, hidden_channels=4, num_blocks=1, stride=8, predictor_channels=(4,), head_channels=4
+    ),
+    data=VideoDataConfig(num_frames=4, batch_size=2),
+    heads=HeadsConfig(num_steps=1, batch_size=2),
+    rollout_steps=1,
+    projector=(),
+    num_steps=1,
+    accelerator="cpu",
+)
+
+
+def video_grid(monkeypatch, tmp_path, **options):
+    monkeypatch.setattr("pretrain.video.training.NUM_VIDEOS", 4)
+    monkeypatch.setattr("pretrain.video.training.NORMALIZATION_VIDEOS", 4)
+    monkeypatch.setattr(ablations, "preset", {"moving-mnist": VIDEO}.__getitem__)
+    variants = (Variant(name="one"), Variant(name="two", train={"rollout_steps": 2}))
+    reduced = {"data.batch_size": 3}
+    grid = Grid(preset="moving-mnist", measured="detection", reduced=reduced, variants=variants)
+    monkeypatch.setitem(ablations.GRIDS, "rollout", grid)
+    return AblateConfig(
+        name="rollout",
+        seeds=(0, 1),
+        num_videos=65,
+        runs=tmp_path,
+        output=tmp_path / "rollout.json",
+        progress=False,
+        **options,
+    )
+
+
+def test_a_grid_of_video_models(tmp_path, monkeypatch):
+    config = video_grid(monkeypatch, tmp_path, num_steps=2)
+    rows = run(config)["rows"]
+    assert [(row["variant"], row["seed"]) for row in rows] == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
+    assert all(row["training"]["steps"] == 2 and row["training"]["frames"] == 2 * 3 * 4 for row in rows)
+    assert all(row["reduced"] == {"data.batch_size": 3} for row in rows)
+    table = markdown(config.output).splitlines()
+    assert table[0].startswith("| variant | mAP | AP_1 | AP_2 |")
+    assert len(table) == 4
+    assert table[2].count("<br>") >= 2  # two seeds, one below the other
+    assert config.output.with_suffix(".png").stat().st_size > 1000
+
+    def never(*_, **__):
+        raise AssertionError("trained twice")
+
+    monkeypatch.setattr("pretrain.video.training.VideoTraining.forward", never)
+    assert run(config)["rows"] == rows
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+def test_a_grid_of_image_models(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.image.training.NUM_BANK", 100)
+    monkeypatch.setattr("pretrain.image.training.NUM_QUERIES", 20)
+    monkeypatch.setattr("pretrain.image.evaluation.STRENGTHS", (0.1,))
+    monkeypatch.setattr("pretrain.image.evaluation.MAX_ITERATIONS", 20)
+    tiny = changed(
+        preset("images"),
+        {"model.width": 2, "projector": (8, 4), "data.batch_size": 8, "num_steps": 1, "accelerator": "cpu"},
+    )
+    monkeypatch.setattr(ablations, "preset", {"images": tiny}.__getitem__)
+    variants = (
+        Variant(name="full"),
+        Variant(name="bare", train={"projector": ()}),
+        Variant(name="raw", untrained=True),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "images", Grid(preset="images", measured="probe", variants=variants))
+    config = AblateConfig(name="images", runs=tmp_path, output=tmp_path / "images.json", progress=False)
+    rows = run(config)["rows"]
+    assert [row["images"] for row in rows] == ["digits"] * 3
+    assert [row["training"]["frames"] for row in rows] == [8] * 3
+    assert {path.name for path in (tmp_path / "ablate-images").iterdir()} == {"full-seed0", "bare-seed0"}
+    assert len({row["linear"]["correct"] for row in rows}) > 1
+    assert all(0.2 < row["linear"]["accuracy"] < 1 for row in rows)
+    assert markdown(config.output).splitlines()[4].startswith("| raw | ")
+
+
+def test_ray_gives_the_same_rows(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    # Workers are other processes, where nothing is patched: the grid itself makes a tiny model of the preset.
+    tiny = {
+        "model.hidden_channels": 4, "model.num_blocks": 1, "model.stride": 8, "model.predictor_channels": (4,),
+        "data.num_frames": 4, "data.batch_size": 2, "heads.batch_size": 2, "heads.num_steps": 1, "accelerator": "cpu",
+    }  # fmt: skip
+    grid = Grid(
+        preset="moving-mnist",
+        measured="detection",
+        variants=tuple(Variant(name=f"K = {k}", train=tiny | {"rollout_steps": k}) for k in (1, 2)),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "rollout", grid)
+    config = AblateConfig(
+        name="rollout",
+        num_steps=1,
+        num_videos=2,
+        runs=tmp_path / "here",
+        output=tmp_path / "rollout.json",
+        progress=False,
+    )
+    alone = run(config)["rows"]
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        config = replace(config, ray=True, runs=tmp_path / "there", output=tmp_path / "side-by-side.json")
+        side_by_side = run(config)["rows"]
+    finally:
+        ray.shutdown()
+    for a, b in zip(alone, side_by_side, strict=True):
+        assert (a["variant"], a["seed"], a["detection"]) == (b["variant"], b["seed"], b["detection"])
+    assert json.loads(config.output.read_text())["rows"] == json.loads(json.dumps(side_by_side))

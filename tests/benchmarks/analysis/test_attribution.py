@@ -1,0 +1,87 @@
+"""Attribution of failures: the oracle is right, and faults are named by what mends them."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from agents.evaluation.evaluate import EvalResult
+from agents.evaluation.results import Episode
+from agents.world_model.config import PlannerConfig
+from benchmarks.analysis.attribution import NUM_STATES, STATE_SCALE, AttributeConfig, OracleModel, _failures, run
+from worldmodel.checkpoint import load_pretrained
+
+
+def test_the_oracle_imagines_what_happens(checkpoint):
+    model = load_pretrained(checkpoint).model
+    oracle = OracleModel(model)
+    env = gym.make("envs:TwoRooms-v0")
+    blocked = 0
+    for seed in range(6):
+        observation, info = env.reset(seed=seed)
+        start = oracle.encode(torch.from_numpy(observation["observation"][None]))
+        env.action_space.seed(seed)
+        actions = np.repeat(np.stack([env.action_space.sample() for _ in range(5)]), 4, axis=0)
+        imagined = oracle.rollout(start, torch.from_numpy(actions.reshape(1, 5, 8)))
+        for t, action in enumerate(actions):
+            before = info["position"].copy()
+            observation, _, _, _, info = env.step(action)
+            blocked += bool(np.array_equal(before, info["position"]))
+            if t % 4 == 3:
+                state = imagined[0, t // 4, -NUM_STATES:].numpy() / STATE_SCALE
+                np.testing.assert_allclose(state[:2], info["position"], atol=0.05)
+                seen = model.encode(torch.from_numpy(observation["observation"][None]))[0].detach()
+                torch.testing.assert_close(imagined[0, t // 4, :-NUM_STATES], seen, atol=0.05, rtol=0.05)
+    assert blocked > 0
+
+
+def result(successes):
+    rows = tuple(
+        Episode(index=i, final_success=s, ever_success=s, steps_to_goal=None, num_steps=1, total_reward=0.0)
+        for i, s in enumerate(successes)
+    )
+    return EvalResult("m", "h", len(rows), 1, 0, True, rows)
+
+
+def test_faults_are_named_by_what_mends_them():
+    rows = _failures(
+        {
+            "as configured": result([True, False, False, False]),
+            "true dynamics": result([False, True, False, False]),
+            "larger budget": result([True, True, True, False]),
+        }
+    )
+    assert [(row["episode"], row["fault"]) for row in rows] == [(1, "model"), (2, "search"), (3, "cost")]
+
+
+@pytest.mark.parametrize("cost", ["value", "closest"])
+def test_a_small_attribution(checkpoint, tmp_path, monkeypatch, cost):
+    rendered = []
+    monkeypatch.setattr("benchmarks.analysis.attribution.video.run", lambda config: rendered.append(config) or [])
+    planner = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=2, cost=cost)
+    config = AttributeConfig(
+        policy=str(checkpoint),
+        num_episodes=2,
+        num_envs=2,
+        planner=planner,
+        output=tmp_path / "a.json",
+        num_videos=1,
+        videos=tmp_path,
+        progress=False,
+    )
+    content = run(config)
+    assert set(content["variants"]) == {"as configured", "true dynamics", "larger budget", "actor alone"}
+    assert content["variants"]["as configured"]["gain"]["difference"] == 0.0
+    failed = 2 - round(2 * content["variants"]["as configured"]["summary"]["final_success"])
+    assert len(content["failures"]) == failed
+    assert (tmp_path / "a.json").exists()
+    # A video of the first failure, if there is one, says whose fault it was.
+    assert len(rendered) == min(failed, 1)
+    for failure, config in zip(content["failures"], rendered, strict=False):
+        assert config.episodes == (failure["episode"],)
+        assert config.output == tmp_path / f"failed-validation-{failure['episode']}-{failure['fault']}"
+
+
+def test_a_scripted_policy_has_no_model():
+    with pytest.raises(ValueError, match="policy must be a checkpoint, got 'random'"):
+        run(AttributeConfig(policy="random"))

@@ -1,0 +1,240 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from agents.world_model.config import PlannerConfig
+from benchmarks.evaluation import success
+from benchmarks.evaluation.manifests import load_manifest
+from benchmarks.evaluation.policies import make_policy
+from benchmarks.evaluation.success import EvaluateConfig, run
+from benchmarks.records import results as report
+
+PLANNER = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=3)
+
+
+def evaluate(policy, output=None, **kwargs):
+    defaults = {"manifest": "validation", "num_episodes": 6, "num_envs": 3, "latency_episodes": 0, "progress": False}
+    return run(EvaluateConfig(policy=str(policy), planner=PLANNER, output=output, **(defaults | kwargs)))
+
+
+@pytest.fixture(autouse=True)
+def in_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("manifest", ["validation", "fixed-wall", "held-out", "bounce"])
+def test_the_expert_always_gets_there(manifest):
+    summary = evaluate("expert", manifest=manifest, num_episodes=20, num_envs=20)["summary"]
+    assert summary["final_success"] == 1.0
+    assert summary["ever_success"] == 1.0
+    assert 0.85 < summary["spl"] <= 1.0
+
+
+def test_the_random_policy_hardly_ever_does():
+    summary = evaluate("random", num_episodes=40, num_envs=40)["summary"]
+    assert summary["final_success"] < 0.2
+    assert summary["spl"] < 0.2
+    assert summary["env_steps"] == 40 * 200
+
+
+def test_the_file_says_all_that_is_needed_to_repeat_it(tmp_path, checkpoint):
+    content = evaluate(checkpoint, tmp_path / "out" / "a.json", num_episodes=2, latency_episodes=1)
+    stored = report.read_result(tmp_path / "out" / "a.json")
+    assert stored == json.loads(json.dumps(content))
+    assert stored["finished"]
+    assert stored["policy"] == "tiny"
+    assert stored["manifest_hash"] == load_manifest("validation").hash
+    assert len(stored["provenance"]["checkpoint_hash"]) == 64
+    assert {"python", "torch", "gymnasium", "numpy"} <= set(stored["provenance"]["versions"])
+    assert {"command", "commit", "machine"} <= set(stored["provenance"])
+    assert stored["config"]["planner"]["num_samples"] == 8
+    assert stored["seed"] == 0
+    assert [row["index"] for row in stored["result"]["rows"]] == [0, 1]
+    assert stored["latency"]["num_plans"] == 50  # one for each 4 of 200 steps
+    assert stored["latency"]["step_p50_ms"] == pytest.approx(stored["latency"]["plan_p50_ms"] / 4)
+
+
+@pytest.mark.parametrize("policy", ["random", "checkpoint"])
+def test_a_killed_evaluation_goes_on_to_the_same_result(tmp_path, monkeypatch, checkpoint, policy):
+    policy = checkpoint if policy == "checkpoint" else policy
+    whole = evaluate(policy, tmp_path / "whole.json")
+    write, writes = report.write_result, []
+
+    def write_and_die(path, content):
+        write(path, content)
+        writes.append(path)
+        if len(writes) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "write_result", write_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(policy, tmp_path / "parts.json")
+    partial = report.read_result(tmp_path / "parts.json")
+    assert not partial["finished"]
+    assert len(partial["result"]["rows"]) == 3
+    parts = evaluate(policy, tmp_path / "parts.json")
+    assert parts["result"]["rows"] == whole["result"]["rows"]
+    assert parts["fingerprint"] == whole["fingerprint"]
+
+
+def test_a_finished_evaluation_is_not_run_again(tmp_path, monkeypatch):
+    first = evaluate("random", tmp_path / "a.json")
+    monkeypatch.setattr(success, "evaluate", None)  # calling it would fail
+    assert evaluate("random", tmp_path / "a.json") == json.loads(json.dumps(first))
+
+
+def test_overwrite_runs_it_again(tmp_path):
+    evaluate("random", tmp_path / "a.json")
+    assert evaluate("expert", tmp_path / "a.json", overwrite=True)["policy"] == "expert"
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"num_envs": 2}, {"collision": "bounce"}, {"num_episodes": 5}])
+def test_a_file_of_another_evaluation_is_left_alone(tmp_path, change):
+    evaluate("random", tmp_path / "a.json")
+    before = (tmp_path / "a.json").read_bytes()
+    with pytest.raises(ValueError, match=r"a.json holds another evaluation .* --overwrite"):
+        evaluate("random", tmp_path / "a.json", **change)
+    assert (tmp_path / "a.json").read_bytes() == before
+
+
+def test_another_checkpoint_in_the_same_place_is_another_evaluation(tmp_path, checkpoint):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "tiny"
+    shutil.copytree(checkpoint, copy)
+    evaluate(copy, tmp_path / "a.json", num_episodes=1)
+    tensors = load_file(copy / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, copy / "model.safetensors")
+    with pytest.raises(ValueError, match="another checkpoint"):
+        evaluate(copy, tmp_path / "a.json", num_episodes=1)
+
+
+def test_another_collision_mode_is_another_task():
+    content = evaluate("random", collision="bounce", num_episodes=1)
+    assert content["env_kwargs"] == {"collision": "bounce"}
+    assert content["manifest"] == "validation, bounce"
+    assert content["manifest_hash"] != load_manifest("validation").hash
+
+
+@pytest.mark.parametrize(("manifest", "logged"), [("validation", False), ("held-out", True), ("random-wall", True)])
+def test_looks_at_test_episodes_are_logged(log, manifest, logged):
+    evaluate("random", manifest=manifest, num_episodes=1)
+    assert log.exists() == logged
+    if logged:
+        entry = json.loads(log.read_text())
+        assert entry["manifest"] == manifest
+        assert {"commit", "command", "summary", "config", "seed"} <= set(entry)
+
+
+def test_a_log_that_cannot_be_written_fails_no_evaluation(log):
+    log.parent.write_text("a file where the folder should be")
+    assert evaluate("random", manifest="held-out", num_episodes=1)["finished"]
+
+
+@pytest.mark.parametrize("policy", ["random", "rgb"])
+def test_an_environment_of_ones_own(rgb_env, rgb_checkpoint, policy):
+    content = evaluate(rgb_checkpoint if policy == "rgb" else policy, env_id=rgb_env)
+    assert content["summary"]["num_episodes"] == 6
+    assert content["summary"]["env_steps"] == 6 * 30  # the environment's limit
+    assert content["summary"]["spl"] is None
+    assert content["manifest"] == rgb_env
+
+
+def test_fewer_episodes_of_ones_own_environment_are_the_first_of_more(rgb_env):
+    few, more = (evaluate("random", env_id=rgb_env, num_episodes=n)["result"]["rows"] for n in (3, 6))
+    assert few == more[:3]
+
+
+def test_two_rooms_without_a_manifest():
+    content = evaluate("expert", env_id="TwoRooms-v0", collision="bounce")
+    assert content["summary"]["final_success"] == 1.0
+    assert content["env_kwargs"] == {"collision": "bounce"}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"policy": "clever"}, "policy must be one of 'random', 'expert'.* or the directory of a checkpoint"),
+        ({"policy": "random", "manifest": "easy"}, "manifest must be one of 'random-wall'"),
+        ({"policy": "random", "num_episodes": 501}, "num_episodes must be from 1 to 500"),
+        ({"policy": "random", "env_id": "Nowhere-v0"}, "env_id must be a registered Gymnasium environment"),
+        ({"policy": "random", "env_id": "TwoRooms-v0", "num_episodes": 0}, "num_episodes must be at least 1, got 0"),
+        ({"policy": "expert", "env_id": "Pendulum-v1"}, "'expert' is for Two Rooms only, got environment 'Pendulum"),
+        ({"policy": "random", "env_id": "Pendulum-v1", "collision": "stay"}, "collision is a setting of Two Rooms"),
+        ({"policy": "random", "env_id": "Pendulum-v1"}, "must report 'is_success' in info"),
+    ],
+)
+def test_bad_requests(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(**kwargs)
+
+
+def test_a_checkpoint_of_other_images_is_refused(rgb_env, checkpoint):
+    with pytest.raises(ValueError, match=r"must have the shape the checkpoint was trained on, \(2, 65, 65\)"):
+        evaluate(checkpoint, env_id=rgb_env)
+
+
+def test_an_environment_without_images_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="must be a Dict with images 'observation' and 'desired_goal'"):
+        evaluate(checkpoint, env_id="Pendulum-v1")
+
+
+def test_a_file_that_is_no_evaluation_is_left_alone(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"a.json must be the JSON of an evaluation"):
+        evaluate("random", tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_text() == "{}"
+
+
+def test_the_hash_is_that_of_the_weights_that_acted(checkpoint, tmp_path, monkeypatch):
+    """Beside a training that writes new weights, what was read first is hashed and acts."""
+    folder, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(checkpoint, folder)
+    shutil.copytree(checkpoint, other)
+    weights = load_file(other / "model.safetensors")
+    changed = {k: torch.zeros_like(v) if "actor." in k else v for k, v in weights.items()}
+    save_file(changed, other / "model.safetensors")
+    config = EvaluateConfig(
+        policy=str(folder), manifest="validation", num_episodes=2, latency_episodes=0, progress=False
+    )
+    expected = run(replace(config, output=tmp_path / "quiet.json"))
+
+    def trained_on(source, *arguments, **keywords):
+        shutil.copy(other / "model.safetensors", folder / "model.safetensors")
+        return make_policy(source, *arguments, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmarks.evaluation.success.make_policy", trained_on)
+        found = run(replace(config, output=tmp_path / "beside.json"))
+    assert found["provenance"]["checkpoint_hash"] == expected["provenance"]["checkpoint_hash"]
+    assert found["result"]["rows"] == expected["result"]["rows"]
+    later = run(replace(config, output=tmp_path / "later.json"))
+    assert later["provenance"]["checkpoint_hash"] != expected["provenance"]["checkpoint_hash"]
+    assert later["result"]["rows"] != expected["result"]["rows"]
+
+
+def test_a_result_holds_no_path_of_this_machine(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    monkeypatch.setattr("sys.argv", ["worldmodel", "evaluate"])
+    copy = shutil.copytree(checkpoint, tmp_path / "elsewhere" / "tiny")
+    inside, outside = (
+        run(
+            EvaluateConfig(
+                policy=str(folder),
+                manifest="validation",
+                num_episodes=1,
+                latency_episodes=0,
+                output=tmp_path / f"{name}.json",
+                progress=False,
+            )
+        )
+        for name, folder in (("inside", checkpoint), ("outside", copy))
+    )
+    assert (inside["config"]["policy"], outside["config"]["policy"]) == ("tiny", "tiny")
+    assert str(tmp_path) not in (tmp_path / "inside.json").read_text() + (tmp_path / "outside.json").read_text()

@@ -1,0 +1,140 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import envs  # noqa: F401
+from pretrain.collection.collect import CollectConfig, collect
+from pretrain.collection.policies import PixelsFromStates, agent_digest
+from pretrain.shards import ShardFolder
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def rgb_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the module of tests/rgb_reach.py importable, as it is for somebody who brings an environment along."""
+    monkeypatch.syspath_prepend(str(TESTS))
+
+
+def small(root: Path, **changes) -> CollectConfig:
+    settings = {"num_episodes": 2, "max_episode_steps": 12, "root": root, "progress": False}
+    return CollectConfig(**settings | changes)
+
+
+def interrupt(*args) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("orientation", ["vertical", "horizontal"])
+@pytest.mark.parametrize("policy", ["random", "random-walk", "wall-seeking", "expert"])
+def test_every_policy_collects(tmp_path, policy, orientation):
+    config = small(tmp_path, policy=policy, num_episodes=2, max_episode_steps=None)
+    dataset = collect(replace(config, env_kwargs={"wall_orientation": orientation}))
+    assert [len(episode) for episode in dataset] == [200, 200]
+    ends = [bool(episode.infos["is_success"][-1]) for episode in dataset]
+    assert ends == [True, True] or policy != "expert"
+
+
+@pytest.mark.parametrize("horizontal", [False, True])
+def test_pixel_agents_see_in_states_what_the_environment_draws(horizontal):
+    orientation = "horizontal" if horizontal else "vertical"
+    seen = []
+
+    class Recorder:
+        def set_random_seed(self, seed):
+            self.seed = seed
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            seen.append(observation)
+            return np.float32([0.5, -0.25]), state
+
+    recorder = Recorder()
+    adapter = PixelsFromStates(recorder, horizontal=horizontal)
+    adapter.set_random_seed(4)
+    states = gym.make("TwoRooms-v0", observation="state", wall_orientation=orientation)
+    pixels = gym.make("TwoRooms-v0", wall_orientation=orientation)
+    state, _ = states.reset(seed=5)
+    expected, _ = pixels.reset(seed=5)
+    for _ in range(4):
+        action, _ = adapter.predict(state)
+        for key, image in expected.items():
+            np.testing.assert_array_equal(seen[-1][key], image)
+        state, *_ = states.step(action)
+        expected, *_ = pixels.step(action)
+    assert recorder.seed == 4
+
+
+def test_digest_follows_the_content(tmp_path):
+    (tmp_path / "a.json").write_text("1")
+    first = agent_digest(str(tmp_path))
+    (tmp_path / "a.json").write_text("2")
+    assert len(first) == 64
+    assert first != agent_digest(str(tmp_path))
+    assert agent_digest("random") is None
+
+
+def test_digest_of_files_as_they_are_read(tmp_path):
+    (tmp_path / "weights").write_bytes(bytes(3 * 2**20 + 1))
+    first = agent_digest(str(tmp_path))
+    (tmp_path / ".lock").write_text("process 1")  # hidden files are of whoever trains there
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert agent_digest(str(tmp_path)) == first
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe must be a regular file, got a pipe"):
+        agent_digest(str(tmp_path))
+    with pytest.raises(ValueError, match="/dev/zero must be a regular file, got a character device"):
+        agent_digest("/dev/zero")
+
+
+class Agent:
+    """Stands in for a saved agent: looks at images, draws actions from its own random numbers."""
+
+    def __init__(self) -> None:
+        self.shapes = set()
+
+    def set_random_seed(self, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        self.shapes |= {(key, value.shape, value.dtype.name) for key, value in observation.items()}
+        assert (state is None) == bool(episode_start)
+        return self.generator.uniform(-1, 1, 2).astype(np.float32), "carried on"
+
+
+@pytest.mark.parametrize(("env_id", "shape"), [("TwoRooms-v0", (2, 65, 65)), ("rgb_reach:RGBReach-v0", (32, 32, 3))])
+def test_saved_agents_see_pixels_whatever_is_stored(tmp_path, monkeypatch, env_id, shape):
+    agent, loaded = Agent(), []
+
+    def from_pretrained(path, *, action_space):
+        loaded.append((path, action_space.shape))
+        return agent
+
+    monkeypatch.setattr("agents.planning_agent.PlanningAgent.from_pretrained", from_pretrained)
+    checkpoint = tmp_path / "my-agent"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    config = small(tmp_path / "a", env_id=env_id, policy=str(checkpoint))
+    dataset = collect(config)
+    assert loaded == [(str(checkpoint), (2,))]
+    keys = ("observation", "achieved_goal", "desired_goal")
+    assert agent.shapes == {(key, shape, "uint8") for key in keys}
+    assert dataset.id.endswith("/my-agent-v0")
+    again = collect(replace(config, root=tmp_path / "b"))
+    assert all((x.actions == y.actions).all() for x, y in zip(dataset, again, strict=True))
+
+
+def test_another_agent_at_the_same_path_does_not_finish_the_collection(tmp_path, monkeypatch):
+    monkeypatch.setattr("agents.planning_agent.PlanningAgent.from_pretrained", lambda *args, **kwargs: Agent())
+    checkpoint = tmp_path / "agent.bin"
+    checkpoint.write_text("old weights")
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardFolder, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            collect(small(tmp_path, policy=str(checkpoint)))
+    checkpoint.write_text("new weights")
+    with pytest.raises(ValueError, match=r"policy_sha256: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now"):
+        collect(small(tmp_path, policy=str(checkpoint)))

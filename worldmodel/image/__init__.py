@@ -1,0 +1,1 @@
+"""Image-JEPA: two views of an image have one representation."""

@@ -1,0 +1,1 @@
+"""An actor and a critic that learn inside a world model."""

@@ -1,0 +1,63 @@
+"""Heads: what reads spatial latents, for metrics and pictures; they never send gradients into the model."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from worldmodel.nn.layers import ResidualBlock
+
+
+class DetectionHead(nn.Module):
+    """Tells in which cells of a grid something is, from spatial latents.
+
+    Each cell sees the latents within it and half a cell around it and, through residual blocks, its neighbours four
+    cells away.
+
+    Args:
+        latent_channels: Channels ``D`` of the latents.
+        cell: Side of a cell, in positions of the latent.
+        num_kinds: Kinds ``K`` of things to tell.
+        hidden_channels: Channels in between.
+    """
+
+    def __init__(self, latent_channels: int, cell: int, *, num_kinds: int = 2, hidden_channels: int = 64) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(latent_channels, hidden_channels, 2 * cell + 1, stride=cell, padding=cell),
+            ResidualBlock(hidden_channels),
+            ResidualBlock(hidden_channels),
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, num_kinds, 1),
+        )
+
+    def forward(self, latents: Float[Tensor, "n d h w"]) -> Float[Tensor, "n k rows columns"]:
+        """Returns logits that a thing of each kind is in each cell."""
+        return self.net(latents.detach()).float()
+
+
+class PixelDecoder(nn.Module):
+    """Paints what spatial latents show.
+
+    Args:
+        latent_channels: Channels ``D`` of the latents.
+        out_channels: Channels ``C`` of the pictures.
+        stride: Pixels of a picture for each position of the latent.
+        hidden_channels: Channels in between.
+    """
+
+    def __init__(
+        self, latent_channels: int, out_channels: int = 1, *, stride: int = 1, hidden_channels: int = 64
+    ) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(latent_channels, hidden_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, out_channels * stride**2, 1),
+            nn.PixelShuffle(stride),
+        )
+
+    def forward(self, latents: Float[Tensor, "n d y x"]) -> Float[Tensor, "n c h w"]:
+        """Returns pictures with values in [0, 1]."""
+        return torch.sigmoid(self.net(latents.detach()).float())

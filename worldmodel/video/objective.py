@@ -1,0 +1,107 @@
+"""The training objective of Video-JEPA: prediction over several rounds, and what keeps latents from collapsing."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from worldmodel.config import NonNegative, config
+from worldmodel.nn import losses
+from worldmodel.nn.distributed import gather_batch
+from worldmodel.nn.layers import perceptron
+from worldmodel.nn.randomness import step_generator
+from worldmodel.video.jepa import VideoJEPA
+
+SIGREG_ROWS = 1024
+"""Most positions that SIGReg looks at; there are hundreds in every frame."""
+
+
+@config
+class VideoLossWeights:
+    """Weights of the losses; a weight of 0 leaves the term out. The weight of the prediction is 1."""
+
+    variance: NonNegative = 10.0
+    """Keeps each projected feature varying."""
+    covariance: NonNegative = 100.0
+    """Decorrelates projected features."""
+    sigreg: NonNegative = 0.0
+    """SIGReg (arXiv 2511.08544) on projected features; set variance and covariance to 0 to use it in their place."""
+
+
+class VideoObjective(nn.Module):
+    """Computes the training loss of a Video-JEPA; the loss is in ``forward`` so that DDP sees it.
+
+    Latents are predicted as they are; the regularisers see them through a projector, position by position: one row for
+    each position of each frame.
+
+    Args:
+        model: The Video-JEPA.
+        latent_channels: Channels ``D`` of its latents.
+        weights: Weights of the losses.
+        rollout_steps: Rounds of prediction K (:meth:`worldmodel.video.jepa.VideoJEPA.unroll`).
+        projector: Widths of the projector's layers after the latent; none: no projector.
+        centred: Whether the regularisers see each position without its mean over the batch. Otherwise convolutions,
+            which can tell from their padding where they are, make latents vary by their place in the image alone: that
+            satisfies the regularisers, is trivial to predict, and leaves little room for what moves.
+        seed: Seed of SIGReg's random choices.
+    """
+
+    def __init__(
+        self,
+        model: VideoJEPA,
+        latent_channels: int,
+        weights: VideoLossWeights,
+        *,
+        rollout_steps: int = 4,
+        projector: Sequence[int] = (64, 64),
+        centred: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = weights
+        self.rollout_steps = rollout_steps
+        self.centred = centred
+        self.seed = seed
+        self.projector: nn.Module = nn.Identity()
+        if projector:
+            *hidden, out = projector
+            self.projector = perceptron(latent_channels, hidden, out)
+
+    def forward(
+        self, pixels: UInt8[Tensor, "b t c y x"], step: int = 0
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], Float[Tensor, "b t d h w"]]:
+        """Computes the loss of a batch of videos.
+
+        Args:
+            pixels: Frames.
+            step: Training step; selects SIGReg's random choices.
+
+        Returns:
+            The loss, each term unweighted, and the detached latents.
+        """
+        latents = self.model.encode(pixels)
+        target = latents[:, self.model.context :]
+        rounds = self.model.unroll(latents, self.rollout_steps)
+        terms = {"prediction": torch.stack([losses.prediction(predicted, target) for predicted in rounds]).mean()}
+        rows = latents.movedim(2, -1).flatten(0, 1)  # (B T, H, W, D)
+        projected = gather_batch(self.projector(rows).float())
+        if self.centred:
+            projected = projected - projected.mean(dim=0)
+        projected = projected.flatten(0, -2)  # (B T H W, D)
+        w, loss = self.weights, terms["prediction"]
+        if w.variance:
+            terms["variance"] = losses.variance(projected)
+            loss = loss + w.variance * terms["variance"]
+        if w.covariance:
+            terms["covariance"] = losses.covariance(projected)
+            loss = loss + w.covariance * terms["covariance"]
+        if w.sigreg:
+            generator = step_generator(projected.device, self.seed, step)
+            if len(projected) > SIGREG_ROWS:
+                chosen = torch.randperm(len(projected), generator=generator, device=projected.device)[:SIGREG_ROWS]
+                projected = projected[chosen]
+            terms["sigreg"] = losses.sigreg(projected, generator=generator)
+            loss = loss + w.sigreg * terms["sigreg"]
+        return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
