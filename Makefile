@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # torch goes first and by itself: so pip takes the build for CPUs where its configuration offers one.
 TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 
-.PHONY: help demo test test-lowest check format build lock clean
+.PHONY: help demo test test-lowest check format build docs docs-check figures lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,16 @@ build: $(INSTALLED) ## Build the wheel and the source distribution into dist/ an
 	@rm -rf build
 	@ls -sh1 dist
 
+docs: $(INSTALLED) ## Build the documentation into site/
+	@$(BIN)/mkdocs build --quiet --strict
+	@echo "Built site/index.html"
+
+docs-check: docs ## Build the documentation, and check every command and example in it and in README
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_docs.py tests/benchmarks/test_readme.py $(ARGS)
+
+figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md and docs/results.md
+	@$(BIN)/python -m benchmarks.readme
+
 lock: ## Resolve all dependencies anew and write constraints.txt (TORCH=torch==X.Y.Z changes the pinned torch)
 	@echo "Resolving in a new environment"
 	@$(PYTHON) -m venv --clear .venv-lock
@@ -69,7 +79,7 @@ lock: ## Resolve all dependencies anew and write constraints.txt (TORCH=torch==X
 	@echo "Wrote constraints.txt"
 
 clean: ## Remove caches and build products (keeps the environment, runs and outputs)
-	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an installation that was cut short is taken up again.

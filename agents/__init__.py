@@ -1,1 +1,31 @@
 """Policies with Stable-Baselines3's ``predict`` protocol, and their evaluation."""
+
+from typing import TYPE_CHECKING
+
+from worldmodel import exports
+
+if TYPE_CHECKING:
+    from agents.evaluation.evaluate import evaluate
+    from agents.evaluation.manifest import Manifest
+    from agents.evaluation.results import EvalResult
+    from agents.evaluation.task import make_task
+    from agents.offline.agent import OfflineAgent
+    from agents.planning_agent import PlanningAgent
+    from agents.saved import make_policy, open_source
+    from agents.scripted import RandomPolicy
+    from agents.world_model.config import PlannerConfig
+
+__getattr__ = exports(
+    __name__,
+    {
+        "evaluation.evaluate": "evaluate",
+        "evaluation.manifest": "Manifest",
+        "evaluation.results": "EvalResult",
+        "evaluation.task": "make_task",
+        "offline.agent": "OfflineAgent",
+        "planning_agent": "PlanningAgent",
+        "saved": "make_policy open_source",
+        "scripted": "RandomPolicy",
+        "world_model.config": "PlannerConfig",
+    },
+)

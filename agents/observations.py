@@ -40,24 +40,7 @@ def read_images(observation: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8],
     return (images, goals, True) if images.ndim == 4 else (images[None], goals[None], False)
 
 
-def read_starts(episode_start: Any, num_envs: int) -> NDArray[np.bool_]:
-    """Reads the flags of environments whose episode has just begun.
-
-    Args:
-        episode_start: A flag for each environment, bool or 0 or 1; None where no episode begins.
-        num_envs: Number of environments.
-
-    Returns:
-        bool ``(num_envs,)``.
-
-    Raises:
-        ValueError: If there are fewer or more of them, or they are anything else.
-    """
-    if episode_start is None:
-        return np.zeros(num_envs, dtype=bool)
-    flags = np.asarray(episode_start)
-    if flags.size != num_envs:
-        raise ValueError(f"episode_start must have shape ({num_envs},) for as many observations, got {flags.shape}")
-    if flags.dtype != np.bool_ and (flags.dtype.kind not in "iuf" or not np.isin(flags, (0, 1)).all()):
-        raise ValueError(f"episode_start must hold a bool, or 0 or 1, for each environment, got {episode_start!r}")
-    return flags.astype(bool).reshape(num_envs)
+def channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``(..., H, W, C)`` of at most four channels as ``(..., C, H, W)``; others stay as they are."""
+    last = images.shape[-1] <= 4 < images.shape[-3]
+    return np.ascontiguousarray(np.moveaxis(images, -1, -3)) if last else images

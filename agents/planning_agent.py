@@ -1,4 +1,4 @@
-"""The planning agent: encode what is seen and what is wanted, search for actions that bring them together, act, repeat.
+"""The planning agent: encode observation and goal, search for actions that bring them together, act, repeat.
 
 ::
 
@@ -22,19 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.actions import check_action_space, to_space
-from agents.observations import read_images, read_starts
-from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
+from agents.observations import read_images
+from agents.world_model.config import PlannerConfig, bounds_from_space, build_measure, build_planner
 from agents.world_model.state import EnvState, PlanningState, PlanRecord, continue_episodes
+from envs.inputs import read_starts
 from worldmodel.checkpoint import Pretrained, load_pretrained
 from worldmodel.planning import (
-    COST_KINDS,
     ActionBounds,
     CostFn,
     Measure,
     Plan,
     Planner,
     ProposalPlanner,
-    distance_measure,
     make_cost,
     shift,
     warm_start,
@@ -46,7 +45,7 @@ DTYPES = (torch.bfloat16, torch.float16, None)
 
 @runtime_checkable
 class WorldModel(Protocol):
-    """What the agent needs of a model; :class:`worldmodel.jepa.JEPA` is one."""
+    """A model as the agent uses it; :class:`worldmodel.jepa.JEPA` is one."""
 
     frame_skip: int
     action_dim: int
@@ -62,7 +61,7 @@ class WorldModel(Protocol):
 
 @runtime_checkable
 class Actor(Protocol):
-    """What the agent needs of an actor; :class:`worldmodel.imagination.actor_critic.ActorCritic` is one."""
+    """An actor as the agent uses it; :class:`worldmodel.imagination.actor_critic.ActorCritic` is one."""
 
     def policy(self, latents: Tensor, goals: Tensor) -> Tensor:
         """Actions ``(b, a)`` from latents ``(b, d)`` towards goals ``(b, d)``, each to hold for a predictor step."""
@@ -74,8 +73,8 @@ class PlanningAgent:
 
     Observations are dicts with uint8 images ``observation`` and ``desired_goal``, of one environment (3 dimensions) or
     of a vector (4), CHW or HWC. All memory travels in ``state``; the same call with the same state gives the same
-    action. Environments of a vector may be out of phase: only those are planned for whose planned actions have run out,
-    or were planned for another goal image than the present one.
+    action. Environments of a vector may be out of phase: the agent plans only for those whose planned actions have run
+    out, or whose goal image has changed.
 
     *Randomness.* The noise of a plan is drawn from a generator seeded with ``(seed, index of the environment, episode,
     number of the plan in the episode)``, so environments, episodes and plans differ, and a whole run repeats exactly.
@@ -84,7 +83,7 @@ class PlanningAgent:
 
     Args:
         model: The world model. A module is put in evaluation mode.
-        planner: The planner; the bounds it holds are those of a constant action, or of a whole block.
+        planner: The planner; its bounds are those of a constant action, or of a whole block.
         measure: Cost of imagined trajectories.
         actor: Proposes actions: its plan is a candidate and the first mean of each search. None proposes nothing.
         chunk_size: Most trajectories to imagine at once, to bound the memory; None: all.
@@ -159,7 +158,7 @@ class PlanningAgent:
         if actor is not None and not constant_blocks:
             raise ValueError("constant_blocks must be True where an actor proposes: its actions are held, got False")
         if actor is None and isinstance(planner, ProposalPlanner):
-            raise ValueError("actor must be given for a planner that executes what is proposed, got None")
+            raise ValueError("actor must be given for a planner that executes proposals, got None")
         shift(torch.zeros(1, 1), 0, fill=fill)
 
     @classmethod
@@ -200,25 +199,18 @@ class PlanningAgent:
         pretrained = source if isinstance(source, Pretrained) else load_pretrained(source, device)
         model = pretrained.model
         check_action_space(action_space, model.action_dim)
-        actor_critic = pretrained.actor_critic
-        if actor_critic is None and config.needs_actor_critic:
-            raise ValueError(
-                f"planner {config.planner!r} with cost {config.cost!r} needs a checkpoint with an actor and a critic; "
-                f"{pretrained.path} has none: give it another cost, one of {', '.join(map(repr, COST_KINDS))}, and a "
-                "horizon that reaches the goal"
-            )
-        measure = distance_measure(config.cost, **config.cost_options) if config.cost != "value" else None
-        block = 1 if config.constant_blocks else model.frame_skip
-        max_norm = pretrained.action_max_norm if max_norm is None else max_norm
+        measure = build_measure(config, pretrained)
+        data, block = pretrained.data, 1 if config.constant_blocks else model.frame_skip
+        max_norm = data.action_max_norm if max_norm is None else max_norm
         if action_space is None:
-            bounds = ActionBounds(pretrained.action_low, pretrained.action_high, max_norm, block=block)
+            bounds = ActionBounds(data.action_low, data.action_high, max_norm, block=block)
         else:
             bounds = bounds_from_space(action_space, max_norm, block=block)
         return cls(
             model,
             build_planner(config, bounds),
-            measure=measure or actor_critic.trajectory_cost,  # type: ignore[union-attr]
-            actor=actor_critic if config.propose or config.planner == "policy" else None,
+            measure,
+            actor=pretrained.actor_critic if config.propose or config.planner == "policy" else None,
             chunk_size=config.chunk_size,
             constant_blocks=config.constant_blocks,
             replan_every=config.replan_every,
@@ -247,8 +239,8 @@ class PlanningAgent:
         Args:
             observation: Dict with uint8 images ``observation`` and ``desired_goal``, of one shape.
             state: What the last call returned; None begins an episode in every environment.
-            episode_start: Flags ``(n,)`` of environments whose episode has just begun: what is carried for them is
-                dropped, what is carried for others stays.
+            episode_start: Flags ``(n,)`` of environments whose episode has just begun: their part of the state is
+                dropped.
             deterministic: Whether the noise is the same in every environment and every episode.
 
         Returns:
@@ -261,7 +253,7 @@ class PlanningAgent:
         images, goals, batched = read_images(observation)
         envs = continue_episodes(state, read_starts(episode_start, len(images)), self.model.action_dim)
         changed = [i for i, env in enumerate(envs) if not env.is_towards(goals[i])]
-        for i in changed:  # what was planned towards another goal is no way to this one
+        for i in changed:  # plans towards another goal are dropped
             envs[i] = replace(envs[i], pending=envs[i].pending[:0], init=None)
         due = [i for i, env in enumerate(envs) if len(env.pending) == 0]
         if due:
@@ -282,7 +274,7 @@ class PlanningAgent:
         goals: NDArray[np.uint8],
         deterministic: bool,
     ) -> None:
-        """Plans for the environments ``due``, of which ``changed`` have new goals; puts what follows into ``envs``."""
+        """Plans for the environments ``due`` and puts the plans into ``envs``; those in ``changed`` have new goals."""
         started = time.perf_counter()
         starts = self._encode(envs, due, changed, images, goals)
         plans: list[tuple[list[int], Plan]] = []

@@ -11,12 +11,14 @@ from typing import Any
 
 import tyro
 
+from agents.saved import SCRIPTED
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
-from benchmarks.evaluation.manifests import VALIDATION
-from benchmarks.films import render as video
-from benchmarks.records import results as report
-from worldmodel.config import Count, CountFromZero, Seed, config
+from benchmarks.evaluation.report import table
+from benchmarks.films import render
+from envs.domain import VALIDATION, domains
+from pretrain.presets import DEFAULT
+from worldmodel.config import Count, CountFromZero, Seed, command, config
 from worldmodel.storage.files import write_json
 
 logger = logging.getLogger(__name__)
@@ -26,10 +28,12 @@ logger = logging.getLogger(__name__)
 class DemoConfig:
     """Evaluates the shipped agent beside a random policy and the scripted expert, and makes a video."""
 
-    policy: tyro.conf.Positional[str] = "two-rooms"
-    """Name of a shipped checkpoint, or the directory of your own."""
+    policy: tyro.conf.Positional[str] = DEFAULT
+    """Name of a shipped checkpoint, or the folder of your own."""
+    manifest: str = f"{domains()[0].name}/{VALIDATION}"
+    """Episodes: MANIFEST or ENVIRONMENT/MANIFEST."""
     num_episodes: Count = 50
-    """Episodes of the validation manifest."""
+    """How many episodes, the first of the manifest."""
     video_episodes: tuple[CountFromZero, ...] = (0, 1)
     """Episodes to make a video of; none: no video."""
     seed: Seed = 0
@@ -46,13 +50,13 @@ def run(config: DemoConfig) -> dict[str, Any]:
     Returns:
         Each policy's summary, as written to ``demo.json``.
     """
-    results = {}
-    for policy in ("random", "expert", config.policy):
+    records = {}
+    for policy in (*SCRIPTED, config.policy):
         name = Path(policy).name
-        results[name] = success.run(
+        records[name] = success.run(
             success.EvaluateConfig(
                 policy=policy,
-                manifest=VALIDATION,
+                manifest=config.manifest,
                 num_episodes=config.num_episodes,
                 seed=config.seed,
                 planner=config.planner,
@@ -61,21 +65,30 @@ def run(config: DemoConfig) -> dict[str, Any]:
             )
         )
     content = {
-        name: {key: result[key] for key in ("manifest", "manifest_hash", "summary", "latency", "provenance")}
-        for name, result in results.items()
+        name: {
+            "manifest": record.config["manifest"],
+            "manifest_hash": record.config["manifest_hash"],
+            "summary": record.facts["summary"],
+            "latency": record.facts["latency"],
+            "provenance": record.provenance,
+        }
+        for name, record in records.items()
     }
     write_json(config.output / "demo.json", content)
     if config.video_episodes:
-        video.run(
-            video.RenderConfig(
+        render.run(
+            render.RenderConfig(
                 policy=config.policy,
-                manifest=VALIDATION,
+                manifest=config.manifest,
                 episodes=config.video_episodes,
                 seed=config.seed,
                 planner=config.planner,
                 output=config.output / "planning",
             )
         )
-    table = report.markdown_table([config.output / f"{name}.json" for name in results])
-    logger.info("\n%s\n\nEverything is in %s/: the JSON files, planning.mp4, planning.gif", table, config.output)
+    shown = table(list(records.values())).markdown()
+    logger.info("\n%s\n\nEverything is in %s/: the JSON files, planning.mp4, planning.gif", shown, config.output)
     return content
+
+
+main = command(DemoConfig, run, "demo")

@@ -5,6 +5,7 @@ id                  what it is
 ==================  ====================================================
 TwoRooms-v0         wall and door are elsewhere in each episode
 TwoRoomsFixed-v0    the wall is at 32, the door at 18
+Pillars-v0          round pillars stand on a square floor
 ==================  ====================================================
 
 Example:
@@ -13,25 +14,11 @@ Example:
     200
 """
 
-from typing import Any
+from envs.domain import Domain, Policy, Recipe, domain_of, domains, find_domain, find_spec, register
+from envs.pillars.domain import DOMAIN as PILLARS
+from envs.two_rooms.domain import DOMAIN as TWO_ROOMS
 
-import gymnasium
+__all__ = ["Domain", "Policy", "Recipe", "domain_of", "domains", "find_domain", "find_spec", "register"]
 
-from envs.two_rooms.layouts import FIXED_LAYOUT
-from envs.two_rooms.task import MAX_EPISODE_STEPS
-
-
-def _register(env_id: str, **kwargs: Any) -> None:
-    """Registers a Two Rooms environment, once however often the package is imported."""
-    if env_id not in gymnasium.registry:
-        gymnasium.register(
-            id=env_id,
-            entry_point="envs.two_rooms.env:TwoRoomsEnv",
-            vector_entry_point="envs.two_rooms.vector:TwoRoomsVectorEnv",
-            max_episode_steps=MAX_EPISODE_STEPS,
-            kwargs=kwargs,
-        )
-
-
-_register("TwoRooms-v0", layout_set="train")
-_register("TwoRoomsFixed-v0", layout=(FIXED_LAYOUT.wall, FIXED_LAYOUT.door))
+for _domain in (TWO_ROOMS, PILLARS):
+    register(_domain)

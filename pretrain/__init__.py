@@ -1,8 +1,21 @@
 """Pretraining: collect data, make training windows, train world models."""
 
-from pretrain.collection.collect import CollectConfig, collect
-from pretrain.config import PretrainConfig
-from pretrain.presets import PRESETS, preset
-from pretrain.train import fit
+from typing import TYPE_CHECKING
 
-__all__ = ["PRESETS", "CollectConfig", "PretrainConfig", "collect", "fit", "preset"]
+from worldmodel import exports
+
+if TYPE_CHECKING:
+    from pretrain.collection.collect import CollectConfig, collect
+    from pretrain.config import PretrainConfig
+    from pretrain.presets import PRESETS, preset
+    from pretrain.train import fit
+
+__getattr__ = exports(
+    __name__,
+    {
+        "collection.collect": "CollectConfig collect",
+        "config": "PretrainConfig",
+        "presets": "PRESETS preset",
+        "train": "fit",
+    },
+)

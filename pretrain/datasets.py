@@ -1,7 +1,6 @@
 """Minari datasets as sources of training data."""
 
 import logging
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, MAX_STEP, SIZE, Layout
-from envs.two_rooms.rendering import render
-from pretrain.collection.environments import has_horizontal_walls, is_two_rooms
+from envs.domain import Domain, domain_of
+from envs.simulation import Simulation
 from pretrain.data.episodes import (
     METADATA_FILE,
     DatasetError,
@@ -39,8 +37,9 @@ log = logging.getLogger(__name__)
 class MinariWindows:
     """Windows of the episodes of a Minari dataset, held in memory.
 
-    Two Rooms states are kept as they are (6 numbers a step) and rendered on ``device`` when sampled; images are kept as
-    uint8 and turned to CHW once, on loading. Of goal-conditioned observations, ``"observation"`` is used.
+    States that an environment's simulation can draw (:attr:`envs.domain.Domain.compact`) are kept as they are and drawn
+    on ``device`` when sampled; images are kept as uint8 and turned to CHW once, on loading. Of goal-conditioned
+    observations, ``"observation"`` is used.
 
     Args:
         dataset: Id of a local Minari dataset, or the path of one.
@@ -48,16 +47,12 @@ class MinariWindows:
         frame_skip: Environment steps between two frames.
         split: One of :data:`SPLITS`. Episodes are split, not windows: no episode is in both.
         validation_fraction: Share of the episodes in the validation split; at least one episode if above 0.
-        split_seed: Seed of the split.
-        device: Where windows are put, and Two Rooms states rendered.
+        device: Where windows are put, and states drawn.
         root: Folder of the Minari datasets; by default Minari's own (``MINARI_DATASETS_PATH``).
-        pixel_shape: ``(C, H, W)`` that the frames must have, such as that of a checkpoint to be trained on.
-        action_dim: Number of action components that the dataset must have.
 
     Raises:
         FileNotFoundError: If there is no such dataset.
-        ValueError: If the dataset holds no images, images or actions of another shape than expected, no episode in the
-            split, or no episode as long as a window.
+        ValueError: If the dataset holds no images, no episode in the split, or no episode as long as a window.
     """
 
     def __init__(
@@ -68,11 +63,8 @@ class MinariWindows:
         *,
         split: str = "train",
         validation_fraction: float = 0.1,
-        split_seed: int = 0,
         device: torch.device | str = "cpu",
         root: str | Path | None = None,
-        pixel_shape: Sequence[int] | None = None,
-        action_dim: int | None = None,
     ) -> None:
         if num_frames < 2 or frame_skip < 1:
             raise ValueError(
@@ -84,25 +76,20 @@ class MinariWindows:
         self.frame_skip = frame_skip
         self.device = torch.device(device)
         with readable(opened.storage.data_path):
-            space, is_state, self._channels_last = _frame_space(opened)
-            two_rooms = is_two_rooms(opened.env_spec)
-            self._horizontal = is_state and has_horizontal_walls(opened.env_spec)
-        self.pixel_shape = _pixel_shape(space, is_state, self._channels_last)
+            domain = domain_of(opened.env_spec)
+            space, self.simulation, self._channels_last = _frame_space(opened, domain)
+        self.pixel_shape = _pixel_shape(space, self.simulation, self._channels_last)
         action_space = opened.action_space
         if not isinstance(action_space, gym.spaces.Box) or not action_space.is_bounded() or not action_space.low.size:
             raise ValueError(f"dataset {self.name!r} must have bounded Box actions, got {action_space}")
         self.action_dim = int(np.prod(action_space.shape))
-        self._check_expected(pixel_shape, action_dim)
         self.action_low = tuple(map(float, action_space.low.ravel()))
         self.action_high = tuple(map(float, action_space.high.ravel()))
-        self.action_max_norm = MAX_STEP if two_rooms else None
-        self.position_low = (ARENA_MIN, ARENA_MIN) if is_state else None
-        self.position_high = (ARENA_MAX, ARENA_MAX) if is_state else None
+        self.action_max_norm = domain.action_max_norm
         self.episodes = split_episodes(
-            opened.total_episodes, split, validation_fraction=validation_fraction, seed=split_seed, name=self.name
+            opened.total_episodes, split, validation_fraction=validation_fraction, name=self.name
         )
         """Indices of the episodes of the split, ascending; those shorter than a window are left out."""
-        self._is_state = is_state
         self._load(opened, space)
 
     @property
@@ -145,35 +132,7 @@ class MinariWindows:
         steps = self._num_starts[episode] + (self.num_frames - 1) * self.frame_skip
         first = generator.integers(steps[:, None], size=(batch_size, num_images))
         frames = torch.from_numpy(self._frames[self._first_frame[episode][:, None] + first]).to(self.device)
-        return SceneBatch(self._render(frames) if self._is_state else frames)
-
-    def batches(self, batch_size: int) -> Iterator[WindowBatch]:
-        """Goes once through windows that share no frame, in the order of the episodes; always the same.
-
-        Args:
-            batch_size: Number of windows of a batch; the last one may be smaller.
-
-        Yields:
-            Batches on the source's device.
-        """
-        stride = self.num_frames * self.frame_skip
-        firsts = [np.arange(0, starts, stride) for starts in self._num_starts]
-        episode = np.repeat(np.arange(len(firsts)), [len(f) for f in firsts])
-        first = np.concatenate(firsts)
-        for i in range(0, len(first), batch_size):
-            yield self._windows(episode[i : i + batch_size], first[i : i + batch_size])
-
-    def _check_expected(self, pixel_shape: Sequence[int] | None, action_dim: int | None) -> None:
-        if pixel_shape is not None and tuple(pixel_shape) != self.pixel_shape:
-            raise ValueError(
-                f"dataset {self.name!r} must have frames of shape {tuple(pixel_shape)} (C, H, W) as the model has, "
-                f"got {self.pixel_shape}: it is of another environment"
-            )
-        if action_dim is not None and action_dim != self.action_dim:
-            raise ValueError(
-                f"dataset {self.name!r} must have actions of {action_dim} components as the model has, "
-                f"got {self.action_dim}: it is of another environment"
-            )
+        return SceneBatch(frames if self.simulation is None else self._draw(self.simulation, frames)[0])
 
     def _load(self, dataset: minari.MinariDataset, space: gym.spaces.Box) -> None:
         """Reads the split into memory: frames and actions of all episodes one after the other."""
@@ -183,7 +142,7 @@ class MinariWindows:
         self._last_window = np.cumsum(self._num_starts)
         self._first_frame = np.cumsum(lengths + 1) - (lengths + 1)
         self._first_action = np.cumsum(lengths) - lengths
-        frame_shape, frame_type = ((4,), np.float32) if self._is_state else (self.pixel_shape, np.uint8)
+        frame_shape, frame_type = (self.pixel_shape, np.uint8) if self.simulation is None else (space.shape, np.float32)
         num_steps, num_frames = int(lengths.sum()), int((lengths + 1).sum())
         require_memory(
             num_frames * int(np.prod(frame_shape)) * np.dtype(frame_type).itemsize + num_steps * self.action_dim * 4,
@@ -223,16 +182,17 @@ class MinariWindows:
         actions = torch.from_numpy(self._actions[(self._first_action[episode] + first)[:, None] + steps])
         actions = actions.reshape(len(episode), self.num_frames - 1, -1).to(self.device)
         frames = frames.to(self.device)
-        if not self._is_state:
+        if self.simulation is None:
             return WindowBatch(frames, actions)
-        positions, layout = frames[..., :2].contiguous(), frames[:, 0, 2:]
-        return WindowBatch(self._render(frames), actions, positions, layout.contiguous())
+        pixels, positions, layout = self._draw(self.simulation, frames)
+        return WindowBatch(pixels, actions, positions, layout)
 
-    def _render(self, states: Tensor) -> Tensor:
-        """Images ``(B, T, C, H, W)`` of Two Rooms states ``(B, T, 4)`` of one layout each."""
-        layout = states[:, 0, 2:]
-        horizontal = torch.full((len(states), 1), self._horizontal, device=self.device)
-        return render(states[..., :2].contiguous(), Layout(layout[:, :1], layout[:, 1:], horizontal))
+    @staticmethod
+    def _draw(simulation: Simulation, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``(B, T, C, H, W)``, positions and layouts of states ``(B, T, P + L)`` of one layout each."""
+        num_coordinates = len(simulation.position_low)
+        positions, layout = states[..., :num_coordinates].contiguous(), states[:, 0, num_coordinates:].contiguous()
+        return simulation.draw(positions, layout), positions, layout
 
 
 def open_dataset(dataset: str | Path, *, root: str | Path | None = None) -> minari.MinariDataset:
@@ -310,24 +270,27 @@ def split_episodes(
     return np.sort(chosen)
 
 
-def _frame_space(dataset: minari.MinariDataset) -> tuple[gym.spaces.Box, bool, bool]:
-    """The space of a dataset's frames, whether they are Two Rooms states, and whether their channels come last."""
+def _frame_space(dataset: minari.MinariDataset, domain: Domain) -> tuple[gym.spaces.Box, Simulation | None, bool]:
+    """The space of a dataset's frames, what draws them if they are states, and whether their channels come last."""
     space = frame_space(dataset.observation_space)
     if isinstance(space, gym.spaces.Box):
-        if space.shape == (4,) and space.dtype == np.float32 and is_two_rooms(dataset.env_spec):
-            return space, True, False
+        if domain.compact and space.dtype == np.float32 and len(space.shape) == 1:
+            simulation = domain.simulation(dataset.env_spec.kwargs if dataset.env_spec else {})
+            if space.shape == (len(simulation.position_low) + len(simulation.layout_names),):
+                return space, simulation, False
         if space.dtype == np.uint8 and len(space.shape) == 3 and min(space.shape) >= 1:
             few = [size <= 4 for size in space.shape]
             if few[0] or few[2]:
-                return space, False, not few[0]
+                return space, None, not few[0]
     raise DatasetError(
         f"dataset {dataset.id!r} must hold images: observations that are uint8 Boxes of shape (H, W, C) or (C, H, W) "
-        f"with up to 4 channels (or Two Rooms states), got {dataset.observation_space}"
+        "with up to 4 channels (or states that the environment's simulation can draw), "
+        f"got {dataset.observation_space}"
     )
 
 
-def _pixel_shape(space: gym.spaces.Box, is_state: bool, channels_last: bool) -> tuple[int, int, int]:
-    if is_state:
-        return 2, SIZE, SIZE
+def _pixel_shape(space: gym.spaces.Box, simulation: Simulation | None, channels_last: bool) -> tuple[int, int, int]:
+    if simulation is not None:
+        return simulation.pixel_shape
     first, second, third = space.shape
     return (third, first, second) if channels_last else (first, second, third)

@@ -1,22 +1,22 @@
 """Presets: complete, named training configurations."""
 
 from agents.offline.agent import MethodConfig
-from pretrain.config import (
-    DataConfig,
-    HeadsConfig,
-    ImageConfig,
-    ImageDataConfig,
-    OfflineConfig,
-    PolicyConfig,
-    PretrainConfig,
-    VideoConfig,
-    VideoDataConfig,
-    WorldModelConfig,
-)
-from worldmodel.build import ImageModelConfig, ModelConfig, VideoModelConfig
+from pretrain.config import PretrainConfig
+from pretrain.data.config import DataConfig
+from pretrain.image.config import ImageConfig, ImageDataConfig
+from pretrain.offline.config import OfflineConfig
+from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
+from pretrain.world_model.config import PolicyConfig, WorldModelConfig
+from worldmodel.build import ModelConfig
+from worldmodel.config import changed
+from worldmodel.image.build import ImageModelConfig
 from worldmodel.image.objective import ImageLossWeights
 from worldmodel.objective import LossWeights
+from worldmodel.video.build import VideoModelConfig
 from worldmodel.video.objective import VideoLossWeights
+
+DEFAULT = "two-rooms"
+"""The preset, and the shipped checkpoint, that commands take where none is named."""
 
 OFFLINE = {
     "gcbc": ("Goal-conditioned behavioural cloning", MethodConfig(name="gcbc"), 17_000, 1),
@@ -28,32 +28,35 @@ OFFLINE = {
         8,
     ),
 }
-"""Offline baselines: networks, steps that two cores do in about a quarter of an hour, and trajectories per scene."""
+"""Offline baselines: title, networks, training steps (a quarter of an hour on two cores), trajectories per scene."""
+
+TWO_ROOMS = WorldModelConfig(
+    model=ModelConfig(
+        encoder="axial",
+        latent_dim=32,
+        encoder_hidden_dim=512,
+        predictor="mlp",
+        predictor_hidden_dim=256,
+        predictor_layers=2,
+        frame_skip=4,
+    ),
+    data=DataConfig(dataset="two-rooms", num_frames=9, batch_size=32),
+    weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
+    policy=PolicyConfig(num_steps=5_000),
+    rollout_steps=8,
+    idm_layers=0,
+    num_steps=20_000,
+    learning_rate=3e-3,
+    warmup_fraction=0.05,
+    checkpoint_every=1_000,
+    validate_every=2_000,
+)
 
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
-    "two-rooms": (
-        "Two Rooms in minutes on two CPU cores.",
-        WorldModelConfig(
-            model=ModelConfig(
-                encoder="axial",
-                latent_dim=32,
-                encoder_hidden_dim=512,
-                predictor="mlp",
-                predictor_hidden_dim=256,
-                predictor_layers=2,
-                frame_skip=4,
-            ),
-            data=DataConfig(recipe="wall-rich", num_frames=9, batch_size=32),
-            weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
-            policy=PolicyConfig(num_steps=5_000),
-            rollout_steps=8,
-            idm_layers=0,
-            num_steps=20_000,
-            learning_rate=3e-3,
-            warmup_fraction=0.05,
-            checkpoint_every=1_000,
-            validate_every=2_000,
-        ),
+    "two-rooms": ("Two Rooms in minutes on two CPU cores.", TWO_ROOMS),
+    "two-rooms-no-crossings": (
+        "The same from trajectories that never lead through the door, as in PLDM.",
+        changed(TWO_ROOMS, {"data.recipe": "no-crossings", "data.validation_recipe": "wall-rich"}),
     ),
     "two-rooms-paper": (
         "Two Rooms as in EB-JEPA: Impala encoder, GRU predictor, 100,000 trajectories × 12 epochs; made for a GPU.",
@@ -61,7 +64,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             model=ModelConfig(
                 encoder="impala", latent_dim=512, encoder_channels=(16, 32, 32), predictor="gru", frame_skip=1
             ),
-            data=DataConfig(recipe="reference", num_frames=17, batch_size=384),
+            data=DataConfig(dataset="two-rooms", recipe="reference", num_frames=17, batch_size=384),
             weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=12.0, inverse_dynamics=1.0),
             rollout_steps=8,
             num_steps=100_000 * 12 // 384,
@@ -70,6 +73,19 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             clip_norm=2.0,
             validate_every=250,
             checkpoint_every=50,
+        ),
+    ),
+    "pillars": (
+        "Pillars, from a dataset: worldmodel collect --env-id Pillars-v0 --num-episodes 400 makes it.",
+        changed(
+            TWO_ROOMS,
+            {
+                "model.latent_dim": 64,
+                "model.frame_skip": 2,
+                "data.dataset": "pillars/random-walk-v0",
+                "num_steps": 10_000,
+                "learning_rate": 2e-3,
+            },
         ),
     ),
     "moving-mnist": (
@@ -144,6 +160,8 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             f"{title}: a baseline that learns to act from the world model's trajectories, without a model.",
             OfflineConfig(
                 method=method,
+                data=DataConfig(dataset="two-rooms", num_frames=23, batch_size=32),
+                checkpoint=DEFAULT,
                 trajectories_per_scene=trajectories_per_scene,
                 num_steps=num_steps,
                 learning_rate=1e-3,
@@ -156,18 +174,16 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     },
     "dataset": (
         "A world model of your own Minari dataset; name it with --data.dataset.",
-        WorldModelConfig(
-            model=ModelConfig(encoder="strided", latent_dim=32, predictor_hidden_dim=384, frame_skip=4),
-            data=DataConfig(dataset="?", num_frames=9, batch_size=32),
-            weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=0.5, inverse_dynamics=10.0),
-            policy=PolicyConfig(num_steps=3_000),
-            rollout_steps=8,
-            idm_layers=0,
-            num_steps=10_000,
-            learning_rate=2e-3,
-            warmup_fraction=0.05,
-            checkpoint_every=1_000,
-            validate_every=2_000,
+        changed(
+            TWO_ROOMS,
+            {
+                "model.encoder": "strided",
+                "model.predictor_hidden_dim": 384,
+                "data.dataset": "",
+                "policy.num_steps": 3_000,
+                "num_steps": 10_000,
+                "learning_rate": 2e-3,
+            },
         ),
     ),
 }

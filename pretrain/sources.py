@@ -2,35 +2,42 @@
 
 import torch
 
-from pretrain.config import DataConfig
+import envs
+from pretrain.data.config import DataConfig
+from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowSource
 from pretrain.datasets import MinariWindows
-from pretrain.two_rooms.windows import TwoRoomsWindows
 from worldmodel.build import DataSpec
+from worldmodel.config import ConfigError
 
 
 def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> tuple[WindowSource, WindowSource]:
     """The sources of training and of validation windows.
 
     Raises:
-        ValueError: If no dataset is named.
+        ValueError: If there are no such data, or no such recipe.
     """
-    if config.dataset == "two-rooms":
+    simulated = {domain.name: domain for domain in envs.domains() if domain.simulate}
+    if config.dataset in simulated:
+        domain = simulated[config.dataset]
 
-        def simulated(layout_set: str, crossings: bool) -> WindowSource:
-            return TwoRoomsWindows(
+        def endless(layout_set: str, recipe: str) -> WindowSource:
+            return SimulatedWindows(
+                domain.simulation(),
                 config.num_frames,
                 frame_skip,
-                recipe=config.recipe,
+                recipe=recipe,
                 layout_set=layout_set,
-                crossings=crossings,
+                action_max_norm=domain.action_max_norm,
                 device=device,
             )
 
-        # Validation windows do cross: what is never trained on is measured all the same.
-        return simulated(config.layout_set, config.crossings), simulated("validation", True)
-    if config.dataset in ("", "?"):
-        raise ValueError("dataset must be 'two-rooms' or the id or folder of a Minari dataset, got none")
+        # Validation windows show everything: what is never trained on is measured all the same.
+        return endless("train", config.recipe), endless("validation", config.validation_recipe or config.recipe)
+    if not config.dataset:
+        raise ConfigError("data.dataset", f"one of {', '.join(simulated)}, or the id or folder of a Minari dataset", "")
+    if config.recipe or config.validation_recipe:
+        raise ConfigError("data.recipe", f"left out for recorded data (dataset {config.dataset!r})", config.recipe)
 
     def recorded(split: str) -> WindowSource:
         return MinariWindows(
@@ -47,12 +54,13 @@ def build_sources(config: DataConfig, frame_skip: int, device: torch.device) -> 
 
 def data_spec(source: WindowSource) -> DataSpec:
     """What a model must know of its data."""
+    known = source.simulation
     return DataSpec(
         pixel_shape=source.pixel_shape,
         action_dim=source.action_dim,
         action_low=tuple(source.action_low),
         action_high=tuple(source.action_high),
         action_max_norm=source.action_max_norm,
-        position_low=source.position_low,
-        position_high=source.position_high,
+        position_low=None if known is None else known.position_low,
+        position_high=None if known is None else known.position_high,
     )

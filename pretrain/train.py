@@ -5,12 +5,14 @@ uninterrupted one sees, and nothing about the data has to be saved.
 """
 
 import contextlib
+import importlib
 import itertools
 import json
 import logging
 import math
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -22,38 +24,42 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pretrain.config import ImageConfig, OfflineConfig, PretrainConfig, VideoConfig, WorldModelConfig
-from pretrain.image import training as image_training
+from pretrain.config import UNSAVED_FIELDS, PretrainConfig
 from pretrain.loop.interruption import Interruption
 from pretrain.loop.memory import keep_memory
 from pretrain.loop.processes import any_process, is_first_process, make_fabric
 from pretrain.loop.run_log import RunLog
-from pretrain.loop.stages import Batch, Stage, Training, freeze, stage_at, to_modules, total_steps
-from pretrain.offline import training as offline_training
-from pretrain.video import training as video_training
-from pretrain.world_model import training as world_model_training
+from pretrain.loop.stages import Stage, Training, freeze, select, stage_at, to_modules, total_steps
+from pretrain.presets import PRESETS, preset
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_training_state, training_state_bytes
-from worldmodel.config import differences
+from worldmodel.config import differences, parse
 from worldmodel.storage.files import absolute, current, recover
 from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
-UNSAVED_FIELDS = (
-    "max_minutes",
-    "output",
-    "overwrite",
-    "devices",
-    "num_nodes",
-    "accelerator",
-    "compile",
-    "log_wandb",
-    "progress",
-)
-"""Fields that may change when a run resumes."""
-
 ROWS_PER_DRAW = 256
 """Rows (windows or scenes) drawn at once and cut into batches: drawing a few at a time is slower."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """``worldmodel pretrain PRESET [options]``: trains a preset, with some of its fields changed.
+
+    Args:
+        argv: Arguments; without any, or with ``--help``, presets are listed.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, PRESETS))
+        lines = "".join(f"  {name:{width}s} {text}\n" for name, (text, _) in PRESETS.items())
+        sys.stdout.write(
+            f"usage: worldmodel pretrain PRESET [options]\n\ntrain a world model\n\npresets:\n{lines}\n"
+            "worldmodel pretrain PRESET --help explains each option and shows the preset's values.\n"
+        )
+        return
+    name, *options = argv
+    default, program = preset(name), f"worldmodel pretrain {name}"
+    config = parse(type(default), options, prog=program, description=PRESETS[name][0], default=default)
+    sys.stdout.write(f"checkpoint: {fit(config, name=name)}\n")
 
 
 def fit(config: PretrainConfig, name: str = "run") -> Path:
@@ -72,7 +78,7 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
     """
     output = absolute(config.output or f"runs/{name}-seed{config.seed}")
     fabric = make_fabric(config, _precision(config))
-    # The first process alone writes; it asks before others are launched, which would wait for it in vain.
+    # Only the first process writes. It takes the lock before the others start: they would wait for it in vain.
     with locked(output, "run") if is_first_process() else contextlib.nullcontext():
         if is_first_process():
             recover(output)
@@ -81,37 +87,22 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
             keep_memory()
         fabric.seed_everything(config.seed, verbose=False)
         training = build_training(config, fabric.device)
-        state = _resume(output, config, training)
-        run = Run(
-            config=config,
-            name=name,
-            output=output,
-            fabric=fabric,
-            training=training,
-            progress=Progress(state["step"], state["seconds"]) if state else Progress(),
-        )
-        run.train(state["optimizer"] if state else None)
+        Run(config, name, output, fabric, training, _resume(output, config, training)).train()
     return output
 
 
 def build_training(config: PretrainConfig, device: torch.device) -> Training:
-    """What a configuration trains, untrained.
+    """Builds what a configuration trains, by the module that its class names.
 
     Raises:
-        TypeError: If it is no kind of run that is known.
+        TypeError: If its class names no module.
         ValueError: If the data do not fit.
     """
-    match config:
-        case WorldModelConfig():
-            return world_model_training.build_training(config, device)
-        case VideoConfig():
-            return video_training.build_training(config, device)
-        case ImageConfig():
-            return image_training.build_training(config, device)
-        case OfflineConfig():
-            return offline_training.build_training(config, device)
-    kinds = "WorldModelConfig, VideoConfig, ImageConfig or OfflineConfig"
-    raise TypeError(f"config must be a {kinds}, got {type(config).__name__}")
+    module = getattr(config, "training_module", None)
+    if module is None:
+        raise TypeError(f"config must be of a class with a training_module, got {type(config).__name__}")
+    training: Training = importlib.import_module(module).build_training(config, device)
+    return training
 
 
 class Run:
@@ -123,18 +114,17 @@ class Run:
         output: Its folder.
         fabric: Device, precision and processes.
         training: What it trains.
-        progress: How far it has come.
+        state: Where it resumes; None for a new run.
     """
 
     def __init__(
         self,
-        *,
         config: PretrainConfig,
         name: str,
         output: Path,
         fabric: Fabric,
         training: Training,
-        progress: "Progress",
+        state: dict[str, Any] | None,
     ) -> None:
         self.config = config
         self.name = name
@@ -142,58 +132,58 @@ class Run:
         self.fabric = fabric
         self.stages = training.stages
         self.save = training.save
-        self.progress = progress
         self.modules = to_modules(training.stages).to(fabric.device)
         self.num_steps = total_steps(training.stages)
+        # Steps and seconds count over all resumptions.
+        self.step: int = state["step"] if state else 0
+        self._began = time.monotonic() - (state["seconds"] if state else 0.0)
+        self._optimizer_state: dict[str, Any] | None = state["optimizer"] if state else None
         limit = config.max_minutes
         self._deadline = time.monotonic() + 60 * limit if limit is not None else math.inf
         self._interruption = Interruption()
         self._log: RunLog | None = None
 
-    def train(self, optimizer_state: dict[str, Any] | None) -> None:
-        """Trains from where the progress is to the end, or until the time is over or Ctrl-C is pressed.
-
-        Args:
-            optimizer_state: State of the optimiser of the stage that the run is in; None for a new run.
-        """
+    def train(self) -> None:
+        """Trains to the end, or until the time is over or Ctrl-C is pressed."""
         rank_zero = self.fabric.is_global_zero
         if rank_zero:
-            self._log = RunLog(self.output, self.progress.step, wandb=self.config.log_wandb)
+            self._log = RunLog(self.output, self.step, wandb=self.config.log_wandb)
         bar = tqdm(
             desc=self.name,
             unit="step",
-            initial=self.progress.step,
+            initial=self.step,
             total=self.num_steps,
             disable=not (rank_zero and self.config.progress) or None,
         )
-        begun, done = stage_at(self.stages, self.progress.step)
+        begun, done = stage_at(self.stages, self.step)
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
-            for stage in self.stages[begun:]:
+            for number, stage in enumerate(self.stages[begun:], begun):
                 freeze(stage.frozen)
                 optimizer = stage.optimizer(stage.groups)
-                if optimizer_state is not None and done < stage.num_steps:
-                    _load_optimizer(optimizer, optimizer_state, self.output)
-                if not self._train_stage(stage, done, optimizer, bar):
+                if self._optimizer_state is not None and done < stage.num_steps:
+                    _load_optimizer(optimizer, self._optimizer_state, self.output)
+                batches = _batches(stage, number, self.config.seed, self.fabric, done)
+                if not self._train_stage(stage, batches, done, optimizer, bar):
                     break
-                optimizer_state, done = None, 0
-        if self.progress.step < self.num_steps:
+                self._optimizer_state, done = None, 0
+        if self.step < self.num_steps:
             logger.warning(
                 "stopped after step %d of %d; the same command resumes the run in %s",
-                self.progress.step, self.num_steps, self.output,
+                self.step, self.num_steps, self.output,
             )  # fmt: skip
         elif rank_zero and not all((self.output / file).exists() for file in (WEIGHTS, CONFIG)):
-            # The run is done, but somebody removed what came of it.
-            spent = {"step": self.progress.step, "seconds": self.progress.seconds}
-            self.save(self.output, self._setting() | spent, {})
+            # The run is done, but somebody removed its checkpoint.
+            self.save(self.output, self._setting(), {})
         if self._interruption.requested:
             raise KeyboardInterrupt
 
-    def _train_stage(self, stage: Stage, done: int, optimizer: torch.optim.Optimizer, bar: Any) -> bool:
+    def _train_stage(
+        self, stage: Stage, batches: Iterator[Any], done: int, optimizer: torch.optim.Optimizer, bar: Any
+    ) -> bool:
         """Trains a stage of which ``done`` steps are done; returns whether it came to its end."""
-        config, fabric, progress = self.config, self.fabric, self.progress
+        config, fabric = self.config, self.fabric
         wrapped, wrapped_optimizer = fabric.setup(stage.module, optimizer)
         forward = torch.compile(wrapped) if config.compile else wrapped
-        batches = _batches(stage, config.seed, fabric, done)
         metrics: dict[str, Tensor] = {}
         for step in range(done, stage.num_steps):
             if any_process(fabric, time.monotonic() >= self._deadline or self._interruption.requested):
@@ -203,17 +193,17 @@ class Run:
             loss, metrics = forward(next(batches), step)
             wrapped_optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
-            # Not Fabric's clipping, which counts all the optimizer has.
+            # Fabric's clipping would count all of the optimizer's parameters.
             metrics["gradient_norm"] = nn.utils.clip_grad_norm_(stage.clipped, stage.clip_norm)
             wrapped_optimizer.step()
-            progress.step += 1
+            self.step += 1
             bar.update()
             last = step + 1 == stage.num_steps
             if self._log and ((step + 1) % config.log_every == 0 or last):
                 row = {key: value.item() for key, value in metrics.items()}
-                _check_finite(metrics, progress.step)
+                _check_finite(metrics, self.step)
                 rate = {"learning_rate": optimizer.param_groups[0]["lr"]}
-                self._log.write(stage.split("train"), progress.step, row | rate)
+                self._log.write(stage.split("train"), self.step, row | rate)
                 bar.set_postfix(stage=stage.name, loss=f"{row['loss']:.3f}")
             if (step + 1) % config.validate_every == 0 or last:
                 self._validate(stage, bar)
@@ -222,71 +212,62 @@ class Run:
         return True
 
     def _validate(self, stage: Stage, bar: Any) -> None:
-        row = stage.validate()
+        stage.module.eval()
+        with torch.no_grad():
+            row = stage.validate()
+        stage.module.train()
         if self._log:
-            self._log.write(stage.split("validation"), self.progress.step, row)
+            self._log.write(stage.split("validation"), self.step, row)
             if self.config.progress:
                 values = ", ".join(f"{key} {value:.3g}" for key, value in row.items())
-                bar.write(f"{stage.name}, step {self.progress.step}: {values}")
+                bar.write(f"{stage.name}, step {self.step}: {values}")
 
     def _save(self, optimizer: torch.optim.Optimizer, metrics: dict[str, Tensor]) -> None:
         """Writes what resuming needs, and the checkpoint that agents load."""
         if metrics:
-            _check_finite(metrics, self.progress.step)
+            _check_finite(metrics, self.step)
         if self.fabric.is_global_zero:
-            spent = {"step": self.progress.step, "seconds": self.progress.seconds}
             module = self.modules.state_dict()
             for key, tensor in module.items():
                 if not bool(torch.isfinite(tensor).all()):
                     raise FloatingPointError(f"weights must be finite to be saved, got some in {key!r} that are not")
-            state = {"module": module, "optimizer": optimizer.state_dict(), "config": json.dumps(_saved(self.config))}
-            self.save(self.output, self._setting() | spent, {TRAINING_STATE: training_state_bytes(spent | state)})
+            setting = self._setting()
+            state = {"step": setting["step"], "seconds": setting["seconds"], "module": module}
+            state |= {"optimizer": optimizer.state_dict(), "config": json.dumps(_saved(self.config))}
+            self.save(self.output, setting, {TRAINING_STATE: training_state_bytes(state)})
         self.fabric.barrier()
 
     def _setting(self) -> dict[str, Any]:
-        """How the run is trained, for the checkpoint."""
-        return {"preset": self.name, "config": asdict(self.config), "threads": torch.get_num_threads()}
+        """How the run is trained and how far it has come, for the checkpoint."""
+        setting = {"preset": self.name, "config": asdict(self.config), "threads": torch.get_num_threads()}
+        return setting | {"step": self.step, "seconds": time.monotonic() - self._began}
 
 
-class Progress:
-    """How far a run has come, counted over all its resumptions.
+def _batches(stage: Stage, number: int, seed: int, fabric: Fabric, first_step: int) -> Iterator[Any]:
+    """This process's share of a stage's batches from ``first_step`` on; the next are drawn while the last are used.
 
-    Args:
-        step: Training steps made so far.
-        seconds: Seconds spent so far.
+    What is drawn depends on the stage's number (0, 1, …), not on its name: stage n draws from stream 1 + n of the seed,
+    for stream 0 fits normalisation.
     """
-
-    def __init__(self, step: int = 0, seconds: float = 0.0) -> None:
-        self.step = step
-        self._began = time.monotonic() - seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds spent, those before resuming included."""
-        return time.monotonic() - self._began
-
-
-def _batches(stage: Stage, seed: int, fabric: Fabric, first_step: int) -> Iterator[Batch]:
-    """This process's share of a stage's batches from ``first_step`` on; the next are drawn while the last are used."""
     share, remainder = divmod(stage.batch_size, fabric.world_size)
     if remainder:
         raise ValueError(
             f"batch_size must be a multiple of the number of processes ({fabric.world_size}), got {stage.batch_size}"
         )
     per_draw = max(1, ROWS_PER_DRAW // share)
-    stream = [seed, 1 if stage.name == "model" else 2, fabric.global_rank]
+    stream = [seed, 1 + number, fabric.global_rank]
 
-    def draw(number: int) -> Batch:
-        return fabric.to_device(stage.draw(per_draw * share, np.random.default_rng([*stream, number])))
+    def draw(index: int) -> Any:
+        return fabric.to_device(stage.draw(per_draw * share, np.random.default_rng([*stream, index])))
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming: Future[Batch] = pool.submit(draw, first_step // per_draw)
+        coming: Future[Any] = pool.submit(draw, first_step // per_draw)
         for step in itertools.count(first_step):
             place = step % per_draw
             if step == first_step or place == 0:
                 drawn = coming.result()
                 coming = pool.submit(draw, step // per_draw + 1)
-            yield drawn.select(slice(place * share, (place + 1) * share))
+            yield select(drawn, slice(place * share, (place + 1) * share))
 
 
 def learning_rate_factor(step: int, num_steps: int, warmup_fraction: float) -> float:
@@ -312,15 +293,14 @@ def _precision(config: PretrainConfig) -> Literal["32-true", "bf16-mixed"]:
     """Autocast only where it is faster: on GPUs that compute in bfloat16, and on CPUs with matrix units (AMX).
 
     With AVX-512 BF16 alone the convolutions of Moving MNIST's and the images' presets train at 1.4 to 1.6 times their
-    speed in float32, the networks of Two Rooms at 0.7 to 0.8.
+    speed in float32, the networks of Two Rooms at 0.7 to 0.8: each kind of run names its ``bf16_features``.
     """
     if config.precision != "auto":
         return config.precision
     if config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    features = ("amx_bf16", "avx512_bf16") if isinstance(config, VideoConfig | ImageConfig) else ("amx_bf16",)
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and newer tell
-    return "bf16-mixed" if any(capabilities.get(name) for name in features) else "32-true"
+    return "bf16-mixed" if any(capabilities.get(name) for name in config.bf16_features) else "32-true"
 
 
 def _saved(config: PretrainConfig) -> dict[str, Any]:
@@ -363,15 +343,15 @@ def _resume(output: Path, config: PretrainConfig, training: Training) -> dict[st
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], output: Path) -> None:
-    fit = f"{output / TRAINING_STATE} does not fit the optimiser of its stage"
+    rule = f"{output / TRAINING_STATE} does not fit the optimiser of its stage"
     try:
         optimizer.load_state_dict(state)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{fit}: {error}") from error
+        raise ValueError(f"{rule}: {error}") from error
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.ndim > 0 and value.shape != parameter.shape:
-                raise ValueError(f"{fit}: {name!r} must be {list(parameter.shape)}, got {list(value.shape)}")
+                raise ValueError(f"{rule}: {name!r} must be {list(parameter.shape)}, got {list(value.shape)}")
             if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
                 raise ValueError(
                     f"{output / TRAINING_STATE} must hold finite numbers, got some in {name!r} that are not"

@@ -3,7 +3,7 @@
 import gymnasium as gym
 
 import envs  # noqa: F401 - registers Two Rooms
-from agents.rl import models as rl
+from agents import rl
 from agents.rl.features import VectorFeatures
 from agents.rl.storage.spaces import space_to_json
 from agents.vec_env import SB3VecEnv

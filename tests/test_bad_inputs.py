@@ -25,7 +25,6 @@ from bad_inputs.checkpoints import change_config
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.data.labelled_images import load_images
 from pretrain.datasets import MinariWindows
-from pretrain.video.moving_mnist import CanonicalVideos
 from worldmodel.__main__ import main
 from worldmodel.checkpoint import SHIPPED, CheckpointError, load_pretrained
 from worldmodel.video.checkpoint import load_video_jepa
@@ -181,14 +180,6 @@ def test_folders_of_images(name, split, damage, words):
     damage(Path("images"))
     with pytest.raises((ValueError, OSError)) as caught:
         load_images("images", split)
-    check_line(str(caught.value), words)
-
-
-@pytest.mark.parametrize(("name", "content", "words"), data.NPY, ids=[row[0] for row in data.NPY])
-def test_files_of_videos(name, content, words):
-    Path("videos.npy").write_bytes(content)
-    with pytest.raises(ValueError, match=r"videos\.npy") as caught:
-        CanonicalVideos(Path("videos.npy"))
     check_line(str(caught.value), words)
 
 

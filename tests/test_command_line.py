@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records.results import read_result
+from benchmarks.records.store import read_record
 from pretrain.presets import PRESETS
-from worldmodel.__main__ import COMMANDS, main
 from worldmodel import __version__
+from worldmodel.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,9 +30,9 @@ def exit_code(arguments: list[str]) -> int:
 def test_help_lists_every_command(capsys, arguments):
     assert exit_code(arguments) == 0
     shown = capsys.readouterr().out
-    for name, command in COMMANDS.items():
+    for name, (text, _) in COMMANDS.items():
         assert name in shown
-        assert command.help in shown
+        assert text in shown
 
 
 def test_version(capsys):
@@ -99,7 +99,7 @@ def test_arguments_that_are_not_understood_exit_with_2_and_a_hint(capsys, argume
 def test_errors_in_what_was_asked_for_exit_with_1_and_one_line(capsys):
     assert exit_code(["pretrain", "dataset"]) == 1
     message = capsys.readouterr().err
-    assert message.startswith("worldmodel pretrain: dataset must be 'two-rooms' or the id or folder")
+    assert message.startswith("worldmodel pretrain: data.dataset must be one of two-rooms, or the id or folder")
     assert message.count("\n") == 1
 
 
@@ -117,7 +117,7 @@ def test_failures_become_exit_codes_and_words(capsys, monkeypatch, error, code, 
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("worldmodel.__main__._dispatch", fail)
+    monkeypatch.setattr("pretrain.train.main", fail)
     assert exit_code(["pretrain", "two-rooms"]) == code
     message = capsys.readouterr().err
     assert "worldmodel pretrain: " in message
@@ -178,9 +178,9 @@ def test_sigterm_is_ctrl_c(tmp_path):
     _, said = running.communicate(timeout=120)
     assert running.returncode == 130, said
     assert said.endswith("worldmodel evaluate: interrupted; the same command goes on from what was saved\n")
-    before = read_result(tmp_path / "e.json")
-    assert 0 < before["summary"]["num_episodes"] < 500
-    assert not before["finished"]
+    before = read_record(tmp_path / "e.json")
+    assert 0 < len(before.rows) < 500
+    assert not before.finished
 
 
 NOBODY = """

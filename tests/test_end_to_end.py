@@ -12,7 +12,7 @@ import pytest
 from agents.planning_agent import PlanningAgent
 from worldmodel.__main__ import main
 
-README = Path(__file__).parent.parent / "README.md"
+GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "own-environment.md"
 TINY_SEARCH = (
     *("--planner.horizon", "3", "--planner.num-samples", "8"),
     *("--planner.num-elites", "2", "--planner.num-iterations", "1"),
@@ -70,12 +70,12 @@ def test_demo_writes_everything(workplace: Path) -> None:
     assert (workplace / "out" / "planning.gif").stat().st_size > 0
 
 
-def test_readme_environment_works_as_printed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+def test_the_guides_environment_works_as_printed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     (source,) = [block for block in blocks if "gym.register" in block]
     (workplace / "my_env.py").write_text(source)
     monkeypatch.syspath_prepend(workplace)
-    commands = re.findall(r"^worldmodel (.*my_env.*|.*reach/walk.*)$", README.read_text(), re.MULTILINE)
+    commands = re.findall(r"^worldmodel (.*my_env.*|.*reach/walk.*)$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate"]
     small = {
         "collect": "--num-episodes 12",

@@ -1,7 +1,7 @@
 """The command line: ``worldmodel COMMAND``.
 
-The one module that may import everything; it imports each command's module only when the command is called, so
-``worldmodel --help`` is immediate.
+A table of commands; each command's module is imported only when the command is called, so ``worldmodel --help`` is
+immediate.
 """
 
 import atexit
@@ -14,71 +14,32 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from worldmodel import __version__
 
-
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: what it does, and where its configuration and its function are."""
-
-    help: str
-    module: str
-    config: str
-    run: str = "run"
-
-
 COMMANDS = {
-    "collect": Command(
-        "run a policy in an environment and write a Minari dataset",
-        "pretrain.collection.collect",
-        "CollectConfig",
-        "collect",
-    ),
-    "moving-mnist": Command(
-        "write Moving MNIST videos: pictures, and the canonical file",
-        "pretrain.video.export",
-        "MovingMNISTConfig",
-    ),
-    "pretrain": Command("train a world model: worldmodel pretrain PRESET", "pretrain.presets", "PRESETS"),
-    "probe": Command(
-        "measure image representations: linear probe, nearest neighbours",
-        "benchmarks.analysis.image_probe",
-        "ProbeConfig",
-    ),
-    "train-rl": Command("train a reinforcement learning baseline", "pretrain.rl.train", "TrainRLConfig"),
-    "evaluate": Command(
-        "measure success rate and latency of an agent", "benchmarks.evaluation.success", "EvaluateConfig"
-    ),
-    "render": Command("make a video of an agent planning", "benchmarks.films.render", "RenderConfig"),
-    "demo": Command("evaluate the shipped agent, with a video", "benchmarks.demo", "DemoConfig"),
-    "headline": Command(
-        "evaluate every training seed on every published manifest", "benchmarks.evaluation.headline", "HeadlineConfig"
-    ),
-    "latency": Command("draw success against planning latency", "benchmarks.analysis.latency", "LatencyConfig"),
-    "attribute": Command(
-        "find out whether the model or the search fails episodes", "benchmarks.analysis.attribution", "AttributeConfig"
-    ),
-    "ablate": Command("measure what each piece of the method is worth", "benchmarks.ablation.ablate", "AblateConfig"),
-    "maps": Command("draw latent distances beside the true ones", "benchmarks.analysis.maps", "MapsConfig"),
-    "detect": Command(
-        "find digits in what a Video-JEPA imagines, beside baselines", "benchmarks.analysis.detection", "DetectConfig"
-    ),
-    "compare": Command(
-        "compare world model, reinforcement learning and offline agents",
-        "benchmarks.comparison.compare",
-        "CompareConfig",
-    ),
-    "tune": Command(
-        "choose the hyperparameters of a contender of the comparison", "benchmarks.comparison.tune", "TuneConfig"
-    ),
-    "report": Command("write the comparison as one HTML file", "benchmarks.comparison.page", "ReportConfig"),
-    "speed": Command("time environment, data, training and planning", "benchmarks.analysis.speed", "SpeedConfig"),
+    "collect": ("run a policy in an environment and write a Minari dataset", "pretrain.collection.collect"),
+    "moving-mnist": ("write Moving MNIST videos: pictures, and the canonical file", "pretrain.video.export"),
+    "pretrain": ("train a model: worldmodel pretrain PRESET", "pretrain.train"),
+    "probe": ("measure image representations: linear probe, nearest neighbours", "benchmarks.analysis.image_probe"),
+    "train-rl": ("train a reinforcement learning baseline", "pretrain.rl.train"),
+    "evaluate": ("measure success rate and latency of an agent", "benchmarks.evaluation.success"),
+    "render": ("make a video of an agent planning", "benchmarks.films.render"),
+    "demo": ("evaluate the shipped agent, with a video", "benchmarks.demo"),
+    "headline": ("evaluate every training seed on every published manifest", "benchmarks.evaluation.headline"),
+    "latency": ("draw success against planning latency", "benchmarks.analysis.latency"),
+    "attribute": ("find out whether the model or the search fails episodes", "benchmarks.analysis.attribution"),
+    "ablate": ("measure what each piece of the method is worth", "benchmarks.ablation.ablate"),
+    "maps": ("draw latent distances beside the true ones", "benchmarks.analysis.maps"),
+    "detect": ("find digits in what a Video-JEPA imagines, beside baselines", "benchmarks.analysis.detection"),
+    "compare": ("compare world model, RL and offline agents", "benchmarks.comparison.compare"),
+    "tune": ("choose the hyperparameters of a contender of the comparison", "benchmarks.comparison.tune"),
+    "report": ("write the comparison as one HTML file", "benchmarks.comparison.page"),
+    "speed": ("time environment, data, training and planning", "benchmarks.analysis.speed"),
 }
+"""Command → what it does, and the module whose ``main(argv)`` does it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _prepare()
     try:
-        _dispatch(name, rest)
+        importlib.import_module(COMMANDS[name][1]).main(rest)
     except KeyboardInterrupt as interruption:
         what = str(interruption) or "interrupted; the same command goes on from what was saved"
         sys.stderr.write(f"\nworldmodel {name}: {what}\n")
@@ -131,40 +92,6 @@ def _prepare() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _dispatch(name: str, arguments: list[str]) -> None:
-    command = COMMANDS[name]
-    module = importlib.import_module(command.module)
-    if name == "pretrain":
-        _pretrain(arguments)
-        return
-    from worldmodel.config import parse
-
-    kind = getattr(module, command.config)
-    config = parse(kind, arguments, prog=f"worldmodel {name}", description=command.help)
-    run: Callable[[Any], object] = getattr(module, command.run)
-    run(config)
-
-
-def _pretrain(arguments: list[str]) -> None:
-    from pretrain.presets import PRESETS, preset
-    from pretrain.train import fit
-    from worldmodel.config import parse
-
-    if not arguments or arguments[0] in ("-h", "--help"):
-        lines = "".join(f"  {key:18s} {text}\n" for key, (text, _) in PRESETS.items())
-        sys.stdout.write(
-            f"usage: worldmodel pretrain PRESET [options]\n\ntrain a world model\n\npresets:\n{lines}\n"
-            "worldmodel pretrain PRESET --help explains each option and shows the preset's values.\n"
-        )
-        return
-    key, *rest = arguments
-    default = preset(key)
-    program = f"worldmodel pretrain {key}"
-    config = parse(type(default), rest, prog=program, description=PRESETS[key][0], default=default)
-    folder = fit(config, name=key)
-    sys.stdout.write(f"checkpoint: {folder}\n")
-
-
 def _describe(error: BaseException) -> str:
     """An error in one line."""
     import errno
@@ -179,7 +106,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _usage() -> str:
-    lines = "".join(f"  {name:12s} {command.help}\n" for name, command in COMMANDS.items())
+    lines = "".join(f"  {name:12s} {text}\n" for name, (text, _) in COMMANDS.items())
     return (
         "usage: worldmodel COMMAND [options]\n\n"
         "learn a world model from pixels, plan with it in Gymnasium, compare it with RL\n\n"

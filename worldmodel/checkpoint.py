@@ -5,7 +5,7 @@
     model.safetensors    weights: of the world model ("model.…"), the probe ("probe.…"), the actor and the critic
                          ("actor_critic.…")
     config.json          format, architecture, data specification, and how it was trained
-    training_state.pt    what resuming needs (only in training runs; read with ``weights_only=True``)
+    training_state.pt    for resuming (only in training runs; read with ``weights_only=True``)
 """
 
 import contextlib
@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import nn
 
+from worldmodel import __version__
 from worldmodel.build import (
     ActorCriticConfig,
     DataSpec,
@@ -37,7 +38,6 @@ from worldmodel.nn.devices import check_device
 from worldmodel.nn.probes import Probe
 from worldmodel.storage.files import commit, current, parse_json, read_json, read_set
 from worldmodel.storage.weights import CONFIG, CheckpointError, load_modules
-from worldmodel import __version__
 
 FORMAT = "worldmodel.jepa/1"
 """Format name written to and required of ``config.json``."""
@@ -53,7 +53,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The files of a checkpoint, read once: what is hashed is what is loaded, whatever is written meanwhile.
+    """The files of a checkpoint, read once, so that the hash is that of the loaded weights even while others write.
 
     Attributes:
         path: The folder.
@@ -78,7 +78,7 @@ class Pretrained:
     Attributes:
         model: The world model, in evaluation mode.
         probe: Reads positions off latents; None where the training data had none.
-        actor_critic: Knows how far goals are and which way to go; None where none was trained.
+        actor_critic: The actor and the critic; None where none were trained.
         data: Shapes and action bounds of the training data.
         config: All of ``config.json``.
         path: Where it was read from.
@@ -92,21 +92,6 @@ class Pretrained:
     config: dict[str, Any]
     path: Path
     sha256: str
-
-    @property
-    def action_low(self) -> tuple[float, ...]:
-        """Lower bounds of the actions the model was trained on."""
-        return self.data.action_low
-
-    @property
-    def action_high(self) -> tuple[float, ...]:
-        """Upper bounds of the actions the model was trained on."""
-        return self.data.action_high
-
-    @property
-    def action_max_norm(self) -> float | None:
-        """Largest norm of the actions the model was trained on."""
-        return self.data.action_max_norm
 
 
 def shipped_checkpoints(format_name: str = FORMAT) -> list[str]:
@@ -243,8 +228,8 @@ def read_checkpoint(
     Args:
         path: The checkpoint.
         format_name: The kind and version that it must be of.
-        sections: What its ``config.json`` holds beside format, version and training.
-        optional: What it may hold.
+        sections: Keys of its ``config.json`` beside format, version and training.
+        optional: Keys that it may have.
 
     Raises:
         CheckpointError: If a file is missing, too large or no regular file, or ``config.json`` is of another format or
@@ -286,7 +271,7 @@ def read_section(kind: type[C], values: Any, path: Path, what: str) -> C:
 def load_parts(
     files: CheckpointFiles, parts: Mapping[str, Callable[[], nn.Module]], device: torch.device | str = "cpu"
 ) -> dict[str, nn.Module]:
-    """Builds the modules of a checkpoint and reads their weights; see :func:`worldmodel.storage.weights.load_modules`."""
+    """Builds a checkpoint's modules and reads their weights; see :func:`worldmodel.storage.weights.load_modules`."""
     return load_modules(files.weights, parts, files.path / WEIGHTS, device)
 
 
@@ -328,14 +313,14 @@ def weights_hash(path: Path) -> str | None:
 
 
 def training_state_bytes(state: dict[str, Any]) -> bytes:
-    """What resuming needs, as the bytes of :data:`TRAINING_STATE`."""
+    """The bytes of a :data:`TRAINING_STATE` file."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
-    """Reads what resuming needs, tensors and plain types only.
+    """Reads a training state, tensors and plain types only.
 
     Raises:
         CheckpointError: If the file is corrupt or holds anything else.
@@ -360,14 +345,14 @@ def load_training_state(path: Path) -> dict[str, Any]:
 
 
 def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
-    """The folder of a checkpoint: that of a shipped one, or the path itself.
+    """The folder of a checkpoint, which may be a shipped one.
 
     The plain name of a shipped checkpoint is that one, unless a folder of this name holds a checkpoint itself; a path
     with a separator (``./two-rooms``) is always a folder.
 
     Args:
         path_or_name: A directory, or the name of a shipped checkpoint.
-        format_name: The kind and version that shipped checkpoints are looked for of.
+        format_name: Which format to look for.
 
     Raises:
         CheckpointError: If it is neither.

@@ -1,28 +1,31 @@
 """Configurations: frozen dataclasses whose ranges stand at their fields and hold for everyone.
 
-A field is annotated with what it may be (:data:`Count`, :data:`Fraction`, ``Annotated[float, Gt(0)]``, a ``Literal``)::
+A field is annotated with what it may be (:data:`Count`, ``Annotated[float, Gt(0)]``, a ``Literal``, a :class:`Name`)::
 
     @config
     class SearchConfig:
         num_samples: Count = 32
         '''Candidate plans of an iteration.'''
 
-The command line shows the range in ``--help``. Whoever makes one, from Python, from arguments (:func:`parse`) or from
-the JSON of a checkpoint (:func:`from_json`), gets a :class:`ConfigError` that names the field, the rule and the value.
+The command line shows the range in ``--help``. Made from Python, from arguments
+(:func:`parse`) or from JSON (:func:`from_json`), a wrong one raises a :class:`ConfigError`, which names the field, the
+rule and the value.
 """
 
 import contextvars
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
 import pydantic
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from tyro.constructors import PrimitiveConstructorSpec
 
-from worldmodel.storage.files import absolute
+from worldmodel.storage.files import absolute, parse_json
 
 T = TypeVar("T")
 
@@ -53,14 +56,62 @@ def number(kind: type, words: str) -> PrimitiveConstructorSpec[Any]:
     )
 
 
+class Name(PrimitiveConstructorSpec[str]):
+    """A name in one of some registries, which are asked when a value is checked: names may be added at any time.
+
+    ``Annotated[str, Name(ENCODERS)]``, with ``ENCODERS = {"strided": StridedConvEncoder}``.
+    """
+
+    def __init__(self, *registries: Iterable[str]) -> None:
+        object.__setattr__(self, "registries", registries)
+
+    __eq__, __hash__ = object.__eq__, object.__hash__
+    nargs = 1
+    choices = property(lambda self: tuple(name for names in self.registries for name in names))
+    metavar = property(lambda self: f"{{{','.join(self.choices)}}}")
+    is_instance = property(lambda self: lambda value: isinstance(value, str) and value in self.choices)
+    instance_from_str = staticmethod(lambda arguments: arguments[0])
+    str_from_instance = staticmethod(lambda value: [value])
+
+    def _check(self, value: Any) -> str:
+        if not self.is_instance(value):
+            raise ValueError(f"one of {', '.join(map(repr, self.choices))}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return pydantic.PlainValidator(self._check).__get_pydantic_core_schema__(source, handler)
+
+
+def construct(component: Callable[..., T], *arguments: Any, options: Any, prefix: str = "") -> T:
+    """Constructs a component whose keywords are fields of a configuration.
+
+    A keyword ``width`` gets the value of the field ``width`` or ``{prefix}width``. Without such a field it keeps its
+    default.
+
+    Args:
+        component: The class.
+        *arguments: Its first arguments.
+        options: The configuration.
+        prefix: A beginning that the names of its fields may have.
+    """
+    names = list(inspect.signature(component).parameters)[len(arguments) :]
+    known = {field.name for field in fields(options)}
+    found = {name: field for name in names for field in (name, f"{prefix}{name}") if field in known}
+    return component(*arguments, **{name: getattr(options, field) for name, field in found.items()})
+
+
 Count = Annotated[int, Ge(1), Le(10**12), number(int, "≥ 1")]
 """A number of things, at least one."""
 CountFromZero = Annotated[int, Ge(0), Le(10**12), number(int, "≥ 0")]
 """A number of things, or none."""
 CountFromTwo = Annotated[int, Ge(2), Le(10**12), number(int, "≥ 2")]
-"""A number of things of which one is too few, such as rows whose variance is taken."""
+"""A number of things, at least two, such as rows whose variance is taken."""
 Width = Annotated[int, Ge(1), Le(2**24), number(int, "≥ 1")]
 """Features of a layer."""
+Widths = Annotated[tuple[Width, ...], MinLen(1)]
+"""Widths of layers, at least one."""
+Side = Annotated[int, Ge(1), Le(2**14), number(int, "≥ 1")]
+"""Pixels along a side of an image or of a patch."""
 Depth = Annotated[int, Ge(0), Le(256), number(int, "in 0…256")]
 """Layers in a row."""
 Seed = Annotated[int, Ge(0), Lt(2**32), number(int, "in 0…2³²−1")]
@@ -72,14 +123,47 @@ NonNegative = Annotated[float, Ge(0), number(float, "≥ 0")]
 Fraction = Annotated[float, Ge(0), Le(1), number(float, "in [0, 1]")]
 """A part of a whole."""
 ProperFraction = Annotated[float, Ge(0), Lt(1), number(float, "in [0, 1)")]
-"""A part of a whole that leaves something."""
+"""A part of a whole, less than all of it."""
+
+
+def _from_text(arguments: list[str]) -> Any:
+    """Reads JSON of the command line; what is none stays text, which the check of the field refuses."""
+    try:
+        return json.loads(arguments[0])
+    except (ValueError, RecursionError):
+        return arguments[0]
+
+
+def _require_object(value: Any) -> Any:
+    """Refuses what is no JSON object."""
+    try:
+        if isinstance(value, dict):
+            parse_json(json.dumps(value, allow_nan=False).encode(), Path("JSON"))
+            return value
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise ValueError("a JSON object such as '{\"layout\": [25, 40]}'")
+
+
+JsonDict = Annotated[
+    dict[str, Any],
+    pydantic.BeforeValidator(_require_object),
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=_from_text,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+"""An object of JSON, such as keywords of an environment."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def config(kind: type[T]) -> type[T]:
     """Makes a class a configuration: a frozen dataclass of keywords that checks its fields when it is made.
 
-    Paths become absolute. A class may say in a method ``rules`` what its fields must be together, by raising a
+    Paths become absolute. A class may check in a method ``rules`` that its fields fit together, and raise a
     :class:`ConfigError`.
     """
 
@@ -142,6 +226,25 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: st
     check(values)
     _settle(values)
     return values
+
+
+def command(kind: type[T], run: Callable[[T], object], name: str) -> Callable[[Sequence[str]], None]:
+    """A command's ``main``: reads the configuration from the arguments, and runs it.
+
+    ::
+
+        main = command(EvaluateConfig, run, "evaluate")
+
+    Args:
+        kind: The configuration; its docstring describes the command.
+        run: What the command does.
+        name: The word after ``worldmodel``.
+    """
+
+    def main(argv: Sequence[str]) -> None:
+        run(parse(kind, argv, prog=f"worldmodel {name}", description=inspect.getdoc(kind) or ""))
+
+    return main
 
 
 def to_json(values: Any) -> dict[str, Any]:
@@ -211,7 +314,7 @@ def changed(values: T, changes: Mapping[str, Any]) -> T:
 
 
 def differences(before: Any, now: Any, prefix: str = "") -> Iterator[str]:
-    """What differs between two configurations in JSON types, in words: ``model.latent_dim (was 32, now 64)``."""
+    """Differences between two configurations in JSON types, in words: ``model.latent_dim (was 32, now 64)``."""
     for key in before.keys() | now.keys():
         a, b = before.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict):

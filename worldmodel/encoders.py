@@ -2,40 +2,36 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldmodel.config import Name, Side, Width, Widths, config, number
 from worldmodel.nn.layers import ResidualBlock, perceptron
 
 
 class ImpalaEncoder(nn.Module):
     """The residual convolutional encoder of IMPALA (arXiv 1802.01561), as EB-JEPA uses it on Two Rooms.
 
-    Each stack is a 3 × 3 convolution, 3 × 3 max pooling with stride 2 and residual blocks; a linear layer maps the
+    Each stack is a 3 × 3 convolution, 3 × 3 max pooling with stride 2 and two residual blocks; a linear layer maps the
     flattened features to the latent.
 
     Args:
         pixel_shape: ``(C, H, W)`` of the images.
         latent_dim: Number of latent features ``D``.
         channels: Channels of each stack.
-        num_blocks: Residual blocks in each stack.
     """
 
-    def __init__(
-        self,
-        pixel_shape: Sequence[int],
-        latent_dim: int = 512,
-        channels: Sequence[int] = (16, 32, 32),
-        num_blocks: int = 2,
-    ) -> None:
+    def __init__(self, pixel_shape: Sequence[int], latent_dim: int, channels: Sequence[int]) -> None:
         super().__init__()
         in_channels, *size = pixel_shape
         layers: list[nn.Module] = []
         for out_channels in channels:
             layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
-            layers += [ResidualBlock(out_channels) for _ in range(num_blocks)]
+            layers += [ResidualBlock(out_channels), ResidualBlock(out_channels)]
             in_channels = out_channels
             size = [(side + 1) // 2 for side in size]
         self.features = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
@@ -61,13 +57,7 @@ class StridedConvEncoder(nn.Module):
         ValueError: If a patch is larger than an image.
     """
 
-    def __init__(
-        self,
-        pixel_shape: Sequence[int],
-        latent_dim: int = 128,
-        patch: int = 5,
-        channels: Sequence[int] = (48, 64, 64),
-    ) -> None:
+    def __init__(self, pixel_shape: Sequence[int], latent_dim: int, patch: int, channels: Sequence[int]) -> None:
         super().__init__()
         in_channels, height, width = pixel_shape
         if patch > min(height, width):
@@ -101,20 +91,17 @@ class AxialEncoder(nn.Module):
     Args:
         pixel_shape: ``(C, H, W)`` of the images.
         latent_dim: Number of latent features ``D``.
-        hidden_dim: Width of the hidden layers.
-        num_layers: Number of hidden layers.
+        hidden_dim: Width of the two hidden layers.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(
-        self, pixel_shape: Sequence[int], latent_dim: int = 128, hidden_dim: int = 512, num_layers: int = 2
-    ) -> None:
+    def __init__(self, pixel_shape: Sequence[int], latent_dim: int, hidden_dim: int) -> None:
         super().__init__()
         channels, height, width = pixel_shape
         profile_dim = channels * (height + width)
-        self.head = perceptron(profile_dim, [hidden_dim] * num_layers, latent_dim)
+        self.head = perceptron(profile_dim, [hidden_dim] * 2, latent_dim)
         self.register_buffer("mean", torch.zeros(profile_dim))
         self.register_buffer("scale", torch.ones(profile_dim))
 
@@ -131,34 +118,29 @@ class AxialEncoder(nn.Module):
         return self.head((axis_means(images) - self.mean) * self.scale)
 
 
-class ResidualEncoder(nn.Module):
-    """A shallow residual network whose latents keep their place in the image, as EB-JEPA uses it on Moving MNIST.
+ENCODERS: dict[str, type[nn.Module]] = {
+    "impala": ImpalaEncoder,
+    "strided": StridedConvEncoder,
+    "axial": AxialEncoder,
+}
+"""Encoders by name. One is built from ``pixel_shape``, and from fields of :class:`EncoderConfig` with the names of its
+further keywords (``encoder_channels`` for ``channels``)."""
+EncoderName = Annotated[str, Name(ENCODERS)]
+"""Name of an encoder."""
 
-    A convolution with stride, residual blocks, and a 1 × 1 convolution to the latent's channels.
 
-    Args:
-        in_channels: Channels ``C`` of the images.
-        latent_channels: Channels ``D`` of the latents.
-        hidden_channels: Channels in between.
-        num_blocks: Residual blocks of two 3 × 3 convolutions each.
-        stride: Pixels of the image for each position of the latent.
-    """
+@config
+class EncoderConfig:
+    """The encoder, and the options of all encoders."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        latent_channels: int = 16,
-        *,
-        hidden_channels: int = 32,
-        num_blocks: int = 2,
-        stride: int = 1,
-    ) -> None:
-        super().__init__()
-        # Patches overlap by half, so that nothing is lost at their borders.
-        self.stem = nn.Conv2d(in_channels, hidden_channels, 2 * stride + 1, stride=stride, padding=stride)
-        self.blocks = nn.Sequential(*(ResidualBlock(hidden_channels) for _ in range(num_blocks)))
-        self.head = nn.Conv2d(hidden_channels, latent_channels, 1)
-
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
-        """Encodes normalised images."""
-        return self.head(torch.relu(self.blocks(self.stem(images))))
+    encoder: EncoderName = "strided"
+    """impala: the reference's residual network. strided: small strided convolutions. axial: means along each image
+    axis and a perceptron; the fastest on a CPU."""
+    latent_dim: Annotated[int, Ge(2), Le(2**24), number(int, "≥ 2")] = 128
+    """Number of latent features D."""
+    encoder_channels: Widths = (48, 64, 64)
+    """Channels of the encoder's convolutions (strided) or of its stacks (impala)."""
+    encoder_hidden_dim: Width = 512
+    """Width of the axial encoder's perceptron."""
+    patch: Side = 5
+    """Side of the first convolution's patches in pixels (strided)."""

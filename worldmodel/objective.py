@@ -10,7 +10,9 @@ from worldmodel.jepa import JEPA
 from worldmodel.nn import losses
 from worldmodel.nn.distributed import gather_batch
 from worldmodel.nn.layers import perceptron
-from worldmodel.nn.randomness import step_generator
+
+IDM_HIDDEN_DIM = 256
+"""Width of the hidden layers of the inverse dynamics model."""
 
 
 @config
@@ -46,8 +48,8 @@ class Objective(nn.Module):
         model: The world model.
         weights: Weights of the losses.
         rollout_steps: Longest rollout K, in predictor steps.
-        idm_hidden_dim: Width of the hidden layers of the inverse dynamics model.
-        idm_layers: Number of these; with 0 the model is linear, so that equal displacements must look alike everywhere.
+        idm_layers: Hidden layers of the inverse dynamics model; with 0 it is linear, so that equal displacements must
+            look alike everywhere.
         seed: Seed of SIGReg's random directions.
     """
 
@@ -57,7 +59,6 @@ class Objective(nn.Module):
         weights: LossWeights,
         *,
         rollout_steps: int = 8,
-        idm_hidden_dim: int = 256,
         idm_layers: int = 2,
         seed: int = 0,
     ) -> None:
@@ -70,7 +71,7 @@ class Objective(nn.Module):
         # Left out where unused: data parallelism does not take parameters without gradients.
         self.inverse_model: nn.Module | None = None
         if weights.inverse_dynamics:
-            self.inverse_model = perceptron(2 * model.latent_dim, [idm_hidden_dim] * idm_layers, block_dim)
+            self.inverse_model = perceptron(2 * model.latent_dim, [IDM_HIDDEN_DIM] * idm_layers, block_dim)
 
     def forward(
         self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], step: int = 0
@@ -87,16 +88,18 @@ class Objective(nn.Module):
         """
         w = self.weights
         latents = self.model.encode(pixels)
-        terms = {"prediction": self._prediction(latents, actions)}
-        loss = terms["prediction"]
+        prediction = self._prediction(latents, actions)
         joint = gather_batch(latents)
-        flat = joint.flatten(0, 1)
-        if w.variance:
-            terms["variance"] = losses.variance(flat)
-            loss = loss + w.variance * terms["variance"]
-        if w.covariance:
-            terms["covariance"] = losses.covariance(flat)
-            loss = loss + w.covariance * terms["covariance"]
+        loss, terms = losses.regularise(
+            prediction,
+            [joint.flatten(0, 1)],
+            variance_weight=w.variance,
+            covariance_weight=w.covariance,
+            sigreg_weight=w.sigreg,
+            seed=self.seed,
+            step=step,
+        )
+        terms["prediction"] = prediction
         if w.centred:
             centred = (joint - joint.mean(dim=1, keepdim=True)).flatten(0, 1)
             terms["centred_variance"] = losses.variance(centred, w.centred_margin)
@@ -104,17 +107,13 @@ class Objective(nn.Module):
             loss = loss + w.centred * (
                 w.variance * terms["centred_variance"] + w.covariance * terms["centred_covariance"]
             )
-        if w.sigreg:
-            generator = step_generator(flat.device, self.seed, step)
-            terms["sigreg"] = losses.sigreg(flat, generator=generator)
-            loss = loss + w.sigreg * terms["sigreg"]
         if w.temporal_similarity:
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
         if self.inverse_model is not None:
             pairs = torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1)
             target = self.model.normalizer.actions(actions)
-            terms["inverse_dynamics"] = losses.inverse_dynamics(self.inverse_model(pairs).float(), target)
+            terms["inverse_dynamics"] = F.mse_loss(self.inverse_model(pairs).float(), target)
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 

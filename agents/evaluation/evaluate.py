@@ -1,7 +1,9 @@
 """Evaluation: one function for every policy, one row an episode.
 
 Any object with Stable-Baselines3's ``predict(observation, state, episode_start, deterministic) -> (action, state)``
-is a policy; any Gymnasium vector environment that reports ``info["is_success"]`` is an environment::
+is a policy; any Gymnasium vector environment that reports ``info["is_success"]`` is an environment. If a policy has
+``set_random_seed(seed)``, it is called before each batch of episodes. If it has ``timings``, a list of seconds of each
+plan, and ``steps_per_plan``, the number of steps that a plan serves, the latency reported is that of a plan::
 
     batch of episodes   reset(seed=[...], options={...})      all start together
                         predict → step → predict → step …     for the manifest's number of steps
@@ -13,8 +15,8 @@ is a policy; any Gymnasium vector environment that reports ``info["is_success"]`
 
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -22,28 +24,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agents.evaluation.manifest import Manifest
-from agents.evaluation.results import SUCCESS_KINDS, Episode, EvalResult, compare
+from agents.evaluation.results import SETTINGS, SUCCESS_KINDS, Episode, EvalResult, compare
+from envs.domain import Policy
 
 __all__ = ["Episode", "EvalResult", "Manifest", "Policy", "compare", "evaluate", "measure_latency"]
 
 MakeEnv = Callable[[int], VectorEnv]
 """Makes a vector environment of so many environments."""
-
-
-@runtime_checkable
-class Policy(Protocol):
-    """What can be evaluated: all that is needed is ``predict``.
-
-    If a policy has ``set_random_seed(seed)``, it is called before each batch of episodes. If it has ``timings``, a list
-    of seconds of each (re)plan, and ``steps_per_plan``, the number of steps that a plan serves, the latency reported is
-    that of a plan.
-    """
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
-        """Actions for a batch of observations, and the state to pass to the next call."""
-        ...
 
 
 def evaluate(
@@ -134,12 +121,10 @@ def measure_latency(
 
 
 def _check_same_evaluation(previous: EvalResult, current: EvalResult) -> None:
-    for field in fields(EvalResult)[:6]:
-        had, wanted = getattr(previous, field.name), getattr(current, field.name)
+    for name in SETTINGS:
+        had, wanted = getattr(previous, name), getattr(current, name)
         if had != wanted:
-            raise ValueError(
-                f"previous result must be of the same evaluation: {field.name} was {had!r}, now {wanted!r}"
-            )
+            raise ValueError(f"previous result must be of the same evaluation: {name} was {had!r}, now {wanted!r}")
 
 
 def _seed_policy(policy: Policy, seed: int, first: int) -> None:

@@ -50,7 +50,7 @@ class Manifest:
         if not self.seeds:
             raise ConfigError("seeds", "at least one", self.seeds)
         if re.fullmatch(r"([\w.]+:)?[\w./-]+-v\d+", self.env_id) is None:
-            raise ConfigError("env_id", "the id of an environment, such as 'TwoRooms-v0'", self.env_id)
+            raise ConfigError("env_id", "the id of an environment, such as 'Pendulum-v1'", self.env_id)
         for name in ("episodes", "shortest_paths"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.seeds):

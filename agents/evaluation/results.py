@@ -10,11 +10,13 @@ from agents.evaluation.statistics import Comparison, compare_paired, spl, wilson
 
 SUCCESS_KINDS = ("final", "ever")
 """Success at the last step of an episode, and at any step of it."""
+SETTINGS = ("manifest", "manifest_hash", "num_episodes", "num_envs", "seed", "deterministic")
+"""Fields of a result that say of which evaluation it is."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What happened in one episode; lengths are in the environment's unit (pixels in Two Rooms).
+    """What happened in one episode; lengths are in the environment's unit.
 
     Attributes:
         index: Place in the manifest.

@@ -1,12 +1,11 @@
 """Agents learned from trajectories without reward: one class for all methods, with ``predict`` and checkpoints.
 
-The methods (:mod:`agents.offline.gcbc`, :mod:`agents.offline.gcidm`, :mod:`agents.offline.gcivl`) say how they learn and how they act; they are
-trained by :mod:`pretrain.offline.training`.
+The methods (:data:`OFFLINE`) say how they learn and how they act; :mod:`pretrain.offline.training` trains them.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Gt, Lt
@@ -22,7 +21,8 @@ from agents.offline.gcivl import GCIVL
 from agents.offline.goal_encoder import GoalEncoder
 from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model
 from worldmodel.checkpoint import CONFIG, CheckpointFiles, load_parts, read_checkpoint, read_section, write_checkpoint
-from worldmodel.config import Depth, NonNegative, ProperFraction, Width, config, number, to_json
+from worldmodel.config import Depth, Name, NonNegative, ProperFraction, Width, config, construct, number, to_json
+from worldmodel.encoders import EncoderConfig, EncoderName
 from worldmodel.nn.normalize import Normalizer
 from worldmodel.planning import ActionBounds
 
@@ -30,11 +30,14 @@ FORMAT = "worldmodel.offline/1"
 """Format name written to and required of ``config.json``."""
 SECTIONS = ("method", "data", "model")
 """Sections of ``config.json``, beside those that every checkpoint has."""
+OFFLINE: dict[str, type[nn.Module]] = {"gcbc": GCBC, "gcidm": GCIDM, "gcivl": GCIVL}
+"""Offline methods by name. One is built from an encoder of its own, or from a world model if it says that it
+``needs_world_model``, and from fields of :class:`MethodConfig` with the names of its further keywords."""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """What a method offers to an agent."""
+    """A method, as an agent uses it."""
 
     def act(self, pixels: Tensor, goals: Tensor) -> Tensor:
         """Actions ``(b, a)`` in the environment's units, from uint8 images ``(b, c, h, w)`` towards goal images."""
@@ -45,57 +48,47 @@ class Method(Protocol):
 class MethodConfig:
     """An offline method, and its networks."""
 
-    name: Literal["gcbc", "gcidm", "gcivl"] = "gcbc"
+    name: Annotated[str, Name(OFFLINE)] = "gcbc"
     """gcbc: behavioural cloning. gcidm: inverse dynamics on the latents of a world model. gcivl: implicit value
     learning."""
-    encoder: Literal["impala", "strided", "axial"] = "axial"
-    """gcbc, gcivl: the encoder, trained with the rest; axial is that of the shipped world model."""
+    encoder: EncoderName = "axial"
+    """gcbc, gcivl: the encoder, trained with the rest; the shipped world model has the axial one."""
     latent_dim: Width = 128
     """gcbc, gcivl: features of an image."""
     hidden_dim: Width = 512
     """Width of hidden layers."""
     num_layers: Depth = 3
-    """Number of these."""
+    """Number of hidden layers."""
     discount: ProperFraction = 0.97
     """gcivl: discount of a block of actions."""
     expectile: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.9
-    """gcivl: which expectile of what followed the value is."""
+    """gcivl: the value is this expectile of the returns in the data."""
     temperature: NonNegative = 3.0
     """gcivl: how much more good actions are imitated than bad ones."""
 
 
-def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None = None) -> GCBC | GCIDM | GCIVL:
+def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None = None) -> nn.Module:
     """Builds an untrained method.
 
     Args:
-        config: Which, and its networks.
+        config: Which method, and its networks.
         data: Shapes and bounds of the data.
         model: gcidm: architecture of the world model whose latents it acts on.
 
     Raises:
-        ValueError: If there is no such method, or it lacks a world model.
+        ValueError: If it lacks a world model.
     """
-    widths: dict[str, Any] = {"hidden_dim": config.hidden_dim, "num_layers": config.num_layers}
-    if config.name == "gcidm":
+    kind = OFFLINE[config.name]
+    if getattr(kind, "needs_world_model", False):
         if model is None:
-            raise ValueError("method 'gcidm' acts on the latents of a world model, got none")
-        return GCIDM(build_model(model, data), **widths)
+            raise ValueError(f"method {config.name!r} acts on the latents of a world model, got none")
+        return construct(kind, build_model(model, data), options=config)
     encoder = GoalEncoder(
-        build_encoder(ModelConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape),
+        build_encoder(EncoderConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape),
         Normalizer(data.pixel_shape, data.action_dim),
         config.latent_dim,
     )
-    if config.name == "gcbc":
-        return GCBC(encoder, **widths)
-    if config.name == "gcivl":
-        return GCIVL(
-            encoder,
-            **widths,
-            discount=config.discount,
-            expectile=config.expectile,
-            temperature=config.temperature,
-        )
-    raise ValueError(f"method must be one of 'gcbc', 'gcidm', 'gcivl', got {config.name!r}")
+    return construct(kind, encoder, options=config)
 
 
 def save_method(
@@ -113,7 +106,7 @@ def save_method(
     Args:
         path: The directory; made if missing.
         method: The method.
-        config: Which, and its networks.
+        config: Which method, and its networks.
         data: Shapes and bounds of its data.
         model: gcidm: architecture of the world model.
         training: How it was trained, in JSON types.

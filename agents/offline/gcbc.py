@@ -22,10 +22,10 @@ class GCBC(nn.Module):
     Args:
         encoder: Encodes images and goals; trained with the policy.
         hidden_dim: Width of the policy's hidden layers.
-        num_layers: Number of these.
+        num_layers: Number of hidden layers.
     """
 
-    def __init__(self, encoder: GoalEncoder, *, hidden_dim: int = 512, num_layers: int = 3) -> None:
+    def __init__(self, encoder: GoalEncoder, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.policy = perceptron(2 * encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True)

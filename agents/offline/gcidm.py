@@ -24,10 +24,12 @@ class GCIDM(nn.Module):
     Args:
         model: A pretrained world model; it stays as it is.
         hidden_dim: Width of the inverse model's hidden layers.
-        num_layers: Number of these.
+        num_layers: Number of hidden layers.
     """
 
-    def __init__(self, model: JEPA, *, hidden_dim: int = 512, num_layers: int = 3) -> None:
+    needs_world_model = True
+
+    def __init__(self, model: JEPA, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.model = model.requires_grad_(False)
         self.inverse = perceptron(2 * model.latent_dim, [hidden_dim] * num_layers, model.action_dim, normalized=True)

@@ -3,11 +3,11 @@
 ::
 
     value     V(s, g) ≈ expectile of  −1 + γ V̄(s', g)     a step costs 1; V(g, g) = 0; V̄: target networks, slower
-    policy    π(a | s, g) imitates a, the more the better it was: weight exp(α (V(s', g) − V(s, g)))
+    policy    π(a | s, g) imitates a, good actions more than bad ones: weight exp(α (V(s', g) − V(s, g)))
 
 Values are learned from the data alone: an expectile above one half leans to the best that followed, as a maximum would,
-without asking for actions that nobody took (arXiv 2110.06169). Goals lie ahead on the same trajectory, or are those of
-another trajectory, which joins what several trajectories have shown.
+without asking for actions that nobody took (arXiv 2110.06169). Goals lie ahead on the same trajectory or on another
+one, so that the value joins several trajectories.
 """
 
 import copy
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from agents.offline.goal_encoder import GoalEncoder
 from worldmodel.nn.layers import perceptron
+
+MAX_WEIGHT = 100.0
+"""Largest weight of an action that is imitated."""
 
 
 class GoalValue(nn.Module):
@@ -42,29 +45,27 @@ class GoalValue(nn.Module):
 
 
 class GCIVL(nn.Module):
-    """A value of goals, and a policy that imitates what raised it.
+    """A value of goals, and a policy that imitates the actions that raised it.
 
     Args:
         encoder: Encodes images and goals; trained by the value.
         hidden_dim: Width of hidden layers.
-        num_layers: Number of these.
+        num_layers: Number of hidden layers.
         discount: γ, of a block of actions.
-        expectile: Which expectile of what followed the value is.
+        expectile: The value is this expectile of the returns in the data.
         temperature: α, how much more good actions are imitated than bad ones.
-        max_weight: Largest weight of an action.
-        target_rate: How fast the target networks V̄ follow.
+        target_rate: Polyak rate of the target networks V̄.
     """
 
     def __init__(
         self,
         encoder: GoalEncoder,
         *,
-        hidden_dim: int = 512,
-        num_layers: int = 3,
-        discount: float = 0.97,
-        expectile: float = 0.9,
-        temperature: float = 3.0,
-        max_weight: float = 100.0,
+        hidden_dim: int,
+        num_layers: int,
+        discount: float,
+        expectile: float,
+        temperature: float,
         target_rate: float = 0.005,
     ) -> None:
         super().__init__()
@@ -75,7 +76,6 @@ class GCIVL(nn.Module):
         self.discount = discount
         self.expectile = expectile
         self.temperature = temperature
-        self.max_weight = max_weight
         self.target_rate = target_rate
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class GCIVL(nn.Module):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss and metrics of a batch of trajectories; see :meth:`agents.offline.gcbc.GCBC.forward`.
 
-        Each image has two goals: its own, and that of the trajectory before it in the batch, which it does not reach.
+        Each image has two goals: its own, and one of the previous trajectory in the batch, which it does not reach.
         """
         self._follow()
         latents = self.value.encoder(pixels)
@@ -103,7 +103,7 @@ class GCIVL(nn.Module):
             targets = -1.0 + self.discount * self.target(target_then, target_wanted).masked_fill(reached, 0.0)
             better = targets.amin(dim=0) > self.target(target_now, target_wanted).mean(dim=0)
             gain = self.value(then, wanted).mean(dim=0).masked_fill(reached, 0.0) - values.mean(dim=0)
-            weight = (self.temperature * gain).exp().clamp_max(self.max_weight)
+            weight = (self.temperature * gain).exp().clamp_max(MAX_WEIGHT)
         lean = torch.where(better, self.expectile, 1.0 - self.expectile)
         value_loss = (lean * (targets - values).square()).mean(dim=(1, 2)).sum()
         some = latents[:, ::4]  # each is its own goal, and there already

@@ -1,4 +1,4 @@
-"""An encoder for present and goal images, trained with what uses it."""
+"""An encoder for present and goal images, trained with the method that uses it."""
 
 import torch
 from jaxtyping import Float, UInt8

@@ -24,7 +24,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.actions import to_space
-from agents.observations import read_images
+from agents.observations import channels_first, read_images
 from worldmodel.checkpoint import load_pretrained
 from worldmodel.encoders import axis_means
 
@@ -88,14 +88,14 @@ def open_code(name: str, folder: Path, pixel_shape: tuple[int, ...]) -> Code:
     Args:
         name: "profiles" or "latents".
         folder: The run's folder, which holds its world model as :data:`WORLD_MODEL`.
-        pixel_shape: ``(C, H, W)`` of the images.
+        pixel_shape: Shape of an image, channels first or last.
 
     Raises:
         ValueError: If there is no such code.
         CheckpointError: If the world model is missing or corrupt.
     """
     if name == "profiles":
-        return Profiles(pixel_shape)
+        return Profiles(channels_first(np.empty(pixel_shape, np.uint8)).shape)
     if name == "latents":
         return Latents(folder / WORLD_MODEL)
     raise ValueError(f"code must be one of 'profiles', 'latents', got {name!r}")
@@ -109,10 +109,11 @@ class CodedVecEnv(VecEnvWrapper):
     (:class:`agents.rl.features.CodeFeatures` does).
 
     Args:
-        venv: Environments whose observations are a Dict of uint8 images, channels first.
+        venv: Environments whose observations are a Dict of uint8 images.
         code: The code.
         locate: Positions ``(B, P)`` of what images ``(B, C, H, W)`` show.
         compute_reward: Rewards of achieved positions for desired ones.
+        position_dim: Coordinates P of a position.
     """
 
     def __init__(
@@ -121,16 +122,12 @@ class CodedVecEnv(VecEnvWrapper):
         code: Code,
         locate: Callable[[NDArray[np.uint8]], NDArray[Any]],
         compute_reward: Callable[[NDArray[Any], NDArray[Any]], Any],
+        position_dim: int,
     ) -> None:
         self.code = code
         self.locate = locate
         self.compute_reward = compute_reward
-        images = venv.observation_space
-        assert isinstance(images, spaces.Dict)
-        sample = np.zeros((1, *_shape(images["observation"])), dtype=np.uint8)
-        sample[..., 0, 0] = 1  # positions of black images need not be defined
-        self.position_dim = locate(sample).shape[-1]
-        super().__init__(venv, code_space(code.dim, self.position_dim))
+        super().__init__(venv, code_space(code.dim, position_dim))
 
     def reset(self) -> Any:
         """Starts new episodes; returns coded observations."""
@@ -155,7 +152,7 @@ class CodedVecEnv(VecEnvWrapper):
     def _coded(self, images: Any) -> dict[str, NDArray[np.float32]]:
         keys = ("observation", *GOALS)
         stacked = np.concatenate([images[key] for key in keys])
-        coded = dict(zip(keys, np.split(self.code(stacked), len(keys)), strict=True))
+        coded = dict(zip(keys, np.split(self.code(channels_first(stacked)), len(keys)), strict=True))
         for key in GOALS:
             coded[key] = np.concatenate([coded[key], self.locate(images[key]).astype(np.float32)], axis=-1)
         return coded
@@ -191,7 +188,7 @@ class CodedPolicy:
             ValueError: If the observation does not fit.
         """
         images, goals, batched = read_images(observation)
-        present, wanted = np.split(self.code(np.concatenate([images, goals])), 2)
+        present, wanted = np.split(self.code(channels_first(np.concatenate([images, goals]))), 2)
         # Positions are for rewards: there are none here, and the policy does not miss them.
         space = self.model.observation_space
         assert isinstance(space, spaces.Dict)

@@ -1,4 +1,4 @@
-"""What reinforcement learning sees of goal-conditioned observations: features of ``observation`` and ``desired_goal``.
+"""Features of goal-conditioned observations for reinforcement learning: of ``observation`` and ``desired_goal``.
 
 ::
 
@@ -10,7 +10,7 @@ Each returns the features of both side by side, and is known by a name (:data:`F
 part of ``observation``. Use them with ``normalize_images=False``: images come as they are.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from agents.observations import KEYS
-from worldmodel.build import ModelConfig, build_encoder
+from worldmodel.build import build_encoder
 from worldmodel.config import Depth, Width, config
+from worldmodel.encoders import EncoderConfig, EncoderName
 from worldmodel.nn.layers import perceptron
 from worldmodel.nn.normalize import Normalizer
 
@@ -62,7 +63,7 @@ class CodeFeatures(BaseFeaturesExtractor):
         sample: Some codes ``(N, D)`` on which standardisation is fitted; None: codes are not standardised until weights
             with a fitted one are loaded.
         hidden_dim: Width of the network's hidden layers.
-        num_layers: Number of these; 0: there is no network, and codes are features.
+        num_layers: Number of hidden layers; 0: there is no network, and codes are features.
         feature_dim: Features of a code, where there is a network.
     """
 
@@ -82,7 +83,7 @@ class CodeFeatures(BaseFeaturesExtractor):
         if sample is None:
             sample = np.stack([-np.ones(self.code_dim), np.ones(self.code_dim)])
         std = sample.std(axis=0)
-        # What never changed in the sample stays small.
+        # Components that are constant in the sample stay small.
         std = np.maximum(std, max(0.01 * float(std.max()), 1e-6))
         self.register_buffer("mean", torch.from_numpy(sample.mean(axis=0)).float())
         self.register_buffer("scale", torch.from_numpy(1.0 / std).float())
@@ -103,7 +104,7 @@ class ImageFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: A Dict of uint8 images, channels first.
-        encoder: Name of the encoder (:mod:`worldmodel.build`).
+        encoder: Name of the encoder (:data:`worldmodel.encoders.ENCODERS`).
         latent_dim: Features of an image.
         sample: Some images ``(N, C, H, W)`` on which normalisation is fitted; None: pixels are divided by 255.
     """
@@ -117,9 +118,8 @@ class ImageFeatures(BaseFeaturesExtractor):
     ) -> None:
         shape = _box(observation_space, KEYS[0], num_dims=3).shape
         super().__init__(observation_space, 2 * latent_dim)
-        config = ModelConfig(encoder=encoder, latent_dim=latent_dim)  # type: ignore[arg-type]
         self.normalizer = Normalizer(shape, action_dim=0)
-        self.encoder = build_encoder(config, shape)
+        self.encoder = build_encoder(EncoderConfig(encoder=encoder, latent_dim=latent_dim), shape)
         if sample is not None:
             self.normalizer.fit(torch.from_numpy(sample))
 
@@ -149,7 +149,7 @@ class CodeOptions:
 class ImageOptions:
     """Keywords of :class:`ImageFeatures`, its sample aside."""
 
-    encoder: Literal["strided", "axial", "impala"] = "strided"
+    encoder: EncoderName = "strided"
     latent_dim: Width = 64
 
 
@@ -160,7 +160,7 @@ FEATURES: dict[str, type[BaseFeaturesExtractor]] = {
 }
 """Features extractors by the names that runs are saved with."""
 FEATURE_OPTIONS: dict[str, type] = {"vectors": VectorOptions, "codes": CodeOptions, "images": ImageOptions}
-"""What their keywords must be."""
+"""Configurations of their keywords."""
 
 
 def _box(space: spaces.Space[Any], key: str, num_dims: int) -> spaces.Box:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.actions import to_space
 from agents.evaluation.evaluate import Policy
-from agents.observations import read_starts
+from envs.inputs import read_starts
 
 
 class RepeatedActions(VectorWrapper):

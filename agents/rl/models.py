@@ -7,9 +7,9 @@
     train           model, budget ──► folder                                (agents.rl.training)
     load            folder ──► model, whose ``predict`` goes through the one evaluation
 
-A run's folder, its files and what they say are in :mod:`agents.rl.storage.files`. Models are saved by Stable-Baselines3 as zips
-that hold pickles; none of these is ever read here: a model is built anew from ``rl.json``, and tensors alone are read
-from its zip (:mod:`agents.rl.storage.weights`).
+A run's folder, its files and what they say are in :mod:`agents.rl.storage.files`. Models are saved by
+Stable-Baselines3 as zips that hold pickles; none of these is ever read here: a model is built anew from ``rl.json``,
+and tensors alone are read from its zip (:mod:`agents.rl.storage.weights`).
 """
 
 import logging
@@ -24,72 +24,16 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.rl.algorithms import (
-    ALGORITHMS,
-    algorithm_class,
-    check_options,
-    check_rollouts,
-    is_off_policy,
-    option_names,
-)
-from agents.rl.evaluation import Evaluation
+from agents.rl.algorithms import ALGORITHMS, algorithm_class, check_options, check_rollouts, is_off_policy
 from agents.rl.features import FEATURES
-from agents.rl.storage.files import (
-    BEST,
-    CONFIG,
-    CURVE,
-    EVALUATIONS,
-    FORMAT,
-    MODEL,
-    OLD_REPLAY,
-    PROGRESS,
-    REPLAY,
-    RunConfig,
-    RunFiles,
-    Spent,
-    check_settings,
-    read_progress,
-    read_run,
-    spent,
-    write_run,
-)
+from agents.rl.storage import files as run_files
+from agents.rl.storage.files import BEST, CONFIG, MODEL, PROGRESS, REPLAY, RunConfig, RunFiles, read_run
 from agents.rl.storage.memory import require_buffer, require_networks
 from agents.rl.storage.replay import read_replay
 from agents.rl.storage.weights import MAX_ZIP_BYTES, load_all, load_policy
-from agents.rl.training import train
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.nn.devices import check_device
 from worldmodel.storage.files import read_set
-
-__all__ = [
-    "ALGORITHMS",
-    "BEST",
-    "CONFIG",
-    "CURVE",
-    "EVALUATIONS",
-    "FORMAT",
-    "MODEL",
-    "OLD_REPLAY",
-    "PROGRESS",
-    "REPLAY",
-    "Evaluation",
-    "RunConfig",
-    "RunFiles",
-    "Spent",
-    "build",
-    "check_options",
-    "check_rollouts",
-    "is_off_policy",
-    "load",
-    "load_to_act",
-    "make_model",
-    "option_names",
-    "read_files",
-    "read_run",
-    "spent",
-    "train",
-    "write_run",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +186,7 @@ def read_files(folder: Path, *, best: bool = True) -> RunFiles:
         logger.warning("%s holds no %s, a model that was best at validation: the last model is used", folder, BEST)
     run = read_run(folder, files[CONFIG])
     if PROGRESS in files:
-        check_settings(folder, files[CONFIG], read_progress(folder, files[PROGRESS]))
+        run_files.check_settings(folder, files[CONFIG], run_files.read_progress(folder, files[PROGRESS]))
     return RunFiles(folder, run, name, files[name])
 
 
@@ -265,8 +209,8 @@ def _load_to_train(folder: Path, env: VecEnv, device: str, log: Path | None) -> 
     for name in (MODEL, PROGRESS):
         if name not in files:
             raise CheckpointError(f"{folder} must hold {name} beside {CONFIG}; or start anew with --overwrite")
-    progress = read_progress(folder, files[PROGRESS])
-    check_settings(folder, files[CONFIG], progress)
+    progress = run_files.read_progress(folder, files[PROGRESS])
+    run_files.check_settings(folder, files[CONFIG], progress)
     model = build(run, env, device=device, log=log)
     load_all(model, files[MODEL], folder / MODEL)
     if model.use_sde:

@@ -1,4 +1,4 @@
-"""What the planning agent carries from step to step, in the ``state`` of its ``predict``."""
+"""The planning agent's memory from step to step, which travels in the ``state`` of its ``predict``."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +12,14 @@ from worldmodel.planning import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRecord:
-    """A plan with what the model imagined of it; for pictures.
+    """A plan and what the model imagines of it; for pictures.
 
     Attributes:
         plan: The plan of one environment (batch dimension 1), with all candidates in its trace.
         start: Latent of the observation planned from, ``(d,)``.
         goal: Latent of the goal, ``(d,)``.
-        latents: What the plan is imagined to lead to, ``(t, d)``.
-        candidate_latents: The same of the candidates of each iteration, ``(n, t, d)``.
+        latents: Imagined latents after each step of the plan, ``(t, d)``.
+        candidate_latents: Those of the candidates of each iteration, ``(n, t, d)``.
     """
 
     plan: Plan
@@ -31,10 +31,10 @@ class PlanRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvState:
-    """What the agent carries from step to step for one environment.
+    """The agent's memory of one environment.
 
     Attributes:
-        episode: Episodes begun before this one.
+        episode: Episodes before this one.
         num_plans: Plans made in this episode.
         pending: Actions planned and not yet executed, ``(m, action_dim)``.
         init: Where the next search starts, ``(k, t, a)``; None at an episode's start.
@@ -64,7 +64,7 @@ class PlanningState:
 
 
 def continue_episodes(state: Any, starts: NDArray[np.bool_], action_dim: int) -> list[EnvState]:
-    """What is carried for each environment, begun anew where an episode starts.
+    """The memory of each environment, blank where an episode starts.
 
     Args:
         state: A :class:`PlanningState`; None begins an episode in every environment.
@@ -75,7 +75,7 @@ def continue_episodes(state: Any, starts: NDArray[np.bool_], action_dim: int) ->
         One entry for each environment.
 
     Raises:
-        ValueError: If ``state`` is anything else, or of another number of environments.
+        ValueError: If ``state`` is anything else, or has another number of environments.
     """
     blank = EnvState(pending=np.zeros((0, action_dim), np.float32))
     if state is None:
@@ -83,7 +83,7 @@ def continue_episodes(state: Any, starts: NDArray[np.bool_], action_dim: int) ->
     if not isinstance(state, PlanningState):
         raise ValueError(f"state must be a PlanningState, as predict returns it, or None, got {type(state).__name__}")
     if len(state.envs) != len(starts):
-        raise ValueError(f"state must be of {len(starts)} environments as the observation, got {len(state.envs)}")
+        raise ValueError(f"state must have {len(starts)} environments, as the observation has, got {len(state.envs)}")
     return [
         # The goal's latent stays: it belongs to the image, and is made anew if that changes.
         replace(blank, episode=env.episode + 1, goal_image=env.goal_image, goal=env.goal) if begins else env

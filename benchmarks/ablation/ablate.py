@@ -1,12 +1,11 @@
 """``worldmodel ablate NAME``: what each piece of the method is worth.
 
 A grid (:mod:`benchmarks.ablation.grids`) is a list of variants of one full method; each changes as little as it can.
-Every variant is trained and measured for every seed, one after the other or on a Ray cluster. The result is one JSON of
-all rows, with intervals, and a picture. Rows that it holds already, of the same settings, are not run again: a grid can
-be filled over days and on several machines.
+Every variant is trained and measured with every seed, one after the other or on a Ray cluster. Each measurement is a
+record in a folder, and is not repeated if its record is there: a grid can be filled over days. The report is one JSON
+file of all records of the folder, with intervals, and a picture beside it.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -14,37 +13,38 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import matplotlib as mpl
 import tyro
 from annotated_types import MinLen
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
+from agents.saved import open_source
 from agents.world_model.config import PlannerConfig
 from benchmarks.ablation.grids import GRIDS, Grid, Variant
-from benchmarks.ablation.measures import MEASURES, Budget, Row
+from benchmarks.ablation.yardsticks import YARDSTICKS, Budget, Figures
 from benchmarks.analysis import detection
-from benchmarks.evaluation.manifests import VALIDATION, load_manifest
-from benchmarks.evaluation.policies import open_source
-from benchmarks.films.drawing import AMBER, BLUE, GRID, PAPER, STYLE
+from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
-from pretrain.config import ImageConfig, PretrainConfig, VideoConfig, WorldModelConfig
-from pretrain.presets import preset
-from pretrain.train import UNSAVED_FIELDS, fit
+from benchmarks.records.plots import AMBER, BLUE, picture, tidy
+from benchmarks.records.store import WEIGHTS, Record, Store, file_name, fingerprint, plain
+from benchmarks.records.tables import Table, number
+from envs.domain import VALIDATION, domains
+from pretrain.config import UNSAVED_FIELDS, PretrainConfig
+from pretrain.image.config import ImageConfig
+from pretrain.presets import DEFAULT, preset
+from pretrain.train import fit
+from pretrain.video.config import VideoConfig
+from pretrain.world_model.config import WorldModelConfig
 from worldmodel.checkpoint import CONFIG, weights_hash
-from worldmodel.config import Count, CountFromZero, NonNegative, Seed, changed, config
-from worldmodel.storage.files import absolute, current, read_json, replacing, write_json
+from worldmodel.config import Count, CountFromZero, NonNegative, Seed, changed, command, config
+from worldmodel.storage.files import absolute, current, read_json, write_json
 from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
 SETTINGS = ("policy", "num_steps", "policy_steps", "head_steps", "num_episodes", "num_videos", "images")
-"""Fields that rows of one table share."""
-
-DESCRIPTION = ("preset", "changes", "reduced")
-"""Fields of a row that say what was trained and how it plans."""
+"""Settings that a report holds."""
+Jobs = list[tuple[Variant, int]]
+"""Variants and seeds to measure."""
 
 
 @config
@@ -54,24 +54,26 @@ class AblateConfig:
     name: tyro.conf.Positional[
         Literal["planning", "training", "losses", "recipe", "rollout", "std-cov", "images", "image-weights"]
     ]
-    """planning: variants of the search, with one checkpoint. training, losses: a training run in Two Rooms for each
-    variant. recipe: this project's method beside that of EB-JEPA at equal time and at equal frames; hours. rollout,
-    std-cov: rounds of prediction, and weights of the regularisers, of Video-JEPA on Moving MNIST. images,
+    """planning: variants of the search, with one checkpoint. training, losses: a training run of the preset two-rooms
+    for each variant. recipe: this project's method beside that of EB-JEPA at equal time and at equal frames; hours.
+    rollout, std-cov: rounds of prediction, and weights of the regularisers, of Video-JEPA on Moving MNIST. images,
     image-weights: regulariser and projector, and weights of the regularisers, of Image-JEPA."""
-    policy: str = "two-rooms"
+    policy: str = DEFAULT
     """planning: the checkpoint."""
+    environment: str = domains()[0].name
+    """planning: the environment whose validation episodes are played."""
     only: tuple[str, ...] = ()
-    """Only these variants, beside the full method."""
+    """Measure only these variants and the full method."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
     """Seeds of the training runs."""
     num_steps: Count | None = None
     """Steps of the model in each training run; by default the preset's."""
     policy_steps: CountFromZero | None = None
-    """Two Rooms: steps of actor and critic in each training run; by default the preset's."""
+    """World models: steps of actor and critic in each training run; by default the preset's."""
     head_steps: Count | None = None
     """Moving MNIST: steps of detection head and decoder in each training run; by default the preset's."""
     num_episodes: Count = 500
-    """Two Rooms: episodes of the validation manifest."""
+    """World models: episodes of the validation manifest."""
     num_videos: Count = 2_048
     """Moving MNIST: videos."""
     images: str = "digits"
@@ -79,8 +81,10 @@ class AblateConfig:
     runs: Path = Path("runs")
     """Folder of the runs and of single evaluations."""
     output: Path | None = None
-    """JSON file to write, by default benchmarks/results/ablation-NAME.json (with the images' name where other than
-    digits); a picture of that name goes beside it."""
+    """JSON file to write, by default benchmarks/results/ablation-NAME.json (with the name of the images where it is
+    not digits). Beside it, a picture and a folder of records have the same name."""
+    overwrite: bool = False
+    """Measure everything anew, even where the folder holds a record of it."""
     ray: bool = False
     """Runs side by side with Ray Tune, on the cluster that RAY_ADDRESS names or on this machine (needs the ray
     extra). On a cluster, runs must be a folder that all machines see."""
@@ -96,10 +100,10 @@ def run(config: AblateConfig) -> dict[str, Any]:
     """Runs a grid, or what is missing of it.
 
     Returns:
-        What was written to the JSON file.
+        The report, as it was written to the JSON file.
 
     Raises:
-        ValueError: If a variant is unknown.
+        ValueError: If a variant is unknown, or the folder holds records of other settings.
         ImportError: If Ray is asked for and not installed.
     """
     grid = GRIDS[config.name]
@@ -107,113 +111,102 @@ def run(config: AblateConfig) -> dict[str, Any]:
     for name in config.only:
         if name not in known:
             raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {name!r}")
-    output = config.output or absolute(f"benchmarks/results/ablation-{_slug(config)}.json")
+    output = config.output or absolute(f"benchmarks/results/ablation-{_name(config)}.json")
     with locked(output, "ablation", is_file=True):
-        content = _fill(config, grid, output)
+        report = _fill(config, grid, output)
     if config.progress:
-        Console().print(_table(content))
+        Console().print(_table(report).terminal())
         logger.info("written to %s", output)
-    return content
+    return report
+
+
+main = command(AblateConfig, run, "ablate")
 
 
 def _fill(config: AblateConfig, grid: Grid, output: Path) -> dict[str, Any]:
-    """Runs what is missing of a grid's table; returns the whole."""
-    content: dict[str, Any] = {
-        "grid": config.name,
-        "manifest": VALIDATION,
-        **{name: getattr(config, name) for name in SETTINGS},
-        "provenance": provenance.collect(),
-        "rows": _known_rows(config, grid, output),
-    }
+    """Measures what the folder lacks of a grid; returns the report on all of it."""
+    store = Store(output.with_suffix(""))
+    records = [] if config.overwrite else list(_known(config, grid, store))
+    present = {(record.key["variant"], record.key["seed"]) for record in records}
     chosen = [v for v in grid.variants if not config.only or v.name in config.only or v is grid.variants[0]]
     jobs = [(variant, seed) for variant in chosen for seed in (config.seeds if grid.preset else (0,))]
-    present = {(row["variant"], row["seed"]) for row in content["rows"]}
     jobs = [(variant, seed) for variant, seed in jobs if (variant.name, seed) not in present]
-    for row in _rows_by_ray(config, grid, jobs) if config.ray else _rows(config, grid, jobs):
-        content["rows"] = _in_order([*content["rows"], row | {"provenance": provenance.collect()}], grid)
-        _write(output, content)
-    return read_json(output, "the table of an ablation")
+    for record in _records_by_ray(config, grid, jobs) if config.ray and jobs else _records(config, grid, jobs):
+        store.save(record)
+        records.append(record)
+        write_report(output, _report(config, grid, records))
+    report = plain(_report(config, grid, records))
+    write_report(output, report)
+    return report
 
 
-def markdown(path: Path) -> str:
-    """A grid's rows as a Markdown table; the seeds of a variant stand one below the other."""
-    content = read_json(path, "the table of an ablation")
-    heads = [*_cells(content["rows"][0], GRIDS[content["grid"]])]
-    lines = ["| variant | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
-    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in _grouped(content, "<br>")]
-    return "\n".join(lines) + "\n"
+def _known(config: AblateConfig, grid: Grid, store: Store) -> Iterator[Record]:
+    """Records that the folder holds of these settings and weights, whichever variants are asked for."""
+    variants = {variant.name: variant for variant in grid.variants}
+    for record in store.records(grid=config.name):
+        variant, seed = variants.get(str(record.key.get("variant"))), record.key.get("seed")
+        if variant is not None and isinstance(seed, int):
+            found = store.find(record.key, _decides(config, grid, variant, seed))
+            if found is not None:
+                yield found
 
 
-def _known_rows(config: AblateConfig, grid: Grid, path: Path) -> list[Row]:
-    """Rows that a file holds of these settings and weights, of variants that are as they were."""
-    if not path.exists():
-        return []
-    content = read_json(path, "the table of an ablation")
-    rows = content.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} must be the table of an ablation, with a list of rows, got {type(rows).__name__}")
-    known = {variant.name: variant for variant in grid.variants}
-    kept = [
-        row for row in rows if row.get("variant") in known and _is_current(config, grid, known[row["variant"]], row)
-    ]
-    if len(kept) < len(rows):
-        logger.info("%d of %d rows of %s are of other settings or weights", len(rows) - len(kept), len(rows), path)
-    return kept
-
-
-def _is_current(config: AblateConfig, grid: Grid, variant: Variant, row: Row) -> bool:
-    """Whether a row is what measuring the variant now would give."""
-    seed = row.get("seed")
-    if not isinstance(seed, int) or row.get("key") != _key(config, grid, variant, seed):
-        return False
-    folder = open_source(config.policy).path if grid.preset is None else _folder(config, grid, variant, seed)
-    here = None if folder is None else weights_hash(folder)
-    # A run may have been made, and its row been filled in, elsewhere.
-    return row.get("weights") == here or (grid.preset is not None and here is None)
-
-
-def _key(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> str:
-    """What two rows must share to be of the same thing: a hash of all that is trained and measured, but for weights."""
-    decides: dict[str, Any] = {"grid": config.name, "seed": seed, "measured": grid.measured}
-    if grid.preset is not None:
-        run_config = _run_config(config, grid, variant, seed)
-        unsaved = (*UNSAVED_FIELDS, "output")
-        decides["training"] = {key: value for key, value in asdict(run_config).items() if key not in unsaved}
+def _decides(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
+    """All that decides what is measured of a variant."""
+    decides: dict[str, Any] = {"measured": grid.measured}
+    if grid.preset is None:
+        decides[WEIGHTS] = open_source(config.policy).sha256
+    else:
+        training = asdict(_run_config(config, grid, variant, seed))
+        decides["training"] = {key: value for key, value in training.items() if key not in UNSAVED_FIELDS}
+        decides[WEIGHTS] = weights_hash(_folder(config, grid, variant, seed))
     if grid.measured == "success":
-        decides["planner"] = asdict(changed(PlannerConfig(), variant.plan))
-        decides["episodes"] = [load_manifest(VALIDATION).hash, config.num_episodes]
-    if grid.measured == "detection":
-        decides["videos"] = [detection.EVALUATION_SEED, config.num_videos]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        name = _manifest(config, grid)
+        decides |= {"manifest": name, "manifest_hash": load_manifest(name).hash, "num_episodes": config.num_episodes}
+        decides |= {"planner": asdict(changed(PlannerConfig(), variant.plan)), "actor_alone": variant.actor_alone}
+    elif grid.measured == "detection":
+        decides |= {"seed_of_videos": detection.EVALUATION_SEED, "num_videos": config.num_videos}
+    else:
+        decides["untrained"] = variant.untrained
+    return decides
 
 
-def _description(grid: Grid, variant: Variant) -> dict[str, Any]:
-    """What is trained and how it plans, in JSON types."""
-    description = {"preset": variant.preset or grid.preset, "changes": {**variant.train, **variant.plan}}
-    if grid.reduced:
-        description["reduced"] = dict(grid.reduced)
-    return json.loads(json.dumps(description))
+def _manifest(config: AblateConfig, grid: Grid) -> str:
+    """The episodes that success is measured on."""
+    trained = None if grid.preset is None else preset(grid.preset)
+    return f"{trained.data.dataset if isinstance(trained, WorldModelConfig) else config.environment}/{VALIDATION}"
 
 
-def _in_order(rows: list[Row], grid: Grid) -> list[Row]:
-    """Rows in the grid's order and by seed, each compared with the full method's of its seed."""
-    places = {variant.name: place for place, variant in enumerate(grid.variants)}
-    ordered = sorted(rows, key=lambda row: (places[row["variant"]], row["seed"]))
-    full: dict[int, Row] = {}
-    for row in ordered:
-        base = full.setdefault(row["seed"], row)
-        row.update(MEASURES[grid.measured].against(row, base))
-    return ordered
+def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Record:
+    """Trains a variant if it must be, and measures it."""
+    checkpoint, training = _train(config, grid, variant, seed)
+    key = {"grid": config.name, "variant": variant.name, "seed": seed}
+    decides = plain(_decides(config, grid, variant, seed))
+    folder = config.runs / "evaluate" / f"ablate-{fingerprint(key, decides)[:12]}"
+    budget = Budget(_manifest(config, grid), config.num_episodes, config.num_videos, folder, config.overwrite)
+    if training is None or not training["policy_steps"]:
+        variant = replace(variant, actor_alone=False)
+    measured = YARDSTICKS[grid.measured].measure(checkpoint, variant, budget)
+    facts = {
+        "preset": variant.preset or grid.preset,
+        "changes": {**variant.train, **variant.plan},
+        "reduced": dict(grid.reduced),
+        "traits": dict(variant.traits),
+        "training": training,
+        **measured.facts,
+    }
+    decides[WEIGHTS] = measured.config[WEIGHTS]
+    return replace(measured, key=key, config=decides, facts=plain(facts))
 
 
-def _rows(config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int]]) -> Iterator[Row]:
+def _records(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Record]:
     for variant, seed in jobs:
         logger.info("%s, seed %d", variant.name, seed)
         yield measure_variant(config, grid, variant, seed)
 
 
-def _rows_by_ray(config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int]]) -> Iterator[Row]:
-    """All rows, measured side by side by Ray Tune."""
+def _records_by_ray(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Record]:
+    """All records, measured side by side by Ray Tune."""
     try:
         import ray
         from ray import tune
@@ -235,13 +228,14 @@ def _rows_by_ray(config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int
     if results.errors:
         raise results.errors[0]
     # Ray gives them back in an order of its own.
-    rows: dict[int, Row] = {}
+    found: dict[int, Record] = {}
     for i in range(len(results)):
         parameters, metrics = results[i].config, results[i].metrics
         assert parameters is not None
         assert metrics is not None
-        rows[parameters["job"]] = json.loads(metrics["row"])
-    yield from (rows[job] for job in range(len(jobs)))
+        told = json.loads(metrics["record"])
+        found[parameters["job"]] = Record(**told | {"rows": tuple(told["rows"])})
+    yield from (found[job] for job in range(len(jobs)))
 
 
 def _anywhere(name: str) -> str:
@@ -249,34 +243,11 @@ def _anywhere(name: str) -> str:
     return str(absolute(name)) if Path(name).exists() else name
 
 
-def _trial(
-    parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: list[tuple[Variant, int]]
-) -> dict[str, str]:
-    return {"row": json.dumps(measure_variant(config, grid, *jobs[parameters["job"]]))}
+def _trial(parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: Jobs) -> dict[str, str]:
+    return {"record": json.dumps(asdict(measure_variant(config, grid, *jobs[parameters["job"]])))}
 
 
-def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Row:
-    """Trains a variant if it must be, and measures it.
-
-    Returns:
-        Its row, in JSON types.
-    """
-    key = _key(config, grid, variant, seed)
-    checkpoint, training = _train(config, grid, variant, seed)
-    budget = Budget(config.num_episodes, config.num_videos, config.runs)
-    if training is None or not training["policy_steps"]:
-        variant = replace(variant, actor_alone=False)
-    return {
-        "variant": variant.name,
-        "seed": seed,
-        "key": key,
-        **_description(grid, variant),
-        "training": training,
-        **MEASURES[grid.measured].measure(checkpoint, variant, budget),
-    }
-
-
-def _slug(config: AblateConfig) -> str:
+def _name(config: AblateConfig) -> str:
     """Name of files and folders: the grid's, with that of the images where they are not the default."""
     images = Path(config.images).name
     return config.name if images == AblateConfig.images else f"{config.name}-{images}"
@@ -304,8 +275,7 @@ def _folder(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Pa
     """Folder of a variant's training run."""
     # Variants that differ in the search alone share a run.
     first = next(v for v in grid.variants if (v.preset, v.train) == (variant.preset, variant.train))
-    slug = "".join(c if c.isalnum() else "-" for c in first.name)
-    return config.runs / f"ablate-{_slug(config)}" / f"{slug}-seed{seed}"
+    return config.runs / f"ablate-{_name(config)}" / f"{file_name(first.name)}-seed{seed}"
 
 
 def _run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> PretrainConfig:
@@ -326,67 +296,85 @@ def _run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -
     return changed(run_config, dict(grid.reduced) | dict(variant.train) | changes)
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    write_json(path, content)
-    _draw(content, path.with_suffix(".png"))
+def _report(config: AblateConfig, grid: Grid, records: list[Record]) -> dict[str, Any]:
+    return {
+        "grid": config.name,
+        **({"manifest": _manifest(config, grid)} if grid.measured == "success" else {}),
+        **{name: getattr(config, name) for name in SETTINGS},
+        "provenance": provenance.collect(),
+        "rows": report_rows(grid, records),
+    }
 
 
-def _cells(row: Row, grid: Grid) -> dict[str, str]:
-    cells = MEASURES[grid.measured].cells(row)
-    if row["training"]:
-        cells["frames"] = f"{row['training']['frames'] / 1e6:.1f} M"
-        if grid.timed:
-            cells["minutes"] = f"{row['training']['minutes']:.1f}"
-    return cells
+def report_rows(grid: Grid, records: list[Record]) -> list[dict[str, Any]]:
+    """Records in the grid's order and by seed, each compared with the full method's of its seed; without episodes."""
+    places = {variant.name: place for place, variant in enumerate(grid.variants)}
+    full: dict[int, Record] = {}
+    rows = []
+    for record in sorted(records, key=lambda record: (places[record.key["variant"]], record.key["seed"])):
+        base = full.setdefault(record.key["seed"], record)
+        named = {name: record.key[name] for name in ("variant", "seed")}
+        figures = {**record.facts, **YARDSTICKS[grid.measured].against(record, base)}
+        rows.append({**named, **figures, WEIGHTS: record.config.get(WEIGHTS), "provenance": dict(record.provenance)})
+    return rows
 
 
-def _variants(content: dict[str, Any]) -> dict[str, list[Row]]:
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Writes a report and its picture."""
+    write_json(path, report)
+    _draw(report, path.with_suffix(".png"))
+
+
+def markdown(path: Path) -> str:
+    """A report as a Markdown table; the seeds of a variant stand one below the other."""
+    return _table(read_json(path, "the report of an ablation")).markdown()
+
+
+def _variants(report: dict[str, Any]) -> dict[str, list[Figures]]:
     """Rows of each variant, a seed each."""
-    variants: dict[str, list[Row]] = {}
-    for row in content["rows"]:
+    variants: dict[str, list[Figures]] = {}
+    for row in report["rows"]:
         variants.setdefault(row["variant"], []).append(row)
     return variants
 
 
-def _grouped(content: dict[str, Any], separator: str) -> Iterator[tuple[str, list[str]]]:
-    """Each variant with its cells; those of several seeds are joined where they differ."""
-    for name, rows in _variants(content).items():
-        columns = zip(*(_cells(row, GRIDS[content["grid"]]).values() for row in rows), strict=True)
-        yield name, [cells[0] if len(set(cells)) == 1 else separator.join(cells) for cells in columns]
+def _cells(figures: Figures, grid: Grid) -> dict[str, str]:
+    cells = YARDSTICKS[grid.measured].cells(figures)
+    if figures["training"]:
+        cells["frames"] = f"{number(figures['training']['frames'] / 1e6)} M"
+        if grid.timed:
+            cells["minutes"] = number(figures["training"]["minutes"])
+    return cells
 
 
-def _table(content: dict[str, Any]) -> Table:
-    table = Table(title=f"ablation of {content['grid']}")
-    table.add_column("variant")
-    for name in _cells(content["rows"][0], GRIDS[content["grid"]]):
-        table.add_column(name, justify="right")
-    for name, cells in _grouped(content, "\n"):
-        table.add_row(name, *cells)
-    return table
+def _table(report: dict[str, Any]) -> Table:
+    """A row for each variant; cells of several seeds are joined where they differ."""
+    grid, rows = GRIDS[report["grid"]], []
+    for name, seeds in _variants(report).items():
+        cells = [_cells(figures, grid) for figures in seeds]
+        texts = {column: [cell[column] for cell in cells] for column in cells[0]}
+        joined = {column: "\n".join(found if len(set(found)) > 1 else found[:1]) for column, found in texts.items()}
+        rows.append({"variant": name} | joined)
+    return Table.of(rows, f"ablation of {report['grid']}")
 
 
-def _draw(content: dict[str, Any], path: Path) -> None:
+def _draw(report: dict[str, Any], path: Path) -> None:
     """Estimates of each variant with their intervals, a line a seed, the full method on top."""
-    measure = MEASURES[GRIDS[content["grid"]].measured]
-    variants = _variants(content)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 0.32 * len(variants) + 1.1), dpi=150, facecolor=PAPER)
-        FigureCanvasAgg(figure)
+    yardstick = YARDSTICKS[GRIDS[report["grid"]].measured]
+    variants = _variants(report)
+    with picture(path, 7.2, 0.32 * len(variants) + 1.1) as figure:
         axes = figure.add_subplot()
-        for place, (name, rows) in enumerate(variants.items()):
-            colour = AMBER if name == content["rows"][0]["variant"] else BLUE
-            for i, row in enumerate(rows):
-                value, low, high = measure.estimate(row)
-                y = place + 0.2 * (i - (len(rows) - 1) / 2)
+        for place, seeds in enumerate(variants.values()):
+            colour = BLUE if place else AMBER
+            for i, figures in enumerate(seeds):
+                value, low, high = yardstick.estimate(figures)
+                y = place + 0.2 * (i - (len(seeds) - 1) / 2)
                 axes.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="round")
-                axes.plot(value, y, "o", color=colour, markersize=5 if len(rows) == 1 else 3.5)
+                axes.plot(value, y, "o", color=colour, markersize=5 if len(seeds) == 1 else 3.5)
         axes.set_yticks(range(len(variants)), list(variants))
         axes.invert_yaxis()
-        axes.set_xlabel(f"{measure.axis}; 95 % intervals")
-        axes.grid(axis="x", color=GRID)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.set_xlabel(f"{yardstick.axis}; 95 % intervals")
+        tidy(axes, "x")
+        axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
         figure.tight_layout()
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", facecolor=PAPER)

@@ -8,13 +8,16 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from agents.evaluation.statistics import wilson_interval
-
-Row = Mapping[str, Any]
+from benchmarks.ablation.yardsticks import Figures
+from benchmarks.records.tables import Table
 
 SIGREG_SWEEP = {0.1: 27.2, 1.0: 86.94, 10.0: 90.88, 100.0: 80.86}
 """EB-JEPA's accuracy by the weight of SIGReg."""
-RANDOM = "random weights"
-"""Variant that a collapsed one is worse than."""
+SIGREG, VICREG, RANDOM = ({"method": name} for name in ("SIGReg", "VICReg", "random weights"))
+"""Traits of variants; one that is worse than random weights has collapsed."""
+WITH, WITHOUT = ({"projector": projector} for projector in (True, False))
+"""Traits of variants with and without a projector."""
+Traits = Mapping[str, Any]
 
 
 class Finding(NamedTuple):
@@ -28,40 +31,39 @@ class Finding(NamedTuple):
 
     claim: str
     paper: str
-    ours: Callable[[Sequence[Row], Sequence[Row]], str]
+    ours: Callable[[Sequence[Figures], Sequence[Figures]], str]
 
 
-def markdown(images: Mapping[str, tuple[Sequence[Row], Sequence[Row]]]) -> str:
+def markdown(images: Mapping[str, tuple[Sequence[Figures], Sequence[Figures]]]) -> str:
     """The findings as a Markdown table.
 
     Args:
         images: For each set of images the rows of the ablations "images" and "image-weights"; either may be empty.
     """
-    lines = ["| EB-JEPA's finding | EB-JEPA, CIFAR-10 | " + " | ".join(images) + " |"]
-    lines += ["|---|---|" + "---|" * len(images)]
-    for finding in FINDINGS:
-        cells = [finding.ours(*rows) for rows in images.values()]
-        lines.append(f"| {finding.claim} | {finding.paper} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    columns = ["EB-JEPA's finding", "EB-JEPA, CIFAR-10", *images]
+    rows = [
+        [finding.claim, finding.paper, *(finding.ours(*found) for found in images.values())] for finding in FINDINGS
+    ]
+    return Table(columns, [*rows], num_words=len(columns)).markdown()
 
 
-def _difference(first: str, second: str) -> Callable[[Sequence[Row], Sequence[Row]], str]:
+def _difference(first: Traits, second: Traits) -> Callable[[Sequence[Figures], Sequence[Figures]], str]:
     """How much better one variant is than another, seed by seed."""
 
-    def ours(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
-        a, b = (_by_seed(regularisers, name) for name in (first, second))
+    def ours(regularisers: Sequence[Figures], weights: Sequence[Figures]) -> str:
+        a, b = (_by_seed(_of(regularisers, traits)) for traits in (first, second))
         gains = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
         if not gains:
             return "not measured"
-        verdict = _verdict(gains, *(_interval(regularisers, name) for name in (first, second)))
+        verdict = _verdict(gains, *(_interval(_of(regularisers, traits)) for traits in (first, second)))
         return f"{', '.join(f'{gain:+.1f}' for gain in gains)}: {verdict}"
 
     return ours
 
 
-def _sweep(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
+def _sweep(regularisers: Sequence[Figures], weights: Sequence[Figures]) -> str:
     """Accuracy by the weight of SIGReg."""
-    found = {weight: _by_seed(weights, f"SIGReg {weight:g}") for weight in SIGREG_SWEEP}
+    found = {weight: _by_seed(_of(weights, {**SIGREG, "weight": weight})) for weight in SIGREG_SWEEP}
     if not all(found.values()):
         return "not measured"
     means = {weight: mean(accuracies.values()) for weight, accuracies in found.items()}
@@ -70,21 +72,22 @@ def _sweep(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
     return f"{_listed(means)}: {verdict}"
 
 
-def _average(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
+def _average(regularisers: Sequence[Figures], weights: Sequence[Figures]) -> str:
     """Mean accuracy over the settings of each regulariser that did not collapse."""
     floor = _floor(regularisers)
-    names = ("SIGReg", "VICReg")
-    if floor is None or not all(_settings(weights, name) for name in names):
+    settings = [_settings(_of(weights, traits)) for traits in (SIGREG, VICREG)]
+    if floor is None or not all(settings):
         return "not measured"
-    kept = [[name for name, a in _settings(weights, first).items() if a > floor] for first in names]
-    means = [mean([mean(_by_seed(weights, name).values()) for name in settings] or [0.0]) for settings in kept]
-    verdict = _verdict([means[0] - means[1]], *(_interval(weights, *settings) for settings in kept))
-    return f"{means[0]:.1f} against {means[1]:.1f}: {verdict}"
+    kept = [[rows for rows in of_method.values() if _mean(rows) > floor] for of_method in settings]
+    means = [mean([_mean(rows) for rows in of_method] or [0.0]) for of_method in kept]
+    intervals = (_interval([row for rows in of_method for row in rows]) for of_method in kept)
+    return f"{means[0]:.1f} against {means[1]:.1f}: {_verdict([means[0] - means[1]], *intervals)}"
 
 
-def _collapse(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
+def _collapse(regularisers: Sequence[Figures], weights: Sequence[Figures]) -> str:
     """Settings that are worse than random weights."""
-    floor, settings = _floor(regularisers), _settings(weights, "")
+    floor = _floor(regularisers)
+    settings = {name: _mean(rows) for name, rows in _settings(weights).items()}
     if floor is None or not settings:
         return "not measured"
     collapsed = {name: accuracy for name, accuracy in settings.items() if accuracy <= floor}
@@ -95,8 +98,22 @@ def _collapse(regularisers: Sequence[Row], weights: Sequence[Row]) -> str:
     )
 
 
-def _by_seed(rows: Sequence[Row], variant: str) -> dict[int, float]:
-    return {row["seed"]: 100 * row["linear"]["accuracy"] for row in rows if row["variant"] == variant}
+def _of(rows: Sequence[Figures], traits: Traits) -> list[Figures]:
+    """Rows of variants with these traits."""
+    return [row for row in rows if traits.items() <= row["traits"].items()]
+
+
+def _settings(rows: Sequence[Figures]) -> dict[str, list[Figures]]:
+    """The rows of each variant."""
+    return {row["variant"]: [other for other in rows if other["variant"] == row["variant"]] for row in rows}
+
+
+def _by_seed(rows: Sequence[Figures]) -> dict[int, float]:
+    return {row["seed"]: 100 * row["linear"]["accuracy"] for row in rows}
+
+
+def _mean(rows: Sequence[Figures]) -> float:
+    return mean(_by_seed(rows).values())
 
 
 def _verdict(gains: Sequence[float], first: tuple[float, float], second: tuple[float, float]) -> str:
@@ -108,23 +125,17 @@ def _verdict(gains: Sequence[float], first: tuple[float, float], second: tuple[f
     return "undecided"
 
 
-def _interval(rows: Sequence[Row], *variants: str) -> tuple[float, float]:
-    """Wilson's interval of the test images of all seeds and variants together; of no variants, zero."""
-    accuracies = [row["linear"] for row in rows if row["variant"] in variants]
+def _interval(rows: Sequence[Figures]) -> tuple[float, float]:
+    """Wilson's interval of the test images of all rows together; of no rows, zero."""
+    accuracies = [row["linear"] for row in rows]
     if not accuracies:
         return 0.0, 0.0
     return wilson_interval(*(sum(accuracy[key] for accuracy in accuracies) for key in ("correct", "total")))
 
 
-def _settings(rows: Sequence[Row], prefix: str) -> dict[str, float]:
-    """Mean accuracy over seeds of all variants whose names begin so."""
-    names = dict.fromkeys(row["variant"] for row in rows if row["variant"].startswith(prefix))
-    return {name: mean(_by_seed(rows, name).values()) for name in names}
-
-
-def _floor(regularisers: Sequence[Row]) -> float | None:
-    accuracies = _by_seed(regularisers, RANDOM)
-    return mean(accuracies.values()) if accuracies else None
+def _floor(regularisers: Sequence[Figures]) -> float | None:
+    rows = _of(regularisers, RANDOM)
+    return _mean(rows) if rows else None
 
 
 def _listed(accuracies: Mapping[float, float]) -> str:
@@ -132,9 +143,11 @@ def _listed(accuracies: Mapping[float, float]) -> str:
 
 
 FINDINGS = (
-    Finding("a projector helps SIGReg (points)", "+3.3", _difference("SIGReg", "SIGReg, no projector")),
-    Finding("a projector helps VICReg (points)", "+2.9", _difference("VICReg", "VICReg, no projector")),
-    Finding("SIGReg is better than VICReg (points)", "+0.9", _difference("SIGReg", "VICReg")),
+    *(
+        Finding(f"a projector helps {method['method']} (points)", paper, _difference(method | WITH, method | WITHOUT))
+        for method, paper in ((SIGREG, "+3.3"), (VICREG, "+2.9"))
+    ),
+    Finding("SIGReg is better than VICReg (points)", "+0.9", _difference(SIGREG | WITH, VICREG | WITH)),
     Finding("SIGReg's one weight has a best value near 10", _listed(SIGREG_SWEEP), _sweep),
     Finding(
         "SIGReg has the wider good range: mean of the settings that do not collapse", "89.2 against 84.9", _average

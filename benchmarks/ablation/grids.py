@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agents.world_model.config import LONG
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -16,6 +18,7 @@ class Variant:
         plan: Changed fields of the planner's configuration.
         actor_alone: Whether to measure the actor without search too, where there is one.
         untrained: Whether to measure the network with random weights in place of the trained one (images).
+        traits: What it is, for findings that compare some variants with others.
     """
 
     name: str
@@ -24,6 +27,7 @@ class Variant:
     plan: Mapping[str, Any] = field(default_factory=dict)
     actor_alone: bool = True
     untrained: bool = False
+    traits: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +55,6 @@ SMALL_VIDEO = {"model.predictor_channels": (24, 48, 48), "data.batch_size": 4, "
 
 SMALL_BATCHES = {"data.batch_size": 128}
 """Images: half the preset's batches."""
-
-LONG = {"propose": False, "horizon": 20, "num_samples": 64, "num_iterations": 3, "num_elites": 16, "init_std": 2.45}
-"""A search that can do without what was learned in imagination: far ahead, with more candidates."""
 
 REFERENCE = {
     "propose": False, "cost": "summed", "horizon": 60, "num_samples": 100, "num_iterations": 3, "num_elites": 20,
@@ -161,12 +162,20 @@ GRIDS = {
         measured="probe",
         reduced=SMALL_BATCHES,
         variants=(
-            Variant(name="SIGReg"),
-            Variant(name="SIGReg, no projector", train={"projector": ()}),
-            Variant(name="VICReg", train=VICREG),
-            Variant(name="VICReg, no projector", train=VICREG | {"projector": ()}),
-            Variant(name="supervised", train={"objective": "supervised"}),
-            Variant(name="random weights", untrained=True),
+            Variant(name="SIGReg", traits={"method": "SIGReg", "projector": True}),
+            Variant(
+                name="SIGReg, no projector",
+                train={"projector": ()},
+                traits={"method": "SIGReg", "projector": False},
+            ),
+            Variant(name="VICReg", train=VICREG, traits={"method": "VICReg", "projector": True}),
+            Variant(
+                name="VICReg, no projector",
+                train=VICREG | {"projector": ()},
+                traits={"method": "VICReg", "projector": False},
+            ),
+            Variant(name="supervised", train={"objective": "supervised"}, traits={"method": "supervised"}),
+            Variant(name="random weights", untrained=True, traits={"method": "random weights"}),
         ),
     ),
     "image-weights": Grid(
@@ -175,13 +184,18 @@ GRIDS = {
         reduced=SMALL_BATCHES,
         variants=(
             *(
-                Variant(name=f"SIGReg {weight:g}", train={"weights.sigreg": weight})
+                Variant(
+                    name=f"SIGReg {weight:g}",
+                    train={"weights.sigreg": weight},
+                    traits={"method": "SIGReg", "weight": weight},
+                )
                 for weight in (10.0, 0.1, 1.0, 100.0)
             ),
             *(
                 Variant(
                     name=f"VICReg, std {std:g}, cov {cov:g}",
                     train=VICREG | {"weights.variance": std, "weights.covariance": cov},
+                    traits={"method": "VICReg"},
                 )
                 for std in (1.0, 10.0, 100.0)
                 for cov in (1.0, 10.0, 100.0)

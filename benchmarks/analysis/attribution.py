@@ -15,32 +15,30 @@ import torch
 import tyro
 from gymnasium import spaces
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from agents.evaluation.evaluate import EvalResult, evaluate
 from agents.evaluation.results import compare
+from agents.evaluation.task import Task, make_task
 from agents.planning_agent import PlanningAgent
+from agents.saved import open_checkpoint
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
-from benchmarks.evaluation.manifests import VALIDATION, load_manifest
-from benchmarks.evaluation.policies import make_task, open_checkpoint
+from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.films import render as video
 from benchmarks.records import provenance
-from envs.two_rooms.expert import read_layout
-from envs.two_rooms.physics import Layout, step
-from envs.two_rooms.rendering import render
-from envs.two_rooms.task import image_positions
+from benchmarks.records.store import WEIGHTS, Record, plain, write_record
+from benchmarks.records.tables import Table, gain, number, percent
+from envs.domain import VALIDATION
+from envs.simulation import Simulation
+from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import Pretrained
-from worldmodel.config import Count, CountFromZero, Seed, config
+from worldmodel.config import Count, CountFromZero, Seed, command, config
 from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
 from worldmodel.planning import Measure, distance_measure
-from worldmodel.storage.files import write_json
 
 logger = logging.getLogger(__name__)
 
-NUM_STATES = 5
-"""Numbers that make up a state of Two Rooms: position, wall, door, orientation."""
 STATE_SCALE = 1e-4
 """States are this much smaller in the oracle's latents, so that they do not count in distances between latents."""
 
@@ -49,15 +47,15 @@ STATE_SCALE = 1e-4
 class AttributeConfig:
     """Attributes failed episodes to the model, the search or the cost."""
 
-    policy: tyro.conf.Positional[str] = "two-rooms"
+    policy: tyro.conf.Positional[str] = DEFAULT
     """Directory of a checkpoint, or name of a shipped one."""
     manifest: str = VALIDATION
     """Episodes."""
     num_episodes: Count = 200
-    """Only the first so many episodes."""
+    """How many episodes, the first of the manifest."""
     num_envs: Count = 50
     """Episodes that run at once, but for the agent as configured: its episodes run one by one, as they do in videos.
-    In a batch numbers are rounded otherwise, which decides an episode in hundreds."""
+    Batch rounding flips about one episode in several hundred."""
     seed: Seed = 0
     """Seed of the planner."""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
@@ -76,43 +74,42 @@ class OracleModel:
     """A world model whose dynamics are the environment's own; its encoder is a JEPA's.
 
     Its latents are the JEPA's with the state appended, which ``encode`` reads off the image; ``rollout`` moves the
-    state by the physics of Two Rooms, draws the image that follows, and encodes it.
+    state as the environment does, draws the image that follows, and encodes it.
 
     Args:
         model: The JEPA.
+        simulation: The environment.
     """
 
-    def __init__(self, model: JEPA) -> None:
+    def __init__(self, model: JEPA, simulation: Simulation) -> None:
         self.model = model
+        self.simulation = simulation
         self.frame_skip = model.frame_skip
         self.action_dim = model.action_dim
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        """Latents ``(b, d + 5)`` of images ``(b, 2, 65, 65)``."""
-        images = pixels.numpy()
-        layout = read_layout(images)
-        state = np.concatenate([image_positions(images), np.stack([np.asarray(f, float) for f in layout], -1)], -1)
-        return self._join(self.model.encode(pixels), state)
+        """Latents ``(b, d + p + l)`` of images ``(b, c, h, w)``."""
+        return self._join(pixels, *self.simulation.read(pixels.numpy()))
 
     @torch.no_grad()
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Latents ``(b, t, d + 5)`` after blocks of actions ``(b, t, frame_skip * 2)``."""
-        state = (latents[:, -NUM_STATES:].double() / STATE_SCALE).numpy()
-        positions = state[:, :2].astype(np.float32)
-        layout = Layout(state[:, 2].round(), state[:, 3].round(), state[:, 4] > 0.5)
+        """Latents ``(b, t, d + p + l)`` after blocks of actions ``(b, t, frame_skip * a)``."""
+        simulation = self.simulation
+        num_coordinates, num_states = len(simulation.position_low), num_state_numbers(simulation)
+        state = (latents[:, -num_states:].double() / STATE_SCALE).numpy()
+        positions, layout = state[:, :num_coordinates].astype(np.float32), state[:, num_coordinates:].round()
         visited = []
         for block in actions.unflatten(-1, (self.frame_skip, self.action_dim)).unbind(1):
             for action in block.unbind(1):
-                positions = step(positions, action.numpy(), layout).positions
-            pixels = torch.from_numpy(render(positions, layout))
-            reached = np.concatenate([positions, state[:, 2:]], -1)
-            visited.append(self._join(self.model.encode(pixels), reached))
+                positions = simulation.step(positions, action.numpy(), layout)
+            pixels = torch.from_numpy(simulation.draw(positions[:, None], layout)[:, 0])
+            visited.append(self._join(pixels, positions, layout))
         return torch.stack(visited, 1)
 
-    @staticmethod
-    def _join(latents: Tensor, state: np.ndarray) -> Tensor:
-        return torch.cat([latents, torch.from_numpy(state * STATE_SCALE).float()], -1)
+    def _join(self, pixels: Tensor, positions: np.ndarray, layout: np.ndarray) -> Tensor:
+        state = torch.from_numpy(np.concatenate([positions, layout], -1) * STATE_SCALE)
+        return torch.cat([self.model.encode(pixels), state.float()], -1)
 
 
 class OracleActor:
@@ -120,37 +117,43 @@ class OracleActor:
 
     Args:
         actor_critic: The JEPA's own.
+        num_states: Numbers of the state, which they do not look at.
     """
 
-    def __init__(self, actor_critic: ActorCritic) -> None:
+    def __init__(self, actor_critic: ActorCritic, num_states: int) -> None:
         self.actor_critic = actor_critic
+        self.num_states = num_states
 
     def policy(self, latents: Tensor, goals: Tensor) -> Tensor:
-        """Actions ``(b, 2)``."""
-        return self.actor_critic.policy(latents[..., :-NUM_STATES], goals[..., :-NUM_STATES])
+        """Actions ``(b, a)``."""
+        return self.actor_critic.policy(latents[..., : -self.num_states], goals[..., : -self.num_states])
 
     def trajectory_cost(self, latents: Tensor, goals: Tensor) -> Tensor:
         """Costs ``(b,)``."""
-        return self.actor_critic.trajectory_cost(latents[..., :-NUM_STATES], goals[..., :-NUM_STATES])
+        return self.actor_critic.trajectory_cost(latents[..., : -self.num_states], goals[..., : -self.num_states])
 
 
-def run(config: AttributeConfig) -> dict[str, Any]:
+def num_state_numbers(simulation: Simulation) -> int:
+    """Numbers that make up a state: a position and a layout."""
+    return len(simulation.position_low) + len(simulation.layout_names)
+
+
+def run(config: AttributeConfig) -> Record:
     """Plays the episodes with each variant and compares.
 
     Returns:
-        What was written to the JSON file.
+        The record: a row for each variant; ``failures`` among the facts.
 
     Raises:
-        ValueError: If the policy is no checkpoint, or the manifest is not one of Two Rooms.
+        ValueError: If the policy is no checkpoint, or the environment has no simulation.
     """
     pretrained = open_checkpoint(config.policy)
     if pretrained is None:
         raise ValueError(f"policy must be a checkpoint, got {config.policy!r}")
     manifest = load_manifest(config.manifest)
     task = make_task(manifest.env_id, manifest.env_kwargs)
-    assert isinstance(task.action_space, spaces.Box)
     results: dict[str, EvalResult] = {}
-    for name, agent in _variants(config, pretrained, task.action_space).items():
+    for name, agent in _variants(config, pretrained, task).items():
         logger.info("%s", name)
         results[name] = evaluate(
             agent,
@@ -161,27 +164,44 @@ def run(config: AttributeConfig) -> dict[str, Any]:
             seed=config.seed,
             progress=config.progress,
         )
-    content: dict[str, Any] = {
-        "policy": Path(config.policy).name,
-        "manifest": manifest.name,
-        "manifest_hash": manifest.hash,
-        "planner": asdict(config.planner),
-        "provenance": provenance.collect(pretrained.sha256),
-        "variants": {name: _row(results["as configured"], result) for name, result in results.items()},
-        "failures": _failures(results),
-    }
-    write_json(config.output, content)
+    record = Record(
+        key={
+            "analysis": "attribution",
+            "environment": task.domain.name,
+            "manifest": manifest.name,
+            "policy": Path(config.policy).name,
+        },
+        config=plain(
+            {
+                "manifest_hash": manifest.hash,
+                "num_episodes": config.num_episodes,
+                "num_envs": config.num_envs,
+                "seed": config.seed,
+                "planner": asdict(config.planner),
+                WEIGHTS: pretrained.sha256,
+            }
+        ),
+        provenance=provenance.collect(pretrained.sha256),
+        rows=tuple(plain(_row(name, results["as configured"], result)) for name, result in results.items()),
+        facts={"failures": plain(_failures(results))},
+    )
+    write_record(config.output, record)
     if config.progress:
-        Console().print(_table(content))
+        Console().print(table(record).terminal())
         logger.info("written to %s", config.output)
-    for failure in content["failures"][: config.num_videos]:
+    for failure in record.facts["failures"][: config.num_videos]:
         render_failure(config, failure)
-    return content
+    return record
 
 
-def _variants(config: AttributeConfig, pretrained: Pretrained, space: spaces.Box) -> dict[str, PlanningAgent]:
+main = command(AttributeConfig, run, "attribute")
+
+
+def _variants(config: AttributeConfig, pretrained: Pretrained, task: Task) -> dict[str, PlanningAgent]:
     """The agents that play, by name."""
-    own, planner = pretrained.actor_critic, config.planner
+    own, planner, space = pretrained.actor_critic, config.planner, task.action_space
+    simulation = task.domain.simulation(task.env_kwargs)
+    assert isinstance(space, spaces.Box)
     large = replace(
         planner,
         num_samples=8 * planner.num_samples,
@@ -193,15 +213,15 @@ def _variants(config: AttributeConfig, pretrained: Pretrained, space: spaces.Box
         return PlanningAgent.from_pretrained(pretrained.path, planner, action_space=space, seed=config.seed)
 
     as_configured = agent(planner)  # refuses a learned cost where nothing was learned
-    wrapped = OracleActor(own) if own is not None else None
+    wrapped = OracleActor(own, num_state_numbers(simulation)) if own is not None else None
     if planner.cost == "value":
         assert wrapped is not None
         measure: Measure = wrapped.trajectory_cost
     else:
         measure = distance_measure(planner.cost, **planner.cost_options)
     oracle = PlanningAgent(
-        OracleModel(pretrained.model),
-        build_planner(planner, bounds_from_space(space, pretrained.action_max_norm)),
+        OracleModel(pretrained.model, simulation),
+        build_planner(planner, bounds_from_space(space, pretrained.data.action_max_norm)),
         measure,
         actor=wrapped if planner.propose else None,
         warm_start=planner.warm_start,
@@ -228,8 +248,8 @@ def render_failure(config: AttributeConfig, failure: dict[str, Any]) -> list[Pat
     )
 
 
-def _row(base: EvalResult, result: EvalResult) -> dict[str, Any]:
-    return {"summary": result.summary(), "gain": asdict(compare(result, base))}
+def _row(name: str, base: EvalResult, result: EvalResult) -> dict[str, Any]:
+    return {"variant": name, "summary": result.summary(), "gain": asdict(compare(result, base))}
 
 
 def _failures(results: dict[str, EvalResult]) -> list[dict[str, Any]]:
@@ -246,21 +266,20 @@ def _failures(results: dict[str, EvalResult]) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(content: dict[str, Any]) -> Table:
-    failures = content["failures"]
+def table(record: Record) -> Table:
+    """The variants, and in the title whose fault the failures are."""
+    failures = record.facts["failures"]
     faults = ", ".join(
         f"{kind} {sum(row['fault'] == kind for row in failures)}" for kind in ("model", "search", "cost")
     )
-    table = Table(title=f"{content['policy']} on {content['manifest']}: {len(failures)} failures ({faults})")
-    for name in ("variant", "final success", "gain", "SPL"):
-        table.add_column(name, justify="left" if name == "variant" else "right")
-    for name, row in content["variants"].items():
-        low, high = row["summary"]["final_success_interval"]
-        gain = row["gain"]
-        table.add_row(
-            name,
-            f"{row['summary']['final_success']:.1%} [{low:.1%}, {high:.1%}]",
-            f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]",
-            "–" if row["summary"]["spl"] is None else f"{row['summary']['spl']:.3f}",
-        )
-    return table
+    title = f"{record.key['policy']} on {record.key['manifest']}: {len(failures)} failures ({faults})"
+    rows = [
+        {
+            "variant": row["variant"],
+            "final success": percent(row["summary"]["final_success"], row["summary"]["final_success_interval"]),
+            "difference": gain(row["gain"]),
+            "SPL": number(row["summary"]["spl"], 3),
+        }
+        for row in record.rows
+    ]
+    return Table.of(rows, title)

@@ -10,19 +10,19 @@ import torch
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.films.encoding import write_videos
-from benchmarks.records import provenance
-from pretrain.config import HeadsConfig, VideoDataConfig
+from benchmarks.records import plots, provenance
+from benchmarks.records.store import WEIGHTS, Record, plain, read_record, write_record
+from benchmarks.records.tables import Table, number
 from pretrain.video import detection
+from pretrain.video.config import HeadsConfig, VideoDataConfig
 from pretrain.video.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
 from pretrain.video.moving_mnist import MovingMNIST, VideoBatch
 from pretrain.video.training import build_source
 from worldmodel.checkpoint import CONFIG, CheckpointError, read_section
-from worldmodel.config import Count, CountFromZero, config
-from worldmodel.storage.files import read_json, write_json
+from worldmodel.config import Count, CountFromZero, command, config
 from worldmodel.video.checkpoint import PretrainedVideo, load_video_jepa
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,9 @@ SCALE = 3
 """Pixels of a picture for each pixel of a frame."""
 GAP = 8
 """Pixels between two frames of a picture."""
-PAPER, INK, AMBER, BLUE = (251, 250, 247), (43, 48, 59), (232, 150, 30), (58, 118, 214)
+PAPER, INK, AMBER, BLUE = (
+    tuple(bytes.fromhex(colour[1:])) for colour in (plots.PAPER, plots.INK, plots.AMBER, plots.BLUE)
+)
 """Colours: between frames, of the grid, of detections, of true centres."""
 FPS = 4
 """Frames a second."""
@@ -62,11 +64,11 @@ class DetectConfig:
     """Whether to show progress bars and the table."""
 
 
-def run(config: DetectConfig) -> dict[str, Any]:
+def run(config: DetectConfig) -> Record:
     """Measures and draws.
 
     Returns:
-        What was written to the JSON file.
+        The record: a row for each forecast, with average precisions at each horizon; ``training`` among the facts.
 
     Raises:
         ValueError: If a checkpoint is none of a Video-JEPA, or a number is out of its range.
@@ -78,36 +80,55 @@ def run(config: DetectConfig) -> dict[str, Any]:
         raise ValueError(f"untrained must be a run with --no-train-encoder, got {config.untrained}")
     source = build_source(data, "validation")  # the kind of videos that it was trained on, with other digits
     horizons = HORIZONS[: source.num_frames - trained.model.context]
-    rows = {name: _row(measured) for name, measured in _measure_all(config, trained, untrained, source, horizons)}
-    content = {
-        "horizons": list(horizons),
-        "num_videos": config.num_videos,
-        "rows": rows,
-        "training": {
-            **{key: trained.config["training"].get(key) for key in ("preset", "step", "seconds", "threads")},
-            "head_on_rollouts": heads.on_rollouts,
+    measured = _measure_all(config, trained, untrained, source, horizons)
+    told = {name: trained.config["training"].get(name) for name in ("preset", "step", "seconds", "threads")}
+    record = Record(
+        key={"analysis": "detection", "policy": Path(config.checkpoint).name},
+        config={
+            "horizons": list(horizons),
+            "num_videos": config.num_videos,
+            "seed": EVALUATION_SEED,
+            "untrained": None if untrained is None else untrained.sha256,
+            WEIGHTS: trained.sha256,
         },
-        "provenance": provenance.collect(trained.sha256),
-    }
-    write_json(config.output, content)
+        provenance=provenance.collect(trained.sha256),
+        rows=tuple(plain(_row(name, precisions)) for name, precisions in measured),
+        facts={"training": told | {"head_on_rollouts": heads.on_rollouts}},
+    )
+    write_record(config.output, record)
     if config.shown:
         videos = source.sample(config.shown, np.random.default_rng(EVALUATION_SEED))
         paths = [config.output.with_suffix(suffix) for suffix in (".mp4", ".gif")]
         write_videos(paths, draw_rollouts(trained, videos, config.device), source.num_frames, FPS, gif_stride=1)
     if config.progress:
-        Console().print(_table(content))
+        Console().print(table(record).terminal())
         logger.info("written to %s", config.output)
-    return content
+    return record
+
+
+main = command(DetectConfig, run, "detect")
 
 
 def markdown(path: Path) -> str:
-    """The rows of a result as a Markdown table."""
-    content = read_json(path)
-    heads = [*_cells(next(iter(content["rows"].values())), content["horizons"])]
-    lines = ["| forecast | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
-    for name, row in content["rows"].items():
-        lines.append(f"| {name} | " + " | ".join(_cells(row, content["horizons"]).values()) + " |")
-    return "\n".join(lines) + "\n"
+    """A record in a file as a Markdown table."""
+    return table(read_record(path)).markdown()
+
+
+def table(record: Record) -> Table:
+    """Average precisions of each forecast."""
+    horizons, rows = record.config["horizons"], []
+    for row in record.rows:
+        precisions = zip(horizons, row["reference"], strict=True)
+        rows.append(
+            {
+                "forecast": row["forecast"],
+                "mAP": number(row["reference_mean"], 3),
+                **{f"AP_{horizon}": number(value, 3) for horizon, value in precisions},
+                "mAP, true centres": number(row["strict_mean"], 3),
+                f"AP_{horizons[-1]}, true": number(row["strict"][-1], 3),
+            }
+        )
+    return Table.of(rows, f"digits found in {record.config['num_videos']} videos, average precision")
 
 
 def draw_rollouts(trained: PretrainedVideo, videos: VideoBatch, device: str = "cpu") -> Iterator[NDArray[np.uint8]]:
@@ -183,39 +204,15 @@ def _settings(trained: PretrainedVideo) -> tuple[VideoDataConfig, HeadsConfig, b
     return data, heads, found["train_encoder"]
 
 
-def _row(measured: AveragePrecisions) -> dict[str, Any]:
+def _row(name: str, measured: AveragePrecisions) -> dict[str, Any]:
     return {
+        "forecast": name,
         "reference": measured.reference,
         "reference_mean": measured.reference_mean,
         "reference_interval": list(measured.reference_interval),
         "strict": measured.strict,
         "strict_mean": measured.strict_mean,
     }
-
-
-def _cells(row: dict[str, Any], horizons: list[int]) -> dict[str, str]:
-    cells = {"**mAP**": f"**{row['reference_mean']:.3f}**"}
-    cells |= {f"AP_{T}": f"{value:.3f}" for T, value in zip(horizons, row["reference"], strict=True)}
-    cells |= {"mAP, true centres": f"{row['strict_mean']:.3f}", f"AP_{horizons[-1]}, true": f"{row['strict'][-1]:.3f}"}
-    return cells
-
-
-def _table(content: dict[str, Any]) -> Table:
-    """The ends of each row; all of it stands in the JSON."""
-    table = Table(title=f"digits found in {content['num_videos']} videos, average precision")
-    last = content["horizons"][-1]
-    for head in ("forecast", "mAP", "AP_1", f"AP_{last}", "mAP, true centres", f"AP_{last}, true"):
-        table.add_column(head, justify="left" if head == "forecast" else "right")
-    for name, row in content["rows"].items():
-        values = (
-            row["reference_mean"],
-            row["reference"][0],
-            row["reference"][-1],
-            row["strict_mean"],
-            row["strict"][-1],
-        )
-        table.add_row(name, *(f"{value:.3f}" for value in values))
-    return table
 
 
 def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

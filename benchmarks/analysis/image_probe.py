@@ -11,21 +11,21 @@ from typing import Any
 import torch
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.records import provenance
+from benchmarks.records.store import WEIGHTS, Record, plain, write_record
+from benchmarks.records.tables import Table
 from pretrain.image.evaluation import Accuracy, knn_accuracy, linear_accuracy, represent
 from pretrain.image.training import ImageSource
-from pretrain.world_model.validation import effective_rank
-from worldmodel.build import build_image_jepa
-from worldmodel.config import config
+from pretrain.loop.collapse import effective_rank
+from worldmodel.config import command, config
+from worldmodel.image.build import build_image_jepa
 from worldmodel.image.checkpoint import PretrainedImages, load_image_jepa
 from worldmodel.image.jepa import ImageJEPA
-from worldmodel.storage.files import write_json
 
 logger = logging.getLogger(__name__)
 
-MEASURES = {
+LABELS = {
     "linear": "linear probe",
     "knn": "nearest neighbours",
     "online": "classifier trained beside it",
@@ -51,11 +51,11 @@ class ProbeConfig:
     """Whether to show the table."""
 
 
-def run(config: ProbeConfig) -> dict[str, Any]:
+def run(config: ProbeConfig) -> Record:
     """Measures a run's representations.
 
     Returns:
-        What was written to the JSON file.
+        The record: what :func:`measure` gives and the run's ``training`` are its facts.
 
     Raises:
         ValueError: If the checkpoint is none, or the images do not fit it.
@@ -77,25 +77,27 @@ def run(config: ProbeConfig) -> dict[str, Any]:
     model = untrained(pretrained, seed) if config.untrained else pretrained.model
     # Of other images the classifier knows nothing.
     knows = not config.untrained and own is not None and Path(images).name == Path(own).name
-    content = {
-        "checkpoint": config.checkpoint.resolve().name,
-        "untrained": config.untrained,
-        "images": Path(images).name,
-        "seed": seed,
-        "preset": training.get("preset"),
-        "step": 0 if config.untrained else training.get("step"),
-        "seconds": 0.0 if config.untrained else training.get("seconds"),
-        "training": {key: run_config.get(key) for key in ("objective", "weights", "projector", "optimizer", "model")},
-        **measure(model, pretrained.classifier if knows else None, train, test),
-        "provenance": provenance.collect(pretrained.sha256),
-    }
+    told = {name: run_config.get(name) for name in ("objective", "weights", "projector", "optimizer", "model")}
+    told |= {name: training.get(name) for name in ("preset", "step", "seconds")}
+    if config.untrained:
+        told |= {"step": 0, "seconds": 0.0}
+    measured = measure(model, pretrained.classifier if knows else None, train, test)
+    record = Record(
+        key={"analysis": "image probe", "policy": config.checkpoint.resolve().name, "untrained": config.untrained},
+        config={"images": Path(images).name, "seed": seed, WEIGHTS: pretrained.sha256},
+        provenance=provenance.collect(pretrained.sha256),
+        facts=plain({**measured, "training": told}),
+    )
     default = "probe-untrained.json" if config.untrained else "probe.json"
     path = config.output or config.checkpoint / default
-    write_json(path, content)
+    write_record(path, record)
     if config.progress:
-        Console().print(table(content))
+        Console().print(table(record).terminal())
         logger.info("written to %s", path)
-    return content
+    return record
+
+
+main = command(ProbeConfig, run, "probe")
 
 
 def measure(
@@ -139,14 +141,13 @@ def untrained(pretrained: PretrainedImages, seed: int) -> ImageJEPA:
     return model.to(next(pretrained.model.parameters()).device).eval()
 
 
-def table(content: dict[str, Any]) -> Table:
-    """The measurements as a table for the terminal."""
-    name = f"{content['checkpoint']}, untrained" if content["untrained"] else content["checkpoint"]
-    result = Table(title=f"{name}: {content['num_test']:,} test images of {content['images']}")
-    for column in ("on frozen representations", "accuracy %", "95% interval"):
-        result.add_column(column)
-    for key, label in MEASURES.items():
-        if key in content:
-            low, high = content[key]["interval"]
-            result.add_row(label, f"{100 * content[key]['accuracy']:.2f}", f"{100 * low:.2f} to {100 * high:.2f}")
-    return result
+def table(record: Record) -> Table:
+    """Accuracies with their intervals."""
+    name = f"{record.key['policy']}, untrained" if record.key["untrained"] else record.key["policy"]
+    title = f"{name}: {record.facts['num_test']:,} test images of {record.config['images']}"
+    rows = []
+    for kind, label in LABELS.items():
+        if kind in record.facts:
+            accuracy, (low, high) = record.facts[kind]["accuracy"], record.facts[kind]["interval"]
+            rows.append({"on frozen representations": label, "accuracy": f"{accuracy:.2%} [{low:.2%}, {high:.2%}]"})
+    return Table.of(rows, title)

@@ -8,30 +8,28 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import tyro
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from agents.world_model.config import PlannerConfig
-from benchmarks.ablation.grids import LONG
+from agents.saved import open_checkpoint
+from agents.world_model.config import LONG, PlannerConfig
 from benchmarks.evaluation import success
-from benchmarks.evaluation.manifests import VALIDATION
-from benchmarks.evaluation.policies import open_checkpoint
-from benchmarks.films.drawing import AMBER, BLUE, GREEN, GRID, INK, MUTED, PAPER, STYLE, VIOLET
+from benchmarks.evaluation.manifests import find_manifest, load_manifest
 from benchmarks.records import provenance
-from worldmodel.config import Count, Positive, changed, config
-from worldmodel.storage.files import replacing, write_json
+from benchmarks.records.plots import AMBER, BLUE, GREEN, INK, MUTED, VIOLET, picture, tidy
+from benchmarks.records.store import WEIGHTS, Record, find, fingerprint, plain, write_record
+from envs.domain import VALIDATION
+from pretrain.presets import DEFAULT
+from worldmodel.config import Count, Positive, changed, command, config
+from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
 MANY_ITERATIONS = 100
 """Iterations that a search may take: more than any budget here allows."""
-ACTOR = "the actor alone"
-"""Name of the curve of the amortised policy: a point."""
-COLOURS = {"MPPI": BLUE, "CEM": GREEN, "iCEM": VIOLET, ACTOR: AMBER, "MPPI without actor and critic": MUTED}
+ACTOR, LONG_SEARCH = "the actor alone", "MPPI without actor and critic"
+"""Names of the curve of the learned actor, a point, and of the search that looks further ahead."""
+COLOURS = {"MPPI": BLUE, "CEM": GREEN, "iCEM": VIOLET, ACTOR: AMBER, LONG_SEARCH: MUTED}
 """Colours of the curves, by their names."""
 
 
@@ -39,56 +37,64 @@ COLOURS = {"MPPI": BLUE, "CEM": GREEN, "iCEM": VIOLET, ACTOR: AMBER, "MPPI witho
 class LatencyConfig:
     """Draws success against planning latency."""
 
-    policy: tyro.conf.Positional[str] = "two-rooms"
+    policy: tyro.conf.Positional[str] = DEFAULT
     """Directory of a checkpoint, or name of a shipped one."""
+    manifest: str = VALIDATION
+    """Episodes."""
     budgets_ms: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     """Budgets of a replan, in milliseconds."""
     long_budgets_ms: tuple[Positive, ...] = (16.0, 64.0)
     """Budgets of the search without actor and critic, which looks further ahead."""
     num_episodes: Count = 100
-    """Episodes of the validation manifest."""
+    """How many episodes, the first of the manifest."""
     runs: Path = Path("runs")
-    """Folder of single evaluations; those that are there already are not run again."""
+    """Folder of single evaluations, which the same command continues."""
     output: Path = Path("benchmarks/results/latency.json")
     """JSON file to write; the picture goes beside it."""
+    overwrite: bool = False
+    """Start anew even if the file holds a measurement already."""
 
 
-def run(config: LatencyConfig) -> dict[str, Any]:
+def run(config: LatencyConfig) -> Record:
     """Measures every planner at every budget, or what is missing of it.
 
     Returns:
-        What was written to the JSON file.
+        The record: a row for each planner and budget.
 
     Raises:
-        ValueError: If the policy is no checkpoint.
+        ValueError: If the policy is no checkpoint, or the file holds a measurement of other settings.
     """
     pretrained = open_checkpoint(config.policy)
     if pretrained is None:
         raise ValueError(f"policy must be a checkpoint, got {config.policy!r}")
-    rows: list[dict[str, Any]] = []
-    content = {
-        "manifest": VALIDATION,
-        "num_episodes": config.num_episodes,
-        "provenance": provenance.collect(pretrained.sha256),
-        "rows": rows,
+    domain, manifest = find_manifest(config.manifest)
+    key = {
+        "analysis": "latency",
+        "environment": domain.name,
+        "manifest": manifest,
+        "policy": Path(config.policy).name,
     }
-    for curve, budget, planner in settings(config):
-        logger.info("%s, %s", curve, "no budget" if budget is None else f"{budget:g} ms")
-        evaluation = success.EvaluateConfig(
-            policy=config.policy,
-            manifest=VALIDATION,
-            num_episodes=config.num_episodes,
-            num_envs=1,
-            planner=planner,
-            latency_episodes=0,
-            progress=False,
-        )
-        output = config.runs / "evaluate" / f"latency-{success.fingerprint(evaluation)[:12]}.json"
-        summary = success.run(replace(evaluation, output=output))["summary"]
-        rows.append({"curve": curve, "budget_ms": budget, "planner": asdict(planner), "summary": summary})
-        write_json(config.output, content)
-        _draw(content, config.output.with_suffix(".png"))
-    return content
+    record = Record(
+        key=key,
+        config=plain(
+            {
+                "manifest_hash": load_manifest(config.manifest).hash,
+                "num_episodes": config.num_episodes,
+                "budgets_ms": config.budgets_ms,
+                "long_budgets_ms": config.long_budgets_ms,
+                WEIGHTS: pretrained.sha256,
+            }
+        ),
+        provenance=provenance.collect(pretrained.sha256),
+        finished=False,
+    )
+    with locked(config.output, "measurement", is_file=True):
+        if not config.overwrite:
+            record = find(config.output, key, record.config) or record
+        return _fill(config, record)
+
+
+main = command(LatencyConfig, run, "latency")
 
 
 def settings(config: LatencyConfig) -> Iterator[tuple[str, float | None, PlannerConfig]]:
@@ -100,39 +106,59 @@ def settings(config: LatencyConfig) -> Iterator[tuple[str, float | None, Planner
             yield name, budget, changed(PlannerConfig(), plan)
     for budget in config.long_budgets_ms:
         plan = LONG | {"cost": "reach", "noise_beta": 1.0, "budget_ms": budget, "num_iterations": MANY_ITERATIONS}
-        yield "MPPI without actor and critic", budget, changed(PlannerConfig(), plan)
+        yield LONG_SEARCH, budget, changed(PlannerConfig(), plan)
 
 
-def _draw(content: dict[str, Any], path: Path) -> None:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.2), dpi=150, facecolor=PAPER)
-        FigureCanvasAgg(figure)
+def _fill(config: LatencyConfig, record: Record) -> Record:
+    """Measures what a record lacks."""
+    asked = list(settings(config))
+    for curve, budget, planner in asked[len(record.rows) :]:
+        logger.info("%s, %s", curve, "no budget" if budget is None else f"{budget:g} ms")
+        mark = fingerprint(record.key, {**record.config, "planner": asdict(planner)})[:12]
+        evaluation = success.EvaluateConfig(
+            policy=config.policy,
+            manifest=config.manifest,
+            num_episodes=config.num_episodes,
+            num_envs=1,
+            planner=planner,
+            latency_episodes=0,
+            output=config.runs / "evaluate" / f"latency-{mark}.json",
+            overwrite=config.overwrite,
+            progress=False,
+        )
+        summary = success.run(evaluation).facts["summary"]
+        row = plain({"curve": curve, "budget_ms": budget, "planner": asdict(planner), "summary": summary})
+        rows = (*record.rows, row)
+        record = replace(record, rows=rows, finished=len(rows) == len(asked))
+        write_record(config.output, record)
+        _draw(record, config.output.with_suffix(".png"))
+    return record
+
+
+def _draw(record: Record, path: Path) -> None:
+    with picture(path, 7.2, 4.2) as figure:
         axes = figure.add_subplot()
         for curve, colour in COLOURS.items():
-            rows = [row["summary"] for row in content["rows"] if row["curve"] == curve]
-            if not rows:
+            summaries = [row["summary"] for row in record.rows if row["curve"] == curve]
+            if not summaries:
                 continue
-            x = [row["step_p95_ms"] for row in rows]
-            y = [100 * row["final_success"] for row in rows]
-            ends = [[100 * end for end in row["final_success_interval"]] for row in rows]
+            x = [summary["step_p95_ms"] for summary in summaries]
+            y = [100 * summary["final_success"] for summary in summaries]
+            ends = [[100 * end for end in summary["final_success_interval"]] for summary in summaries]
             errors = [
-                [max(0.0, v - e[0]) for v, e in zip(y, ends, strict=True)],
-                [max(0.0, e[1] - v) for v, e in zip(y, ends, strict=True)],
+                [max(0.0, v - low) for v, (low, _) in zip(y, ends, strict=True)],
+                [max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)],
             ]
-            marker = "*" if curve == ACTOR else "o"
+            marker, size = ("*", 11) if curve == ACTOR else ("o", 5)
             axes.errorbar(
-                x, y, errors, color=colour, marker=marker, markersize=11 if curve == ACTOR else 5,
-                linewidth=1.6, elinewidth=1, capsize=2, label=curve,
+                x, y, errors, color=colour, marker=marker, markersize=size, linewidth=1.6, elinewidth=1, capsize=2,
+                label=curve,
             )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("ms of planning for each environment step (95th percentile)")
-        axes.set_ylabel(f"final success, % of {content['num_episodes']} episodes")
+        axes.set_ylabel(f"final success, % of {record.config['num_episodes']} episodes")
         axes.set_title("Success against latency, one environment, CPU", color=INK, fontsize=11)
-        axes.grid(color=GRID)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.legend(frameon=False, loc="lower right")
         figure.tight_layout()
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", facecolor=PAPER)

@@ -3,29 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 import tyro
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from benchmarks.evaluation.manifests import VALIDATION, load_manifest
-from benchmarks.evaluation.policies import open_checkpoint
-from benchmarks.films.drawing import INK, MUTED, PAPER, STYLE
+from agents.evaluation.task import make_task
+from agents.saved import open_checkpoint
+from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
-from envs.two_rooms.expert import optimal_path_length
-from envs.two_rooms.layouts import check_layout
-from envs.two_rooms.physics import ARENA_MAX, ARENA_MIN, SIZE, Layout, is_free
-from envs.two_rooms.rendering import render
+from benchmarks.records.plots import INK, MUTED, picture
+from benchmarks.records.store import WEIGHTS, Record, write_record
+from envs.domain import VALIDATION
+from envs.simulation import Simulation
+from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import Pretrained
-from worldmodel.config import config
-from worldmodel.storage.files import replacing, write_json
+from worldmodel.config import command, config
 
-SPACING = 1.0
-"""Distance between neighbouring positions of a map, in pixels."""
 TITLES = {
     "true": "true distance\nof the shortest path",
     "latent": "distance between latents",
@@ -38,7 +33,7 @@ TITLES = {
 class MapsConfig:
     """Draws the distance to a goal from everywhere: in truth, between latents, and as the critic has learned it."""
 
-    policy: tyro.conf.Positional[str] = "two-rooms"
+    policy: tyro.conf.Positional[str] = DEFAULT
     """Directory of a checkpoint, or name of a shipped one."""
     manifest: str = VALIDATION
     """Episodes whose layouts and goals are drawn."""
@@ -48,15 +43,16 @@ class MapsConfig:
     """Picture to write; the rank correlations go beside it as JSON."""
 
 
-def run(config: MapsConfig) -> dict[str, Any]:
+def run(config: MapsConfig) -> Record:
     """Draws the maps.
 
     Returns:
-        Spearman rank correlations with the true distance, for each episode and kind: over all positions, and over
-        those in the other room.
+        The record: for each episode and kind of distance its Spearman rank correlation with the true distance, over
+        all positions, and over those from which no straight line leads to the goal.
 
     Raises:
-        ValueError: If the policy is no checkpoint or an episode is not in the manifest.
+        ValueError: If the policy is no checkpoint, an episode is not in the manifest, or the environment has no
+            simulation.
     """
     pretrained = open_checkpoint(config.policy)
     if pretrained is None:
@@ -64,47 +60,67 @@ def run(config: MapsConfig) -> dict[str, Any]:
     manifest = load_manifest(config.manifest)
     if not config.episodes or not set(config.episodes) <= set(range(len(manifest))):
         raise ValueError(f"episodes must be from 0 to {len(manifest) - 1}, got {config.episodes}")
+    task = make_task(manifest.env_id, manifest.env_kwargs)
+    simulation = task.domain.simulation(task.env_kwargs)
+    env = task.make("pixels")
     rows, correlations = [], []
     for episode in config.episodes:
-        options = manifest.episodes[episode] if manifest.episodes else {}
-        layout, goal = check_layout(options["layout"]), np.asarray(options["goal"], np.float32)
-        positions = _grid(layout)
-        maps = distances(pretrained, positions, goal, layout)
-        rows.append((layout, goal, positions, maps))
-        other = (positions[:, 0] - layout.wall) * (goal[0] - layout.wall) < 0
+        seen, _ = env.reset(
+            seed=manifest.seeds[episode], options=dict(manifest.episodes[episode]) if manifest.episodes else None
+        )
+        (goal,), layouts = simulation.read(seen["desired_goal"][None])
+        positions = simulation.free_positions(layouts[0])
+        maps = distances(pretrained, simulation, positions, goal, layouts[0])
+        rows.append((layouts[0], goal, positions, maps))
+        hidden = maps["true"] > np.linalg.norm(positions - goal, axis=-1) - (task.domain.goal_radius or 0.0) + 1e-3
         correlations.append(
             {"episode": episode}
             | {
-                kind: {"all": _rank(maps["true"], maps[kind]), "other_room": _rank(maps["true"][other], values[other])}
+                kind: {"all": _rank(maps["true"], maps[kind]), "hidden": _rank(maps["true"][hidden], values[hidden])}
                 for kind, values in maps.items()
                 if kind != "true"
             }
         )
-    content = {"correlations": correlations, "provenance": provenance.collect(pretrained.sha256)}
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    _draw(rows, correlations, config.output)
-    write_json(config.output.with_suffix(".json"), content)
-    return content
+    env.close()
+    _draw(simulation, rows, correlations, config.output)
+    record = Record(
+        key={
+            "analysis": "maps",
+            "environment": task.domain.name,
+            "manifest": manifest.name,
+            "policy": Path(config.policy).name,
+        },
+        config={"manifest_hash": manifest.hash, "episodes": list(config.episodes), WEIGHTS: pretrained.sha256},
+        provenance=provenance.collect(pretrained.sha256),
+        rows=tuple(correlations),
+    )
+    write_record(config.output.with_suffix(".json"), record)
+    return record
+
+
+main = command(MapsConfig, run, "maps")
 
 
 @torch.no_grad()
 def distances(
-    pretrained: Pretrained, positions: NDArray[np.float32], goal: NDArray[np.float32], layout: Layout
+    pretrained: Pretrained,
+    simulation: Simulation,
+    positions: NDArray[np.float32],
+    goal: NDArray[Any],
+    layout: NDArray[Any],
 ) -> dict[str, NDArray[np.float64]]:
-    """Distances from positions ``(N, 2)`` to a goal ``(2,)`` of one layout, each ``(N,)``.
+    """Distances from positions ``(N, P)`` to a goal ``(P,)`` in a layout ``(L,)``, each ``(N,)``.
 
     Returns:
-        "true": the shortest path's, in pixels. "latent": squared, mean over features. "critic": the cost-to-go, if the
-        checkpoint has an actor and a critic.
+        "true": the shortest path's. "latent": squared, mean over features. "critic": the cost-to-go, if the checkpoint
+        has an actor and a critic.
     """
-    goals = np.broadcast_to(goal, positions.shape)
-    many = Layout(*(np.full(len(positions), field) for field in layout))
-    both = np.concatenate([positions, goal[None]])
-    pixels = torch.from_numpy(render(both, Layout(*(np.full(len(both), field) for field in layout))))
-    latents = pretrained.model.encode(pixels)
+    both = np.concatenate([positions, goal[None]]).astype(np.float32)
+    latents = pretrained.model.encode(torch.from_numpy(simulation.draw(both[None], layout[None])[0]))
     here, there = latents[:-1], latents[-1:].expand(len(positions), -1)
+    many = np.broadcast_to(layout, (len(positions), len(layout)))
     maps = {
-        "true": optimal_path_length(positions.astype(np.float64), goals.astype(np.float64), many),
+        "true": simulation.distance(positions, np.broadcast_to(goal, positions.shape), many),
         "latent": (here - there).square().mean(-1).double().numpy(),
     }
     if pretrained.actor_critic is not None:
@@ -112,40 +128,31 @@ def distances(
     return maps
 
 
-def _grid(layout: Layout) -> NDArray[np.float32]:
-    """Free positions of a layout, ``(N, 2)``."""
-    axis = np.arange(ARENA_MIN + SPACING, ARENA_MAX, SPACING, dtype=np.float32)
-    points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    return points[is_free(points, Layout(*(np.full(len(points), field) for field in layout)))]
-
-
 def _rank(first: NDArray[Any], second: NDArray[Any]) -> float:
     return float(spearmanr(first, second).statistic)
 
 
-def _draw(rows: list[Any], correlations: list[dict[str, Any]], path: Path) -> None:
+def _draw(simulation: Simulation, rows: list[Any], correlations: list[dict[str, Any]], path: Path) -> None:
     kinds = list(rows[0][3])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.6 * len(kinds), 2.55 * len(rows) + 0.4), dpi=150, facecolor=PAPER)
-        FigureCanvasAgg(figure)
+    low, high = simulation.position_low, simulation.position_high
+    with picture(path, 2.6 * len(kinds), 2.55 * len(rows) + 0.4) as figure:
         grid = figure.subplots(len(rows), len(kinds), squeeze=False)
         for axes, (layout, goal, positions, maps), row in zip(grid, rows, correlations, strict=True):
             for ax, kind in zip(axes, kinds, strict=True):
-                image = np.full((SIZE, SIZE), np.nan)
-                columns, lines = (positions / SPACING).astype(int).T
+                image = np.full(simulation.pixel_shape[1:], np.nan)
+                columns, lines = positions.astype(int).T
                 image[lines, columns] = maps[kind]
                 ax.imshow(image, cmap="viridis_r", interpolation="nearest")
                 ax.contour(image, levels=9, colors="white", linewidths=0.5, alpha=0.7)
                 ax.plot(*goal, marker="*", color="white", markeredgecolor=INK, markersize=11)
-                ax.set(xticks=[], yticks=[], xlim=(ARENA_MIN, ARENA_MAX), ylim=(ARENA_MAX, ARENA_MIN))
+                ax.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(high[1], low[1]))
                 if kind == "true":
-                    ax.set_ylabel(f"wall {layout.wall}, door {layout.door}")
+                    named = zip(simulation.layout_names, layout, strict=True)
+                    ax.set_ylabel(", ".join(f"{name} {value:g}" for name, value in named))
                 else:
-                    ax.set_xlabel(f"rank correlation {row[kind]['all']:.2f}, other room {row[kind]['other_room']:.2f}")
+                    ax.set_xlabel(f"rank correlation {row[kind]['all']:.2f}, hidden {row[kind]['hidden']:.2f}")
                 for spine in ax.spines.values():
                     spine.set_color(MUTED)
         for ax, kind in zip(grid[0], kinds, strict=True):
             ax.set_title(TITLES[kind], fontsize=10)
         figure.tight_layout()
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", facecolor=PAPER)

@@ -3,6 +3,7 @@
 Each figure is measured several times; the best is reported beside the median, for other programs can only slow it down.
 """
 
+import copy
 import logging
 import time
 from collections.abc import Callable
@@ -10,40 +11,42 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
-import envs as _envs  # noqa: F401 - registers Two Rooms
 from agents.evaluation.evaluate import measure_latency
+from agents.evaluation.task import Task, make_task
+from agents.saved import make_policy
 from agents.world_model.config import PlannerConfig
-from benchmarks.evaluation.manifests import VALIDATION, load_manifest
-from benchmarks.evaluation.policies import make_policy, make_task
+from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
-from envs.two_rooms.physics import MAX_STEP
-from pretrain.config import WorldModelConfig
+from benchmarks.records.store import WEIGHTS, Record, write_record
+from benchmarks.records.tables import Table, number
+from envs.domain import VALIDATION, Domain, domains, find_domain
+from envs.simulation import Simulation
 from pretrain.data.labelled_images import load_images
-from pretrain.presets import preset
-from pretrain.two_rooms.windows import RECIPES, TwoRoomsWindows
+from pretrain.data.simulated import SimulatedWindows
 from pretrain.video.moving_mnist import MovingMNIST
 from worldmodel.checkpoint import load_pretrained
-from worldmodel.config import Count, Positive, config
+from worldmodel.config import Count, Positive, command, config
+from worldmodel.jepa import JEPA
 from worldmodel.objective import LossWeights, Objective
-from worldmodel.storage.files import write_json
 
 logger = logging.getLogger(__name__)
 
-Measure = Callable[[float], float]
-"""Runs for about so many seconds; returns a rate (units a second)."""
+Timing = Callable[[float], float]
+"""Runs for about this many seconds; returns a rate (units a second)."""
+NUM_FRAMES, FRAME_SKIP, BATCH_SIZE = 9, 4, 64
+"""Windows of trajectories, and how many of them a batch has."""
 
 
 @config
 class SpeedConfig:
     """Times environment, data generator, training and planning."""
 
+    environment: str = domains()[0].name
+    """Name of the environment."""
     checkpoint: str | None = None
     """Also time encoder, training step and planning of this checkpoint (a directory, or a name that ships)."""
     num_envs: Count = 64
@@ -58,44 +61,57 @@ class SpeedConfig:
     """JSON file to write."""
 
 
-def run(config: SpeedConfig) -> dict[str, Any]:
+def run(config: SpeedConfig) -> Record:
     """Measures and writes the figures.
 
     Returns:
-        What was written: ``figures`` (name → unit, best, median, all measurements) and where they were measured.
+        The record: a row for each figure, with its unit, the best, the median and all measurements; with a checkpoint
+        also ``latency`` among the facts.
 
     Raises:
         ValueError: If a setting is out of its range, or the checkpoint is not valid.
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    measures: dict[str, tuple[str, Measure]] = {
-        "environment, pixels": ("steps/s", time_env),
-        f"vector environment of {config.num_envs}, pixels": ("steps/s", lambda s: time_vector(s, config.num_envs)),
+    domain = find_domain(config.environment)
+    task, pixels = make_task(domain.env_id), f"{domain.title}, pixels"
+    measures: dict[str, tuple[str, Timing]] = {
+        pixels: ("steps/s", lambda seconds: time_env(task, seconds)),
+        f"{pixels}, vector of {config.num_envs}": ("steps/s", lambda s: time_vector(task, s, config.num_envs)),
     }
-    for recipe in RECIPES:
-        measures[f"trajectory generator, rendered, {recipe}"] = (
+    for recipe in domain.simulation().recipes if domain.simulate else ():
+        measures[f"trajectory generator, drawn, {recipe}"] = (
             "frames/s",
-            lambda seconds, recipe=recipe: time_generator(seconds, recipe),  # type: ignore[misc]
+            lambda seconds, recipe=recipe: time_generator(domain.simulation(), recipe, seconds),  # type: ignore[misc]
         )
     measures["Moving MNIST generator"] = ("frames/s", time_moving_mnist)
     if config.checkpoint is not None:
-        measures |= _model_measures(config.checkpoint)
-    figures: dict[str, Any] = {}
+        make_policy(config.checkpoint, task)  # refuses a checkpoint of other images
+        measures |= _model_measures(load_pretrained(config.checkpoint).model)
+    figures: list[dict[str, Any]] = []
     for name, (unit, measure) in measures.items():
         measure(min(config.seconds, 0.2))  # warms up caches and lazily loaded code
         rates = [round(measure(config.seconds), 1) for _ in range(config.repeats)]
-        figures[name] = {"unit": unit, "best": max(rates), "median": median(rates), "measured": rates}
+        figures.append({"what": name, "unit": unit, "best": max(rates), "median": median(rates), "measured": rates})
         logger.info("%s: %.0f %s", name, max(rates), unit)
-    content: dict[str, Any] = {"figures": figures}
-    weights = None
-    if config.checkpoint is not None:
-        weights = load_pretrained(config.checkpoint).sha256
-        content["latency"] = time_planning(config.checkpoint)
-    content["provenance"] = provenance.collect(weights)
-    write_json(config.output, content)
-    _show(content)
-    return content
+    weights = load_pretrained(config.checkpoint).sha256 if config.checkpoint is not None else None
+    record = Record(
+        key={
+            "analysis": "speed",
+            "environment": domain.name,
+            "policy": None if config.checkpoint is None else Path(config.checkpoint).name,
+        },
+        config={"num_envs": config.num_envs, "repeats": config.repeats, "seconds": config.seconds, WEIGHTS: weights},
+        provenance=provenance.collect(weights),
+        rows=tuple(figures),
+        facts={} if config.checkpoint is None else {"latency": time_planning(config.checkpoint, domain)},
+    )
+    write_record(config.output, record)
+    Console().print(table(record).terminal())
+    return record
+
+
+main = command(SpeedConfig, run, "speed")
 
 
 def rate(work: Callable[[], int], seconds: float) -> float:
@@ -106,11 +122,12 @@ def rate(work: Callable[[], int], seconds: float) -> float:
     return done / max(elapsed, 1e-9)
 
 
-def time_env(seconds: float) -> float:
+def time_env(task: Task, seconds: float) -> float:
     """Steps a second of one environment with pixels, resets included."""
-    env = gym.make("TwoRooms-v0", observation="pixels")
+    env = task.make("pixels")
     env.reset(seed=0)
-    actions = _actions(200, 1)[:, 0]
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(100)]
 
     def episode() -> int:
         env.reset()
@@ -124,13 +141,14 @@ def time_env(seconds: float) -> float:
         env.close()
 
 
-def time_vector(seconds: float, num_envs: int) -> float:
-    """Environment steps a second of the native vector environment with pixels, resets included."""
-    env = gym.make_vec("TwoRooms-v0", num_envs=num_envs, observation="pixels")
-    env.reset(seed=0)
-    actions = _actions(50, num_envs)
+def time_vector(task: Task, seconds: float, num_envs: int) -> float:
+    """Environment steps a second of a vector environment with pixels, resets included."""
+    env = task.vector("pixels")(num_envs)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(50)]
 
     def steps() -> int:
+        env.reset(seed=0)
         for action in actions:
             env.step(action)
         return len(actions) * num_envs
@@ -141,12 +159,9 @@ def time_vector(seconds: float, num_envs: int) -> float:
         env.close()
 
 
-def time_generator(seconds: float, recipe: str) -> float:
-    """Frames a second that the trajectory generator makes, rendering included."""
-    config = preset("two-rooms-paper" if recipe == "reference" else "two-rooms")
-    assert isinstance(config, WorldModelConfig)
-    source = TwoRoomsWindows(config.data.num_frames, config.model.frame_skip, recipe=recipe)
-    generator = np.random.default_rng(0)
+def time_generator(simulation: Simulation, recipe: str, seconds: float) -> float:
+    """Frames a second that the trajectory generator makes, drawing included."""
+    source, generator = SimulatedWindows(simulation, NUM_FRAMES, FRAME_SKIP, recipe=recipe), np.random.default_rng(0)
     return rate(lambda: int(np.prod(source.sample(256, generator).pixels.shape[:2])), seconds)
 
 
@@ -156,35 +171,31 @@ def time_moving_mnist(seconds: float) -> float:
     return rate(lambda: int(np.prod(source.sample(64, generator).pixels.shape[:2])), seconds)
 
 
-def time_planning(checkpoint: str) -> dict[str, Any]:
+def time_planning(checkpoint: str, domain: Domain) -> dict[str, Any]:
     """Latency of planning for a single environment, with the default options (milliseconds)."""
-    manifest = load_manifest(VALIDATION)
+    manifest = load_manifest(f"{domain.name}/{VALIDATION}")
     task = make_task(manifest.env_id, manifest.env_kwargs)
     policy, observation = make_policy(checkpoint, task, planner=PlannerConfig())
     return measure_latency(policy, task.vector(observation), manifest, num_episodes=1)
 
 
-def _model_measures(checkpoint: str) -> dict[str, tuple[str, Measure]]:
-    """Encoder and training step of a checkpoint's model, on batches as its training used them."""
-    pretrained = load_pretrained(checkpoint)
-    frame_skip = pretrained.model.frame_skip
-    num_frames = 9 if frame_skip > 1 else 17
-    source = TwoRoomsWindows(num_frames, frame_skip)
-    if pretrained.data.pixel_shape != source.pixel_shape:
-        raise ValueError(f"checkpoint must be one of Two Rooms, got images of {pretrained.data.pixel_shape}")
-    batch = source.sample(64, np.random.default_rng(0))
-    trained = load_pretrained(checkpoint).model.train()
-    objective = Objective(trained, LossWeights())
+def _model_measures(model: JEPA) -> dict[str, tuple[str, Timing]]:
+    """Encoder and training step of a model, on random images and actions."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (BATCH_SIZE, NUM_FRAMES, *model.normalizer.pixel_shape)
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    actions = torch.randn(BATCH_SIZE, NUM_FRAMES - 1, model.frame_skip * model.action_dim, generator=generator)
+    objective = Objective(copy.deepcopy(model).train(), LossWeights())
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-5)
-    frames = int(np.prod(batch.pixels.shape[:2]))
+    frames = BATCH_SIZE * NUM_FRAMES
 
     @torch.no_grad()
     def encode() -> int:
-        pretrained.model.encode(batch.pixels)
+        model.encode(pixels)
         return frames
 
     def train() -> int:
-        loss, _, _ = objective(batch.pixels, batch.actions)
+        loss, _, _ = objective(pixels, actions)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -196,18 +207,20 @@ def _model_measures(checkpoint: str) -> dict[str, tuple[str, Measure]]:
     }
 
 
-def _actions(steps: int, num_envs: int) -> NDArray[np.float32]:
-    drawn = np.random.default_rng(0).uniform(-MAX_STEP, MAX_STEP, size=(steps, num_envs, 2))
-    return drawn.astype(np.float32)
-
-
-def _show(content: dict[str, Any]) -> None:
-    table = Table(title="Speed on this machine")
-    for column in ("what", "best", "median", "unit"):
-        table.add_column(column, justify="right" if column in ("best", "median") else "left")
-    for name, figure in content["figures"].items():
-        table.add_row(name, f"{figure['best']:,.0f}", f"{figure['median']:,.0f}", figure["unit"])
-    for name, value in content.get("latency", {}).items():
-        if name.endswith("_ms"):
-            table.add_row(f"latency, {name.removesuffix('_ms').replace('_', ' ')}", f"{value:.1f}", "", "ms")
-    Console().print(table)
+def table(record: Record) -> Table:
+    """The figures, and the latency of planning if it was measured."""
+    rows = [
+        {
+            "what": row["what"],
+            "unit": row["unit"],
+            "best": number(row["best"], 0),
+            "median": number(row["median"], 0),
+        }
+        for row in record.rows
+    ]
+    latency = record.facts.get("latency", {})
+    for kind, calls in (("plan", "a plan"), ("step", "planning, a step")) if latency else ():
+        for quantile in (50, 95):
+            value = number(latency[f"{kind}_p{quantile}_ms"])
+            rows.append({"what": f"{calls}, percentile {quantile}", "unit": "ms", "best": value})
+    return Table.of(rows, "speed on this machine", num_words=2)

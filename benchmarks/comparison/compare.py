@@ -2,81 +2,69 @@
 
 ::
 
-    contender, seed ──► train for so many minutes ──► evaluate on each manifest ──► one file each in the results store
-    results store ──► compare.json, compare.md, plots
+    contender, seed ──► train for so many minutes ──► evaluate on each manifest ──► one record each in the store
+    store ──► compare.json, compare.md, plots
 
 What the store holds is not run again, so the table can be filled over days, by anyone.
 """
 
-import hashlib
-import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import MinLen
 from rich.console import Console
-from rich.markdown import Markdown
 
-from agents.evaluation.evaluate import EvalResult
 from agents.evaluation.statistics import compare_paired, wilson_interval
-from benchmarks.comparison.contenders import CONTENDERS, Contender, training_facts
+from benchmarks.comparison import training
+from benchmarks.comparison.contenders import CONTENDERS, Contender, find_base
 from benchmarks.comparison.plots import draw
 from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.evaluation.policies import find_hash
 from benchmarks.records import provenance
 from benchmarks.records.provenance import ROOT
-from benchmarks.records.results import read_result, write_result
-from worldmodel.config import Count, Positive, Seed, config
+from benchmarks.records.store import Record, Store
+from benchmarks.records.tables import Table, gain, number, percent
+from envs.domain import find_domain
+from worldmodel.config import Count, Name, Positive, Seed, command, config
 from worldmodel.storage.files import write_json, write_text
 from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
-STORE = ROOT / "benchmarks" / "results" / "compare"
-"""Where the evaluations lie."""
-MANIFESTS = ("random-wall", "held-out", "bounce")
-"""Episodes that every contender is evaluated on; latency is measured on the first."""
+RESULTS = ROOT / "benchmarks" / "results"
+"""Where the store and the comparisons lie."""
+MAIN = next(iter(CONTENDERS))
+"""The environment whose comparison is named after none."""
 LATENCY_EPISODES = 3
-"""Episodes on which latency is measured, with a single environment."""
-COSTS: dict[str, Any] = {"minutes": int | float, "env_steps": int, "images": int, "curve": list}
-"""What an evaluation in the store says of the training (:func:`benchmarks.comparison.contenders.training_facts`)."""
-BASE = "jepa-mppi"
-"""What the others are compared with."""
-WORDS = ("policy", "sees", "reward")
-"""Columns of the table that hold words."""
-COLUMNS = (
-    *(*WORDS, "final success", "with 4× time", "ever", "SPL", "steps to goal", "held-out", "bounce"),
-    *("env steps", "minutes", "ms an action", "difference to JEPA + MPPI"),
-)
-"""Columns of the table."""
-SHORT = (*WORDS, *("final success", "with 4× time", "held-out", "env steps", "minutes", "ms an action"))
-"""Those of a narrower one."""
+"""Episodes of the first manifest on which latency is measured, with a single environment."""
 
 
 @config
 class CompareConfig:
     """Trains and evaluates all contenders under one budget, and draws how they stand."""
 
-    contenders: tuple[str, ...] = tuple(CONTENDERS)
-    """Which of them."""
+    environment: Annotated[str, Name(CONTENDERS)] = MAIN
+    """In which environment."""
+    contenders: tuple[str, ...] = ()
+    """Which of them; by default all of this environment."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0, 1, 2)
-    """Seeds of the training runs; more than the common budget only the first of them gets."""
+    """Seeds of the training runs; only the first seed gets longer budgets."""
     minutes: Positive = 15.0
     """Minutes that each is trained, on this machine."""
     num_episodes: Count | None = None
-    """Only the first so many episodes of each manifest; by default all."""
+    """How many episodes of each manifest, the first; by default all."""
     runs: Path = Path("runs/compare")
     """Folder of the training runs."""
-    store: Path = STORE
+    store: Path = RESULTS / "compare"
     """Folder of the evaluations; those that are there already are not run again."""
-    output: Path = ROOT / "benchmarks" / "results" / "compare.json"
-    """JSON file to write; table and plots go beside it."""
+    output: Path | None = None
+    """JSON file to write, by default benchmarks/results/compare.json or compare-ENVIRONMENT.json of the project; table
+    and plots go beside it."""
     only_report: bool = False
     """Only make JSON, table and plots of what the store holds."""
     progress: bool = True
@@ -90,26 +78,33 @@ def run(config: CompareConfig) -> dict[str, Any]:
         What was written to the JSON file.
 
     Raises:
-        ValueError: If a contender is unknown or there is nothing to report.
+        ValueError: If a contender is unknown, there is nothing to report, or the store holds evaluations of other
+            settings.
     """
+    known = CONTENDERS[config.environment]
     for name in config.contenders:
-        if name not in CONTENDERS:
-            raise ValueError(f"contenders must be among {', '.join(map(repr, CONTENDERS))}, got {name!r}")
+        if name not in known:
+            raise ValueError(f"contenders must be among {', '.join(map(repr, known))}, got {name!r}")
     with locked(config.store, "results store"):
-        return _run(config)
-
-
-def _run(config: CompareConfig) -> dict[str, Any]:
-    if not config.only_report:
-        for contender in (CONTENDERS[name] for name in config.contenders):
-            for seed in _seeds(config, contender):
-                measure(config, contender, seed)
-                report(config)
-    content = report(config)
+        if not config.only_report:
+            for contender in (known[name] for name in config.contenders or known):
+                for seed in _seeds(config, contender):
+                    _measure(config, contender, seed)
+                    report(config)
+        content = report(config)
     if config.progress:
-        Console().print(Markdown(markdown(content)))
-        logger.info("written to %s", config.output)
+        Console().print(table(content, short=True).terminal())
+        logger.info("written to %s", output_of(config))
     return content
+
+
+main = command(CompareConfig, run, "compare")
+
+
+def output_of(config: CompareConfig) -> Path:
+    """The JSON file of a comparison."""
+    name = "compare" if config.environment == MAIN else f"compare-{config.environment}"
+    return config.output or RESULTS / f"{name}.json"
 
 
 def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
@@ -119,56 +114,67 @@ def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
     return config.seeds[:1] if contender.extends else config.seeds
 
 
-def measure(config: CompareConfig, contender: Contender, seed: int) -> None:
+def _measure(config: CompareConfig, contender: Contender, seed: int) -> None:
     """Trains and evaluates a contender, as far as the store lacks it.
 
     Raises:
         ValueError: If the store holds another evaluation in the place of one of this contender's.
     """
-    paths = {manifest: config.store / _file(config, contender, str(seed), manifest) for manifest in MANIFESTS}
-    if all(_is_done(config, contender, seed, *entry) for entry in paths.items()):
+    folder = _folder(config, contender, seed)
+    minutes = config.minutes * contender.budgets
+    settings = {"training": {"minutes": minutes, **training.settings(contender, seed)}} if contender.run else {}
+    plans = contender.kind == "world model"
+    asked = {}
+    for manifest in find_domain(config.environment).compared_on:
+        key = _key(config, contender, seed, manifest)
+        asked[manifest] = key, _evaluation(config, contender, folder, manifest, Store(config.store).path(key))
+    found = [success.find_record(one, key=key, plans=plans, settings=settings) for key, one in asked.values()]
+    if all(found):
         return
     logger.info("%s, seed %d", contender.title, seed)
-    folder = _folder(config, contender, seed)
-    if folder is not None and contender.run is not None and contender.train is not None:
-        if contender.extends:
-            _begin_with(folder, _folder(config, CONTENDERS[contender.extends], seed))
-        minutes = config.minutes * contender.budgets
-        contender.train(contender.run, folder, seed, minutes, {"progress": config.progress})
-    for manifest, path in paths.items():
-        if _is_done(config, contender, seed, manifest, path):
-            continue
-        evaluation = success.EvaluateConfig(
-            policy=contender.name if folder is None else str(folder),
-            manifest=manifest,
-            num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(manifest))),
-            planner=contender.planner,
-            latency_episodes=LATENCY_EPISODES if manifest == MANIFESTS[0] else 0,
-            output=path,
-            progress=False,
-        )
-        # What is there and not done is of other weights, or not finished.
-        stale = path.exists() and read_result(path)["fingerprint"] != success.fingerprint(evaluation)
-        content = success.run(replace(evaluation, overwrite=stale))
-        facts = {
-            "contender": contender.name,
-            "training_seed": seed,
-            "key": _key(config, contender, seed),
-            "training": training_facts(contender, folder or Path()),
-        }
-        write_result(path, content | facts)
+    if contender.extends:
+        _begin_with(folder, _folder(config, CONTENDERS[config.environment][contender.extends], seed))
+    training.train(contender, folder, seed, minutes, {"progress": config.progress})
+    facts = {"training": training.costs(contender, folder)}
+    for key, evaluation in asked.values():
+        success.run(evaluation, key=key, settings=settings, facts=facts)
 
 
-def _folder(config: CompareConfig, contender: Contender, seed: int) -> Path | None:
-    """Folder of a contender's training run; None where nothing is trained."""
-    if contender.run is None:
-        return None
-    return config.runs / f"{contender.run}-{config.minutes * contender.budgets:g}min-seed{seed}"
+def _key(config: CompareConfig, contender: Contender, seed: int, manifest: str) -> dict[str, Any]:
+    """Which cell of the table an evaluation is; without a training there is no budget."""
+    return {
+        "environment": config.environment,
+        "contender": contender.name,
+        "minutes": config.minutes if contender.run else None,
+        "seed": seed,
+        "manifest": manifest,
+    }
 
 
-def _begin_with(folder: Path, begun: Path | None) -> None:
+def _evaluation(
+    config: CompareConfig, contender: Contender, folder: Path, manifest: str, output: Path
+) -> success.EvaluateConfig:
+    name = f"{config.environment}/{manifest}"
+    is_first = manifest == find_domain(config.environment).compared_on[0]
+    return success.EvaluateConfig(
+        policy=str(folder) if contender.run else contender.name,
+        manifest=name,
+        num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(name))),
+        planner=contender.planner,
+        latency_episodes=LATENCY_EPISODES if is_first else 0,
+        output=output,
+        progress=False,
+    )
+
+
+def _folder(config: CompareConfig, contender: Contender, seed: int) -> Path:
+    """Folder of a contender's training run."""
+    return config.runs / config.environment / f"{contender.run}-{config.minutes * contender.budgets:g}min-seed{seed}"
+
+
+def _begin_with(folder: Path, begun: Path) -> None:
     """Lets a run begin with what another, shorter one has learned: a copy, whole or not at all."""
-    if begun is None or not begun.exists() or folder.exists():
+    if not begun.exists() or folder.exists():
         return
     copied = folder.with_name(f".{folder.name}.tmp")
     if copied.exists():
@@ -177,199 +183,184 @@ def _begin_with(folder: Path, begun: Path | None) -> None:
     copied.rename(folder)
 
 
-def _key(config: CompareConfig, contender: Contender, seed: int) -> str:
-    """What two evaluations of a contender must share, beside weights and episodes: a hash of how it is trained."""
-    training = contender.settings(contender.run, seed, {}) if contender.settings and contender.run else None
-    decides = {"training": training, "minutes": config.minutes * contender.budgets if contender.run else None}
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-
-def _file(config: CompareConfig, contender: Contender, seed: str, manifest: str) -> str:
-    """Name of an evaluation in the store; without a training there is no budget."""
-    budget = f"-{config.minutes:g}min" if contender.run else ""
-    return f"{contender.name}{budget}-seed{seed}-{manifest}.json"
-
-
-def _is_done(config: CompareConfig, contender: Contender, seed: int, manifest: str, path: Path) -> bool:
-    """Whether the store holds an evaluation of what the contender has learned, with what its training cost.
-
-    Raises:
-        ValueError: If it holds an evaluation of something else.
-    """
-    if not path.exists():
-        return False
-    content, episodes = read_result(path), load_manifest(manifest)
-    count = len(episodes)
-    stored, asked = content["config"].get("num_episodes"), config.num_episodes
-    if min(stored or count, count) != min(asked or count, count):
-        raise ValueError(
-            f"{path} must be of {asked or 'all'} episodes, got {stored or 'all'}; choose another --store, and --output"
-        )
-    if content["manifest_hash"] != episodes.hash:
-        raise ValueError(f"{path} must be of manifest {manifest!r}, got another; choose another --store, and --output")
-    if "planner" in content["config"] and content["config"]["planner"] != asdict(contender.planner):
-        raise ValueError(f"{path} must be of an agent that plans as {contender.name!r} does; choose another --store")
-    # Evaluations that were made before there were keys are known by their other fields.
-    if content.get("key", _key(config, contender, seed)) != _key(config, contender, seed):
-        raise ValueError(f"{path} must be of {contender.name!r} as it is trained now; choose another --store")
-    folder = _folder(config, contender, seed)
-    here = None if folder is None else find_hash(folder)
-    return content["finished"] and "training" in content and here in (None, content["provenance"]["checkpoint_hash"])
-
-
 def report(config: CompareConfig) -> dict[str, Any]:
     """Makes JSON, table and plots of what the store holds.
 
     Raises:
         ValueError: If it holds nothing.
     """
-    results = {name: found for name, one in CONTENDERS.items() if (found := list(_read(config, one)))}
+    results = _read(config)
     if not results:
         raise ValueError(f"store must hold evaluations of contenders, got none in {config.store}")
+    base, output = find_base(config.environment), output_of(config)
+    compared = results.get(base.name, []) if base else []
     content = {
-        "rows": [_row(CONTENDERS[name], found, results.get(BASE, [])) for name, found in results.items()],
+        "environment": config.environment,
+        "base": base and base.name,
+        "rows": [_row(config, name, found, compared) for name, found in results.items()],
         "provenance": provenance.collect(),
     }
-    write_json(config.output, content)
-    write_text(config.output.with_suffix(".md"), markdown(content))
-    draw(content, results, config.output)
+    write_json(output, content)
+    write_text(output.with_suffix(".md"), table(content).markdown())
+    draw(content, results, output)
     return content
 
 
-def markdown(content: dict[str, Any], columns: Sequence[str] = COLUMNS) -> str:
-    """The comparison as a Markdown table; every seed is shown, and more time is a column."""
-    heads = [column for column in COLUMNS if column in columns]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "".join("---|" if h in WORDS else "--:|" for h in heads)]
-    longer = {row["extends"]: row["random-wall"] for row in content["rows"] if row["extends"]}
-    for row in content["rows"]:
-        if not row["extends"] and row["random-wall"]:
-            cells = _cells(row, longer.get(row["contender"]))
-            lines.append("| " + " | ".join(cells[head] for head in heads) + " |")
-    return "\n".join(lines) + "\n"
+def _read(config: CompareConfig) -> dict[str, list[Record]]:
+    """The finished evaluations of each contender under this budget, all seeds and manifests."""
+    found: dict[str, list[Record]] = {}
+    records = list(Store(config.store).records(environment=config.environment))
+    for name, contender in CONTENDERS[config.environment].items():
+        wanted = {"contender": name, "minutes": config.minutes if contender.run else None}
+        if chosen := [record for record in records if record.finished and record.matches(**wanted)]:
+            found[name] = sorted(chosen, key=lambda record: str(record.key.get("seed")).zfill(10))
+    return found
 
 
-def _cells(row: dict[str, Any], longer: dict[str, Any] | None) -> dict[str, str]:
-    final, gain = row["random-wall"], row["difference"]
-    return {
-        "policy": row["title"],
-        "sees": row["sees"],
-        "reward": "yes" if row["rewarded"] else "no",
-        "final success": _with_interval(final),
-        "with 4× time": _with_interval(longer) if longer else "–",
-        "ever": _rates(final["ever"]),
-        "SPL": f"{np.mean(final['spl']):.3f}",
-        "steps to goal": _mean(final["steps_to_goal"]),
-        "held-out": _rates(row["held-out"]["final"]) if row["held-out"] else "–",
-        "bounce": _rates(row["bounce"]["final"]) if row["bounce"] else "–",
-        "env steps": _count(row["env_steps"]),
-        "minutes": _mean(row["minutes"]) + (" + world model" if row["pretrained"] else ""),
-        "ms an action": f"{np.mean(final['ms']):.2f}" if final["ms"] else "–",
-        "difference to JEPA + MPPI": describe_difference(gain),
-    }
+def _row(config: CompareConfig, name: str, found: list[Record], base: list[Record]) -> dict[str, Any]:
+    """All that is known of a contender.
+
+    Raises:
+        ValueError: If a record lacks what an evaluation of the comparison says.
+    """
+    contender = CONTENDERS[config.environment][name]
+    manifests = find_domain(config.environment).compared_on
+    try:
+        by_manifest = {manifest: [r for r in found if r.key["manifest"] == manifest] for manifest in manifests}
+        first = by_manifest[manifests[0]]
+        costs = [_costs(record) for record in first]
+        return {
+            "contender": contender.name,
+            "title": contender.title,
+            "kind": contender.kind,
+            "run": contender.run,
+            "sees": contender.sees,
+            "rewarded": contender.rewarded,
+            "budgets": contender.budgets,
+            "extends": contender.extends,
+            "pretrained": contender.pretrained,
+            "seeds": [record.key["seed"] for record in first],
+            **{cost: [one[cost] for one in costs] for cost in ("minutes", "env_steps", "images")},
+            "curves": [one["curve"] for one in costs],
+            "manifests": {manifest: _measures(records) for manifest, records in by_manifest.items()},
+            "difference": _difference(first, [record for record in base if record.key["manifest"] == manifests[0]]),
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{config.store} must hold evaluations that worldmodel compare made, got one of {name!r} that is not: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
-def describe_difference(gain: dict[str, Any] | None) -> str:
-    """A paired difference and its interval."""
-    return f"{gain['difference']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain else "–"
+def _costs(record: Record) -> dict[str, Any]:
+    """What a training cost, in numbers that can be drawn."""
+    costs = record.facts["training"]
+    curve = [{name: float(value) for name, value in point.items()} for point in costs["curve"]]
+    if any("seconds" not in point or not {"success", "loss"} & set(point) for point in curve):
+        raise ValueError("points of a curve must have seconds, and success or loss")
+    return {**{name: costs[name] + 0 for name in ("minutes", "env_steps", "images")}, "curve": curve}
 
 
-def _read(config: CompareConfig, contender: Contender) -> Iterator[dict[str, Any]]:
-    """The finished evaluations of a contender under this budget, all seeds and manifests."""
-    for path in sorted(config.store.glob(_file(config, contender, "*", "*"))):
-        content = read_result(path)
-        if content.get("contender") != contender.name or not content["finished"]:
-            continue
-        if content["manifest"] not in MANIFESTS or content["manifest_hash"] != load_manifest(content["manifest"]).hash:
-            raise ValueError(f"{path} must be of one of the manifests {MANIFESTS}, got {content['manifest']!r}")
-        training = content.get("training")
-        if not isinstance(training, dict) or not all(
-            isinstance(training.get(key), kind) for key, kind in COSTS.items()
-        ):
-            raise ValueError(
-                f"{path} must say what its training cost, in {', '.join(COSTS)}, got {str(training)[:200]}"
-            )
-        yield content
-
-
-def _row(contender: Contender, found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any]:
-    by_manifest = {manifest: [c for c in found if c["manifest"] == manifest] for manifest in MANIFESTS}
-    first = by_manifest[MANIFESTS[0]]
-    return {
-        "contender": contender.name,
-        "title": contender.title,
-        "kind": contender.kind,
-        "run": contender.run,
-        "sees": contender.sees,
-        "rewarded": contender.rewarded,
-        "extends": contender.extends,
-        "pretrained": contender.pretrained,
-        "seeds": [content["training_seed"] for content in first],
-        "minutes": [content["training"]["minutes"] for content in first],
-        "env_steps": [content["training"]["env_steps"] for content in first],
-        "images": [content["training"]["images"] for content in first],
-        "curves": [content["training"]["curve"] for content in first],
-        **{manifest: _measures(contents) for manifest, contents in by_manifest.items()},
-        "difference": _difference(first, [c for c in base if c["manifest"] == MANIFESTS[0]]),
-    }
-
-
-def _measures(contents: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _measures(records: list[Record]) -> dict[str, Any] | None:
     """Measures of a manifest, one entry a seed; the interval is of all seeds' episodes together."""
-    if not contents:
+    if not records:
         return None
-    summaries = [content["summary"] for content in contents]
-    trials = sum(summary["num_episodes"] for summary in summaries)
-    successes = sum(round(summary["final_success"] * summary["num_episodes"]) for summary in summaries)
+    results = [success.result_of(record) for record in records]
+    if len({result.manifest_hash for result in results} | {load_manifest(_name(records[0])).hash}) > 1:
+        raise ValueError(f"evaluations must be of the episodes of {_name(records[0])} as they are now, got others")
+    summaries = [result.summary() for result in results]
+    reached = np.concatenate([result.successes() for result in results])
     return {
         "final": [summary["final_success"] for summary in summaries],
         "ever": [summary["ever_success"] for summary in summaries],
         "spl": [summary["spl"] for summary in summaries],
         "steps_to_goal": [summary["mean_steps_to_goal"] for summary in summaries],
-        "ms": [content["latency"]["step_p50_ms"] for content in contents if content["latency"]],
-        "interval": list(wilson_interval(successes, trials)),
+        "ms": [record.facts["latency"]["step_p50_ms"] + 0.0 for record in records if record.facts["latency"]],
+        "interval": list(wilson_interval(int(reached.sum()), len(reached))),
         "intervals": [list(summary["final_success_interval"]) for summary in summaries],
     }
 
 
-def _difference(found: list[dict[str, Any]], base: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _name(record: Record) -> str:
+    return f"{record.key['environment']}/{record.key['manifest']}"
+
+
+def _difference(found: list[Record], base: list[Record]) -> dict[str, Any] | None:
     """Paired difference to the base: the same episodes, seed by seed, all pairs together.
 
     A seed that only one of them was trained with is left out; what is not trained is compared with every seed.
     """
-    pairs = [
-        (content, other)
-        for other in base
-        for content in found
-        if content["training_seed"] == other["training_seed"] or not content["training"]["minutes"]
-    ]
-    if not pairs:
-        return None
     first: list[bool] = []
     second: list[bool] = []
-    for pair in pairs:
-        ours, theirs = (EvalResult.from_dict(content["result"]).successes().tolist() for content in pair)
-        count = min(len(ours), len(theirs))
-        first += ours[:count]
-        second += theirs[:count]
-    return asdict(compare_paired(first, second))
+    for other in base:
+        for record in found:
+            if record.key["seed"] == other.key["seed"] or record.key["minutes"] is None:
+                ours, theirs = (success.result_of(one).successes().tolist() for one in (record, other))
+                count = min(len(ours), len(theirs))
+                first += ours[:count]
+                second += theirs[:count]
+    return asdict(compare_paired(first, second)) if first else None
 
 
-def _with_interval(measures: dict[str, Any]) -> str:
+def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
+    """The comparison as a table; every seed is shown, and more time is a column.
+
+    Args:
+        content: The comparison, as :func:`run` returns it.
+        short: Whether to leave out what only few readers ask for.
+    """
+    rows = content["rows"]
+    main = find_domain(content["environment"]).compared_on[0]
+    longer = {row["extends"]: row for row in rows if row["extends"] and row["manifests"][main]}
+    base = next((row["title"] for row in rows if row["contender"] == content["base"]), "")
+    shown = [_cells(row, longer, base) for row in rows if not row["extends"] and row["manifests"][main]]
+    if short:
+        details = {"ever", "SPL", "steps to goal", *list(rows[0]["manifests"])[2:], f"difference to {base}"}
+        shown = [{head: cell for head, cell in cells.items() if head not in details} for cells in shown]
+    return Table.of(shown, num_words=3)
+
+
+def _cells(row: dict[str, Any], longer: Mapping[str, dict[str, Any]], base: str) -> dict[str, str]:
+    main, *others = row["manifests"]
+    measures = row["manifests"][main]
+    cells = {
+        "policy": row["title"],
+        "sees": row["sees"],
+        "reward": "yes" if row["rewarded"] else "no",
+        "final success": _with_interval(measures),
+    }
+    if longer:
+        more = next(iter(longer.values()))["budgets"]
+        found = longer.get(row["contender"])
+        cells[f"with {more}× time"] = _with_interval(found["manifests"][main]) if found else "–"
+    cells |= {
+        "ever": _rates(measures["ever"]),
+        "SPL": _mean(measures["spl"], 3),
+        "steps to goal": _mean(measures["steps_to_goal"]),
+    }
+    for manifest in others:
+        found = row["manifests"][manifest]
+        cells[manifest] = _rates(found["final"]) if found else "–"
+    millions = float(np.mean(row["env_steps"])) / 1e6
+    cells |= {
+        "env steps": f"{millions:.2f} M" if millions else "–",
+        "minutes": _mean(row["minutes"]) + (" + world model" if row["pretrained"] else ""),
+        "ms an action": _mean(measures["ms"], 2),
+    }
+    return cells | ({f"difference to {base}": gain(row["difference"])} if base else {})
+
+
+def _with_interval(measures: Mapping[str, Any]) -> str:
     """Final success, every seed's, and the interval of all."""
     low, high = measures["interval"]
-    return f"{_rates(measures['final'])} [{low:.1%}, {high:.1%}]"
+    return f"{_rates(measures['final'])} [{percent(low)}, {percent(high)}]"
 
 
-def _rates(values: list[float]) -> str:
+def _rates(values: Sequence[float]) -> str:
     """Every seed's rate, or the one where there is one."""
-    return "; ".join(f"{value:.1%}" for value in values)
+    return "; ".join(map(percent, values))
 
 
-def _mean(values: list[float | None]) -> str:
+def _mean(values: Sequence[float | None], digits: int = 1) -> str:
     known = [value for value in values if value is not None]
-    return f"{np.mean(known):.1f}" if known else "–"
-
-
-def _count(values: list[int]) -> str:
-    mean = float(np.mean(values))
-    return "–" if mean == 0 else f"{mean / 1e6:.2f} M"
+    return number(float(np.mean(known)) if known else None, digits)

@@ -1,127 +1,93 @@
-"""Who is compared: world models, reinforcement learning, offline agents, and how each is trained under one budget."""
+"""Who is compared in which environment: floor and ceiling, world models, reinforcement learning, offline agents.
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+To compare in an environment of your own, add a list of contenders to :data:`CONTENDERS`::
 
-from agents.rl import models as rl
+    CONTENDERS["my-env"] = named(
+        "my-env",
+        RANDOM,
+        planned("jepa-mppi", "JEPA + MPPI", preset="my-env"),
+        learned("sac", "state", "SAC + HER, state"),
+    )
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
 from agents.world_model.config import PlannerConfig
-from pretrain.loop.run_log import read_metrics
-from pretrain.presets import preset
-from pretrain.rl.train import CURVE, TrainRLConfig, hyperparameters
-from pretrain.rl.train import UNSAVED_FIELDS as LEARN_UNSAVED
-from pretrain.rl.train import run as train_rl
-from pretrain.train import UNSAVED_FIELDS as FIT_UNSAVED
-from pretrain.train import fit
-from worldmodel.checkpoint import CONFIG
 from worldmodel.config import changed
-from worldmodel.storage.files import current, read_json, read_rows
-
-Kind = Literal["floor", "ceiling", "world model", "reinforcement learning", "offline"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A policy in the comparison.
+    """A policy in the comparison; it is trained with a preset, with an algorithm, or not at all.
 
     Attributes:
         name: For files and the command line.
         title: For tables and plots.
         kind: What sort of method it is.
         sees: What it observes.
-        run: Name of its training run; contenders may share one. None: nothing is trained.
-        train: Trains that run: from its name, a folder, a seed, minutes, and changed fields of its configuration.
-        settings: How it does so, in JSON types: from its name, a seed and changed fields.
+        environment: Name of the environment's domain.
+        preset: Preset of its pretraining.
+        algorithm: Algorithm of reinforcement learning.
+        observation: What the algorithm is trained on, as ``worldmodel train-rl`` calls it.
         planner: How a world model plans.
         rewarded: Whether its training used the reward.
         budgets: How many times the common budget it gets.
-        extends: The contender whose training it goes on with, if any.
+        extends: The contender whose training it continues, if any.
         pretrained: Whether it begins with the encoder of a world model, whose training is not in its budget.
     """
 
     name: str
     title: str
-    kind: Kind
+    kind: Literal["floor", "ceiling", "world model", "reinforcement learning", "offline"]
     sees: Literal["pixels", "state", "nothing"]
-    run: str | None = None
-    train: Callable[[str, Path, int, float, Mapping[str, Any]], None] | None = None
-    settings: Callable[[str, int, Mapping[str, Any]], dict[str, Any]] | None = None
+    environment: str = ""
+    preset: str | None = None
+    algorithm: str | None = None
+    observation: str = "state"
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     rewarded: bool = False
     budgets: int = 1
     extends: str | None = None
     pretrained: bool = False
 
-
-def _fit(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
-    """Trains a preset; the changes are fields, by dotted path."""
-    left = _left(folder, minutes)
-    if left > 0:
-        run = {"seed": seed, "output": str(folder), "max_minutes": left}
-        fit(changed(preset(name), {**changes, **run}), name=name)
+    @property
+    def run(self) -> str | None:
+        """Name of its training run, which contenders may share; None: nothing is trained."""
+        return self.preset if self.algorithm is None else f"{self.algorithm}-{self.observation}"
 
 
-def _fit_settings(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    values = asdict(changed(preset(name), {**changes, "seed": seed}))
-    return {key: value for key, value in values.items() if key not in (*FIT_UNSAVED, "output")}
+RANDOM = Contender(name="random", title="random actions", kind="floor", sees="nothing")
+EXPERT = Contender(name="expert", title="scripted expert", kind="ceiling", sees="state")
 
 
-def _left(folder: Path, minutes: float) -> float:
-    """Minutes of the budget that a run has not spent yet."""
-    if not current(folder, CONFIG).exists():
-        return minutes
-    return max(0.0, minutes - read_json(current(folder, CONFIG))["training"]["seconds"] / 60)
+def planned(name: str, title: str, *, preset: str, planner: str = "mppi") -> Contender:
+    """A world model that is trained with a preset and plans."""
+    plan = changed(PlannerConfig(), {"planner": planner})
+    return Contender(name=name, title=title, kind="world model", sees="pixels", preset=preset, planner=plan)
 
 
-def _learn(name: str, folder: Path, seed: int, minutes: float, changes: Mapping[str, Any]) -> None:
-    """Trains an algorithm; the changes are fields of its configuration, or keywords of the algorithm."""
-    train_rl(replace(_learn_config(name, seed, changes), output=folder, max_minutes=minutes))
-
-
-def _learn_settings(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    config = _learn_config(name, seed, changes)
-    values = {key: value for key, value in asdict(config).items() if key not in LEARN_UNSAVED}
-    return values | {"options": hyperparameters(config)}
-
-
-def _learn_config(name: str, seed: int, changes: Mapping[str, Any]) -> TrainRLConfig:
-    algorithm, observation = name.split("-")
-    known = {f.name for f in fields(TrainRLConfig)}
-    given: dict[str, Any] = {key: value for key, value in changes.items() if key in known}
-    given |= {"algorithm": algorithm, "observation": observation, "seed": seed}
-    return TrainRLConfig(**given, options={key: value for key, value in changes.items() if key not in known})
-
-
-def _planned(name: str, title: str, planner: str) -> Contender:
+def learned(algorithm: str, observation: str, title: str) -> Contender:
+    """An algorithm of reinforcement learning on a kind of observation."""
     return Contender(
-        name=name,
-        title=title,
-        kind="world model",
-        sees="pixels",
-        run="two-rooms",
-        train=_fit,
-        settings=_fit_settings,
-        planner=PlannerConfig(planner=planner),  # type: ignore[arg-type]
-    )
-
-
-def _learned(name: str, title: str, sees: Literal["pixels", "state"]) -> Contender:
-    return Contender(
-        name=name,
+        name=f"{algorithm}-{observation}",
         title=title,
         kind="reinforcement learning",
-        sees=sees,
-        run=name,
-        train=_learn,
-        settings=_learn_settings,
+        sees="state" if observation == "state" else "pixels",
+        algorithm=algorithm,
+        observation=observation,
         rewarded=True,
-        pretrained=name.endswith("-latents"),
+        pretrained=observation == "latents",
     )
+
+
+def offline(preset: str, title: str, *, pretrained: bool = False) -> Contender:
+    """An offline agent that is trained with a preset of its name."""
+    return Contender(name=preset, title=title, kind="offline", sees="pixels", preset=preset, pretrained=pretrained)
 
 
 def longer(contender: Contender, budgets: int = 4) -> Contender:
-    """A contender that is trained for several times the common budget, beginning with the one that is not."""
+    """A contender that is trained for several times the common budget, beginning with the run that had it once."""
     return replace(
         contender,
         name=f"{contender.name}-{budgets}x",
@@ -131,79 +97,43 @@ def longer(contender: Contender, budgets: int = 4) -> Contender:
     )
 
 
-def _offline(name: str, title: str) -> Contender:
-    return Contender(
-        name=name,
-        title=title,
-        kind="offline",
-        sees="pixels",
-        run=name,
-        train=_fit,
-        settings=_fit_settings,
-        pretrained=name == "gcidm",
-    )
+def named(environment: str, *contenders: Contender) -> dict[str, Contender]:
+    """The contenders of an environment, by name."""
+    return {contender.name: replace(contender, environment=environment) for contender in contenders}
 
-
-TQC_STATE = _learned("tqc-state", "TQC + HER, state", "state")
-SAC_PIXELS = _learned("sac-pixels", "SAC + HER, pixels", "pixels")
-SAC_LATENTS = _learned("sac-latents", "SAC + HER, JEPA latents", "pixels")
 
 CONTENDERS = {
-    contender.name: contender
-    for contender in (
-        Contender(name="random", title="random actions", kind="floor", sees="nothing"),
-        Contender(name="expert", title="scripted expert", kind="ceiling", sees="state"),
-        _planned("jepa-mppi", "JEPA + MPPI", "mppi"),
-        _planned("jepa-cem", "JEPA + CEM", "cem"),
-        _planned("jepa-actor", "JEPA, its actor alone", "policy"),
-        _learned("ppo-state", "PPO, state", "state"),
-        _learned("sac-state", "SAC + HER, state", "state"),
-        TQC_STATE,
-        _learned("ppo-pixels", "PPO, pixels", "pixels"),
-        SAC_PIXELS,
-        SAC_LATENTS,
-        _offline("gcbc", "GCBC"),
-        _offline("gcidm", "GCIDM on JEPA latents"),
-        _offline("gcivl", "GCIVL"),
-        *(longer(best) for best in (TQC_STATE, SAC_PIXELS, SAC_LATENTS)),
-    )
+    "two-rooms": named(
+        "two-rooms",
+        RANDOM,
+        EXPERT,
+        planned("jepa-mppi", "JEPA + MPPI", preset="two-rooms"),
+        planned("jepa-cem", "JEPA + CEM", preset="two-rooms", planner="cem"),
+        planned("jepa-actor", "JEPA, its actor alone", preset="two-rooms", planner="policy"),
+        learned("ppo", "state", "PPO, state"),
+        learned("sac", "state", "SAC + HER, state"),
+        learned("tqc", "state", "TQC + HER, state"),
+        learned("ppo", "pixels", "PPO, pixels"),
+        learned("sac", "pixels", "SAC + HER, pixels"),
+        learned("sac", "latents", "SAC + HER, JEPA latents"),
+        offline("gcbc", "GCBC"),
+        offline("gcidm", "GCIDM on JEPA latents", pretrained=True),
+        offline("gcivl", "GCIVL"),
+        longer(learned("tqc", "state", "TQC + HER, state")),
+        longer(learned("sac", "pixels", "SAC + HER, pixels")),
+        longer(learned("sac", "latents", "SAC + HER, JEPA latents")),
+    ),
+    "pillars": named(
+        "pillars",
+        RANDOM,
+        EXPERT,
+        planned("jepa-mppi", "JEPA + MPPI", preset="pillars"),
+        learned("sac", "state", "SAC + HER, state"),
+    ),
 }
-"""Contenders by name; the first world model is what all are compared with."""
+"""Contenders by environment and name."""
 
 
-def training_facts(contender: Contender, folder: Path) -> dict[str, Any]:
-    """What training cost: minutes, steps of the environment, images learned from, and the learning curve, if any.
-
-    Steps that a generator simulates count as steps of the environment. Points of a curve have ``seconds``, and
-    ``success`` or ``loss``, on validation layouts.
-    """
-    if contender.run is None:
-        return {"minutes": 0.0, "env_steps": 0, "images": 0, "curve": []}
-    if contender.kind == "reinforcement learning":
-        spent = rl.spent(folder)
-        images = spent.steps if contender.sees == "pixels" else 0
-        return {
-            "minutes": spent.seconds / 60,
-            "env_steps": spent.steps * rl.read_run(folder).action_repeat,
-            "images": images,
-            "curve": read_rows(folder / CURVE),
-        }
-    training = read_json(current(folder, CONFIG))["training"]
-    config = training["config"]
-    data, policy = config["data"], config.get("policy")
-    steps = min(training["step"], config["num_steps"])
-    windows = steps * data["batch_size"]
-    images = windows * data["num_frames"]
-    if policy is not None:  # an actor and a critic, in imagination
-        images += (training["step"] - steps) * policy["batch_size"] * policy["images_per_scene"]
-    skip = config["model"]["frame_skip"] if "model" in config else config["frame_skip"]
-    return {
-        "minutes": training["seconds"] / 60,
-        "env_steps": windows * (data["num_frames"] - 1) * skip,
-        "images": images,
-        "curve": [
-            {"step": line["step"], "seconds": training["seconds"] * line["step"] / training["step"], "loss": loss}
-            for line in read_metrics(folder)
-            if (loss := line.get("validation/loss")) is not None
-        ],
-    }
+def find_base(environment: str) -> Contender | None:
+    """What the others of an environment are compared with: its first world model."""
+    return next((one for one in CONTENDERS[environment].values() if one.kind == "world model"), None)

@@ -2,34 +2,31 @@
 
 Each candidate is trained with a seed that the comparison does not use, and evaluated on validation episodes; the best
 becomes the default of the contender's preset or algorithm, one for SAC and TQC on all observations (:data:`SHARED`).
-Candidates that the JSON file holds already are not run again.
+Each candidate is a record of a folder, and is not run again if it is there.
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.comparison.contenders import CONTENDERS, training_facts
+from benchmarks.comparison import training
+from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation import success
-from benchmarks.evaluation.manifests import VALIDATION, load_manifest
-from benchmarks.evaluation.policies import find_hash
-from benchmarks.records import provenance
 from benchmarks.records.provenance import ROOT
-from benchmarks.records.results import file_name
-from worldmodel.config import Count, Positive, Seed, config
-from worldmodel.storage.files import read_json, write_json
+from benchmarks.records.store import Record, Store, file_name, plain
+from benchmarks.records.tables import Table, number, percent
+from envs.domain import VALIDATION, domains, find_domain
+from worldmodel.config import Count, Positive, Seed, command, config
 from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
+FOLDER = ROOT / "benchmarks" / "results" / "tune"
+"""Where the records lie, in a folder for each contender."""
 OFF_POLICY: tuple[Mapping[str, Any], ...] = (
     {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8, "action_repeat": 4},
     {"learning_rate": 3e-4, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8, "action_repeat": 4},
@@ -71,8 +68,6 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     ),
 }
 """What is tried for each contender; candidates name what is varied."""
-ROW = {"changes", "final_success", "final_success_interval", "ever_success", "env_steps"}
-"""What a row of a table holds at least."""
 
 
 @config
@@ -81,6 +76,8 @@ class TuneConfig:
 
     contender: tyro.conf.Positional[str]
     """Whose."""
+    environment: str = domains()[0].name
+    """The environment that it is compared in."""
     minutes: Positive = 5.0
     """Minutes that each candidate is trained, on this machine."""
     seed: Seed = 100
@@ -90,93 +87,72 @@ class TuneConfig:
     runs: Path = Path("runs/tune")
     """Folder of the training runs."""
     output: Path | None = None
-    """JSON file to write; by default benchmarks/results/tune/CONTENDER.json of the project."""
+    """Folder of the records; by default benchmarks/results/tune/CONTENDER of the project."""
+    overwrite: bool = False
+    """Measure everything anew, even where the folder holds a record of it."""
     progress: bool = True
     """Whether to show how training goes, and the table."""
 
 
-def run(config: TuneConfig) -> dict[str, Any]:
+def run(config: TuneConfig) -> list[Record]:
     """Trains and measures the candidates that are missing.
 
     Returns:
-        What was written to the JSON file.
+        A record for each candidate.
 
     Raises:
-        ValueError: If there are no candidates for the contender, minutes are not positive, or the file holds another
-            budget, seed or number of episodes.
+        ValueError: If the environment has no such contender or it has no candidates, or the folder holds records of
+            other settings.
     """
-    if config.contender not in CANDIDATES:
-        raise ValueError(f"contender must be one of {', '.join(map(repr, CANDIDATES))}, got {config.contender!r}")
-    output = config.output or ROOT / f"benchmarks/results/tune/{config.contender}.json"
-    with locked(output, "table", is_file=True):
-        content = _fill(config, output)
+    contenders = CONTENDERS.get(find_domain(config.environment).name, {})
+    known = [name for name in CANDIDATES if name in contenders]
+    if config.contender not in known:
+        names = ", ".join(map(repr, known)) or "none"
+        raise ValueError(f"contender must be one of {names}, got {config.contender!r}")
+    folder = config.output or FOLDER / config.contender
+    with locked(folder, "results store"):
+        records = [_measure(config, folder, changes) for changes in CANDIDATES[config.contender]]
     if config.progress:
-        Console().print(_table(content))
-        logger.info("written to %s", output)
-    return content
+        title = f"{config.contender}: {config.num_episodes} validation episodes"
+        Console().print(Table.of([_cells(record) for record in records], title).terminal())
+        logger.info("written to %s", folder)
+    return records
 
 
-def _fill(config: TuneConfig, output: Path) -> dict[str, Any]:
-    """Measures the candidates that a table lacks; returns the whole."""
-    content: dict[str, Any] = {
-        "contender": config.contender,
-        "minutes": config.minutes,
-        "seed": config.seed,
-        "num_episodes": config.num_episodes,
-        "rows": [],
-    }
-    if output.exists():
-        before = read_json(output, "a table of hyperparameters")
-        for key in ("contender", "minutes", "seed", "num_episodes"):
-            if key not in before:
-                raise ValueError(f"{output} must be a table that worldmodel tune wrote, got one without {key!r}")
-            if before[key] != content[key]:
-                raise ValueError(f"{key} of {output} must be {before[key]}, got {content[key]}; or another --output")
-        rows = before.get("rows")
-        if not isinstance(rows, list) or not all(map(_is_row, rows)):
-            raise ValueError(
-                f"{output} must hold rows that worldmodel tune wrote, each with {', '.join(sorted(ROW))}, got others"
-            )
-        content["rows"] = [row for row in rows if _is_current(config, row)]
-    for changes in CANDIDATES[config.contender]:
-        if any(row["changes"] == changes for row in content["rows"]):
-            continue
-        logger.info("%s: %s", config.contender, describe(changes))
-        content["rows"].append(_measure(config, changes))
-        write_json(output, content)
-    return content
+main = command(TuneConfig, run, "tune")
 
 
-def _is_row(row: Any) -> bool:
-    """Whether something is a row of a table, of this version or an older one."""
-    return isinstance(row, dict) and set(row) >= ROW and isinstance(row["changes"], dict)
+def markdown(folder: Path = FOLDER) -> str:
+    """What was chosen for each contender, as a Markdown table; empty where nothing was measured.
+
+    Args:
+        folder: A folder of records for each contender.
+    """
+    found: dict[tuple[str, str], list[Record]] = {}
+    for path in sorted(path for path in folder.glob("*") if path.is_dir()):
+        for record in Store(path).records():
+            found.setdefault((record.key["environment"], record.key["contender"]), []).append(record)
+    rows = [
+        {
+            "contender": name,
+            "chosen": describe(chosen(records).facts["changes"]),
+            "tried": str(len(records)),
+            "minutes each": f"{chosen(records).config['training']['minutes']:g}",
+            "final success, validation": _cells(chosen(records))["final success"],
+        }
+        for (_, name), records in found.items()
+    ]
+    return Table.of(rows, num_words=2).markdown() if rows else ""
 
 
-def _is_current(config: TuneConfig, row: Mapping[str, Any]) -> bool:
-    """Whether a row is what measuring the candidate now would give."""
-    here = find_hash(_folder(config, row["changes"]))
-    # A run may have been made, and its row been filled in, elsewhere.
-    return row.get("key") == _key(config, row["changes"]) and here in (None, row.get("weights"))
+def chosen(records: Sequence[Record]) -> Record:
+    """The record of the hyperparameters that a contender has: those that several share, or else the best."""
 
+    def rank(record: Record) -> tuple[bool, float, float]:
+        summary = record.facts["summary"]
+        return record.facts["changes"] == SHARED, summary["final_success"], summary["spl"]
 
-def _key(config: TuneConfig, changes: Mapping[str, Any]) -> str:
-    """What two rows must share to be of the same candidate: a hash of all that decides them, but for weights."""
-    contender = CONTENDERS[config.contender]
-    assert contender.run is not None
-    assert contender.settings is not None
-    decides = {
-        "training": contender.settings(contender.run, config.seed, changes),
-        "minutes": config.minutes,
-        "planner": asdict(contender.planner),
-        "episodes": [load_manifest(VALIDATION).hash, config.num_episodes],
-    }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-
-def _folder(config: TuneConfig, changes: Mapping[str, Any]) -> Path:
-    """Folder of a candidate's training run."""
-    run = CONTENDERS[config.contender].run
-    return config.runs / file_name(f"{run}-{config.minutes:g}min-seed{config.seed}-{describe(changes)}")
+    return max(records, key=rank)
 
 
 def describe(changes: Mapping[str, Any]) -> str:
@@ -184,45 +160,44 @@ def describe(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in changes.items())
 
 
-def _measure(config: TuneConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
-    contender = CONTENDERS[config.contender]
-    assert contender.run is not None
-    assert contender.train is not None
-    folder = _folder(config, changes)
-    contender.train(contender.run, folder, config.seed, config.minutes, {**changes, "progress": config.progress})
+def _measure(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> Record:
+    """The record of a candidate, which is trained and measured where there is none."""
+    contender, candidate = CONTENDERS[config.environment][config.contender], describe(changes)
+    key = {
+        "environment": config.environment,
+        "contender": config.contender,
+        "candidate": candidate,
+        "seed": config.seed,
+    }
+    run_folder = config.runs / file_name(
+        f"{config.environment}-{contender.run}-{config.minutes:g}min-seed{config.seed}-{candidate}"
+    )
     evaluation = success.EvaluateConfig(
-        policy=str(folder),
-        manifest=VALIDATION,
+        policy=str(run_folder),
+        manifest=f"{config.environment}/{VALIDATION}",
         num_episodes=config.num_episodes,
         planner=contender.planner,
         latency_episodes=0,
-        output=folder / "validation.json",
+        output=Store(folder).path(key),
+        overwrite=config.overwrite,
         progress=False,
     )
-    evaluated = success.run(evaluation)
-    summary = evaluated["summary"]
-    facts = training_facts(contender, folder)
+    trained = {"minutes": config.minutes, **training.settings(contender, config.seed, changes)}
+    settings = {"training": plain(trained)}
+    found = None if config.overwrite else success.find_record(evaluation, key=key, plans=False, settings=settings)
+    if found is not None:
+        return found
+    logger.info("%s: %s", config.contender, candidate)
+    training.train(contender, run_folder, config.seed, config.minutes, {**changes, "progress": config.progress})
+    facts = {"changes": dict(changes), "training": training.costs(contender, run_folder)}
+    return success.run(evaluation, key=key, settings=settings, facts=facts)
+
+
+def _cells(record: Record) -> dict[str, str]:
+    summary = record.facts["summary"]
     return {
-        "changes": dict(changes),
-        "key": _key(config, changes),
-        "weights": evaluated["provenance"]["checkpoint_hash"],
-        **{key: summary[key] for key in ("final_success", "final_success_interval", "ever_success", "spl")},
-        "minutes": facts["minutes"],
-        "env_steps": facts["env_steps"],
-        "provenance": provenance.collect(),
+        "hyperparameters": describe(record.facts["changes"]),
+        "final success": percent(summary["final_success"], summary["final_success_interval"]),
+        "ever": percent(summary["ever_success"]),
+        "environment steps": number(record.facts["training"]["env_steps"], 0),
     }
-
-
-def _table(content: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{content['contender']}: {content['num_episodes']} validation episodes")
-    for name in ("hyperparameters", "final success", "ever", "environment steps"):
-        table.add_column(name, justify="left" if name == "hyperparameters" else "right")
-    for row in content["rows"]:
-        low, high = row["final_success_interval"]
-        table.add_row(
-            describe(row["changes"]),
-            f"{row['final_success']:.1%} [{low:.1%}, {high:.1%}]",
-            f"{row['ever_success']:.1%}",
-            f"{row['env_steps']:,}",
-        )
-    return table

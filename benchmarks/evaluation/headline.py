@@ -1,157 +1,159 @@
-"""``worldmodel headline``: the table of README: every training seed on every published manifest.
+"""``worldmodel headline``: every training seed on every published manifest.
 
-Each evaluation is a file of its own in ``benchmarks/results/headline/`` and is not run again if it is there; the table
-is made from these files, by :func:`markdown`.
+Each evaluation is a record in ``benchmarks/results/headline/`` and is not run again if it is there; the table is made
+from these records, by :func:`table`.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markdown import Markdown
 
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
 from benchmarks.records.provenance import ROOT
-from benchmarks.records.results import read_result, write_result
+from benchmarks.records.store import Record, Store
+from benchmarks.records.tables import Table, number, percent
+from envs.domain import VALIDATION, Domain, domains, find_domain
+from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import read_config
-from worldmodel.config import CountFromZero, config
+from worldmodel.config import CountFromZero, changed, command, config
+from worldmodel.storage.files import read_json
 from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
 RESULTS = ROOT / "benchmarks" / "results" / "headline"
 """Where the evaluations lie."""
-EVALUATIONS = (
-    ("random-wall", "mppi"),
-    ("random-wall", "cem"),
-    ("random-wall", "icem"),
-    ("random-wall", "policy"),
-    ("bounce", "mppi"),
-    ("bounce", "policy"),
-    ("fixed-wall", "mppi"),
-    ("fixed-wall", "policy"),
-    ("held-out", "mppi"),
-    ("held-out", "policy"),
-)
-"""Manifests and planners that each checkpoint is evaluated with."""
-NO_CROSSINGS = "no-crossings"
-"""In the name of checkpoints whose training data never pass a door."""
+REFERENCES = RESULTS.with_name("headline-references.json")
+"""What others reached and what was to be reached: environment → measure → both, in words."""
+PLANNERS = {"mppi": "MPPI", "cem": "CEM", "icem": "iCEM", "policy": "the actor alone"}
+"""Planners on the main manifest, and their names in the table."""
+ELSEWHERE = ("mppi", "policy")
+"""Planners on the other manifests."""
 
 
 @config
 class HeadlineConfig:
     """Evaluates checkpoints of several seeds on all published manifests."""
 
-    checkpoints: tuple[Path, ...] = tuple(Path(f"runs/two-rooms-seed{seed}") for seed in range(3))
-    """Folders of the checkpoints. Those with "no-crossings" in their name are evaluated on random-wall only."""
+    checkpoints: tuple[Path, ...] = tuple(Path(f"runs/{DEFAULT}-seed{seed}") for seed in range(3))
+    """Folders of the checkpoints."""
+    environment: str = domains()[0].name
+    """Whose manifests. Checkpoints whose trajectories were not drawn by the environment's first recipe are evaluated on
+    the main manifest only."""
     latency_episodes: CountFromZero = 3
-    """Episodes on which the latency is measured, with a single environment."""
+    """Episodes of the main manifest on which latency is measured, with a single environment."""
     output: Path = RESULTS
     """Folder to write to."""
     progress: bool = True
     """Whether to show progress bars and the table."""
 
 
-def run(config: HeadlineConfig) -> list[dict[str, Any]]:
+def run(config: HeadlineConfig) -> list[Record]:
     """Runs what is missing of the evaluations.
 
     Returns:
-        Their contents.
+        All of them.
+
+    Raises:
+        ValueError: If there is no such environment, or a checkpoint is of no training run.
     """
+    domain = find_domain(config.environment)
     with locked(config.output, "results store"):
-        contents = list(_contents(config))
+        records = [record for checkpoint in config.checkpoints for record in _evaluate(config, domain, checkpoint)]
     if config.progress:
-        Console().print(Markdown(markdown(config.output)))
-    return contents
+        Console().print(table(config.output, config.environment).terminal())
+    return records
 
 
-def _contents(config: HeadlineConfig) -> Iterator[dict[str, Any]]:
-    """The evaluations of all checkpoints, run where they are missing."""
-    for checkpoint in config.checkpoints:
-        for manifest, planner in EVALUATIONS:
-            if NO_CROSSINGS in checkpoint.name and manifest != "random-wall":
-                continue
+main = command(HeadlineConfig, run, "headline")
+
+
+def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Iterator[Record]:
+    """The evaluations of a checkpoint, run where they are missing."""
+    training = read_config(checkpoint).get("training")
+    if not training or "preset" not in training:
+        raise ValueError(f"checkpoints must be folders of training runs of a preset, got {str(checkpoint)!r}")
+    data, seed = training["config"]["data"], training["config"]["seed"]
+    trained = {"preset": training["preset"], "recipe": _recipe(data), "seed": seed}
+    for manifest, planners in _manifests(domain).items():
+        is_main = manifest == domain.compared_on[0]
+        if not is_main and trained["recipe"] != _first_recipe(domain):
+            continue
+        for planner in planners:
             logger.info("%s on %s with %s", checkpoint.name, manifest, planner)
-            output = config.output / f"{checkpoint.name}-{manifest}-{planner}.json"
+            key = {"environment": domain.name, **trained, "manifest": manifest, "planner": planner}
             evaluation = success.EvaluateConfig(
                 policy=str(checkpoint),
-                manifest=manifest,
-                planner=PlannerConfig(planner=planner),  # type: ignore[arg-type]
-                latency_episodes=config.latency_episodes if manifest == "random-wall" else 0,
-                output=output,
+                manifest=f"{domain.name}/{manifest}",
+                planner=changed(PlannerConfig(), {"planner": planner}),
+                latency_episodes=config.latency_episodes if is_main else 0,
+                output=Store(config.output).path(key),
                 progress=False,
             )
-            content = success.run(evaluation)
-            if "training" not in content:
-                content["training"] = _training(checkpoint)
-                write_result(output, content)
-            yield content
+            facts = {"training": {"seed": seed, "steps": training["step"], "seconds": training["seconds"]}}
+            yield success.run(evaluation, key=key, settings={"training": trained}, facts=facts)
 
 
-def markdown(folder: Path) -> str:
-    """The table of what was to be reached and what was, from the evaluations in a folder."""
-    contents = [read_result(path) for path in sorted(folder.glob("*.json"))]
-    lines = ["| measure | reference | goal | each seed | mean |", "|---|--:|--:|---|--:|"]
-    lines += [f"| {' | '.join(row)} |" for row in _rows(contents)]
-    return "\n".join(lines) + "\n"
+def _manifests(domain: Domain) -> dict[str, Sequence[str]]:
+    """The published manifests, the main one first, and the planners that are evaluated on each."""
+    main, *_ = domain.compared_on
+    others = [name for name in domain.recipes if name not in (main, VALIDATION)]
+    return {main: tuple(PLANNERS), **dict.fromkeys(others, ELSEWHERE)}
 
 
-def _rows(contents: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, str, str]]:
-    """Measure, reference, goal, each seed's figure, mean."""
-
-    def pick(manifest: str, planner: str, *, crossings: bool = True) -> list[dict[str, Any]]:
-        return [
-            c
-            for c in contents
-            if c["manifest"].split(",")[0] == manifest
-            and c["config"]["planner"]["planner"] == planner
-            and (NO_CROSSINGS not in c["policy"]) == crossings
-        ]
-
-    def rates(chosen: list[dict[str, Any]]) -> tuple[str, str]:
-        values = [c["summary"]["final_success"] for c in chosen]
-        texts = []
-        for c in chosen:
-            low, high = c["summary"]["final_success_interval"]
-            texts.append(f"{c['summary']['final_success']:.1%} [{low:.1%}, {high:.1%}]")
-        return "; ".join(texts), f"{np.mean(values):.1%}"
-
-    def numbers(values: list[float], form: str) -> tuple[str, str]:
-        return "; ".join(form.format(v) for v in values), form.format(float(np.mean(values)))
-
-    for label, reference, goal, manifest, planner in (
-        ("random-wall, MPPI, final success", "97 ± 2 %", "≥ 99 %", "random-wall", "mppi"),
-        ("random-wall, CEM", "96 ± 2 %", "≥ 98.5 %", "random-wall", "cem"),
-        ("random-wall, iCEM", "–", "≥ 98.5 %", "random-wall", "icem"),
-        ("random-wall, the actor alone", "–", "≥ 97 %", "random-wall", "policy"),
-        ("bounce (never trained on), MPPI", "–", "≥ 98 %", "bounce", "mppi"),
-        ("fixed-wall, MPPI", "98 %", "≥ 99 %", "fixed-wall", "mppi"),
-        ("held-out layouts, MPPI", "–", "≥ 95 %", "held-out", "mppi"),
-    ):
-        if chosen := pick(manifest, planner):
-            yield (label, reference, goal, *rates(chosen))
-    if chosen := pick("random-wall", "mppi", crossings=False):
-        yield ("random-wall, trained without a door crossing, MPPI", "34 % (PLDM's setting)", "≥ 80 %", *rates(chosen))
-    if chosen := pick("random-wall", "mppi"):
-        summaries = [c["summary"] for c in chosen]
-        yield ("SPL, MPPI", "–", "≥ 0.85", *numbers([s["spl"] for s in summaries], "{:.3f}"))
-        trained = [c["training"]["seconds"] / 60 for c in chosen]
-        yield ("training on 2 cores, data included, minutes", "≈ 29 core-hours", "≤ 15", *numbers(trained, "{:.1f}"))
-        step = [c["latency"]["step_p95_ms"] for c in chosen]
-        yield ("MPPI, ms of planning a step, p95", "≈ 10,000", "≤ 5", *numbers(step, "{:.2f}"))
-        plan = [c["latency"]["plan_p95_ms"] for c in chosen]
-        yield ("MPPI, ms of a replan, p95", "–", "–", *numbers(plan, "{:.2f}"))
-        minutes = [s["wall_seconds"] / 60 for s in summaries]
-        yield ("1,000 episodes of 200 steps, minutes", "≈ 10 hours", "≤ 4", *numbers(minutes, "{:.1f}"))
-    if chosen := pick("random-wall", "policy"):
-        step = [c["latency"]["step_p95_ms"] for c in chosen]
-        yield ("the actor alone, ms a step, p95", "–", "≤ 1", *numbers(step, "{:.2f}"))
+def _recipe(data: Mapping[str, Any]) -> str | None:
+    """How the trajectories of a training were drawn; None where they were recorded."""
+    simulated = next((domain for domain in domains() if domain.name == data["dataset"] and domain.simulate), None)
+    return None if simulated is None else data["recipe"] or _first_recipe(simulated)
 
 
-def _training(checkpoint: Path) -> dict[str, Any]:
-    training = read_config(checkpoint)["training"]
-    return {"seed": training["config"]["seed"], "steps": training["step"], "seconds": training["seconds"]}
+def _first_recipe(domain: Domain) -> str | None:
+    return domain.simulation().recipes[0] if domain.simulate else None
+
+
+def table(folder: Path, environment: str) -> Table:
+    """What was reached on an environment's manifests, from the evaluations in a folder."""
+    domain = find_domain(environment)
+    references = read_json(REFERENCES).get(environment, {}) if REFERENCES.exists() else {}
+    records = list(Store(folder).records(environment=environment))
+    rows = []
+    for label, texts, mean in _measures(domain, records):
+        reference, goal = references.get(label, ("–", "–"))
+        beside = {"reference": reference, "goal": goal} if references else {}
+        rows.append({"measure": label, **beside, "each seed": "; ".join(texts), "mean": mean})
+    return Table.of(rows)
+
+
+def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, list[str], str]]:
+    """Each measure, each seed's figure, their mean."""
+    ordinary = [record for record in records if record.key["recipe"] == _first_recipe(domain)]
+    recipes = dict.fromkeys(record.key["recipe"] for record in records)
+    main = domain.compared_on[0]
+    for recipe in sorted(recipes, key=lambda recipe: recipe != _first_recipe(domain)):
+        suffix = "" if recipe == _first_recipe(domain) else f", trained on {recipe}"
+        for manifest, planners in _manifests(domain).items():
+            for planner in planners:
+                chosen = [r for r in records if r.matches(manifest=manifest, planner=planner, recipe=recipe)]
+                if summaries := [record.facts["summary"] for record in chosen]:
+                    texts = [percent(s["final_success"], s["final_success_interval"]) for s in summaries]
+                    mean = percent(float(np.mean([s["final_success"] for s in summaries])))
+                    yield f"{manifest}, {PLANNERS[planner]}{suffix}", texts, mean
+
+    def figures(
+        label: str, planner: str, digits: int, read: Callable[[Mapping[str, Any]], float]
+    ) -> Iterator[tuple[str, list[str], str]]:
+        values = [read(r.facts) for r in ordinary if r.matches(manifest=main, planner=planner) and r.facts["latency"]]
+        if values:
+            yield label, [number(value, digits) for value in values], number(float(np.mean(values)), digits)
+
+    yield from figures("SPL, MPPI", "mppi", 3, lambda facts: facts["summary"]["spl"])
+    yield from figures("minutes of training, data included", "mppi", 1, lambda facts: facts["training"]["seconds"] / 60)
+    yield from figures("MPPI, ms of planning a step, p95", "mppi", 2, lambda facts: facts["latency"]["step_p95_ms"])
+    yield from figures("MPPI, ms of a plan, p95", "mppi", 2, lambda facts: facts["latency"]["plan_p95_ms"])
+    yield from figures("MPPI, minutes of all episodes", "mppi", 1, lambda facts: facts["wall_seconds"] / 60)
+    yield from figures("the actor alone, ms a step, p95", "policy", 2, lambda facts: facts["latency"]["step_p95_ms"])

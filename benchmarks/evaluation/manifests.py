@@ -1,133 +1,103 @@
-"""The manifests: frozen episodes of Two Rooms, made from checked-in seeds by ``python -m benchmarks.evaluation.manifests``.
+"""The manifests: frozen episodes of each environment, made from checked-in seeds.
 
-===========  ========  ===================================  ====================
-manifest     episodes  layouts                              collision
-===========  ========  ===================================  ====================
-random-wall  1,000     train                                stay
-fixed-wall   300       wall 32, door 18                     stay
-held-out     500       held-out                             stay
-validation   500       validation (for all tuning)          stay
-bounce       1,000     those of random-wall, same episodes  bounce
-===========  ========  ===================================  ====================
+``python -m benchmarks.evaluation.manifests`` writes them into the folders of the environments, ``--check`` compares.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
 from rich.console import Console
 
+import envs as _envs  # noqa: F401 - registers the environments of this project
 from agents.evaluation.manifest import Manifest
-from envs.two_rooms.layouts import FIXED_LAYOUT, sample_endpoints, sample_layouts
-from envs.two_rooms.physics import Layout, shortest_path_to_goal_disc
+from envs.domain import Domain, domains, find_domain, find_spec
 from worldmodel.config import config
 
-FOLDER = Path(__file__).parent.parent / "manifests"
-"""Where the manifests lie."""
-MAX_STEPS = 200
-"""Steps of an episode."""
-VALIDATION = "validation"
-"""The manifest for tuning, whose evaluations are not logged."""
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a manifest is made.
-
-    Attributes:
-        seed: Seed of all its random choices.
-        num_episodes: Number of episodes.
-        layouts: Layout set that the episodes are drawn from; none for the fixed layout.
-        collision: Collision mode.
-    """
-
-    seed: int
-    num_episodes: int
-    layouts: str | None
-    collision: str = "stay"
-
-
-RECIPES = {
-    "random-wall": Recipe(seed=1, num_episodes=1000, layouts="train"),
-    "fixed-wall": Recipe(seed=2, num_episodes=300, layouts=None),
-    "held-out": Recipe(seed=3, num_episodes=500, layouts="held-out"),
-    VALIDATION: Recipe(seed=4, num_episodes=500, layouts="validation"),
-    "bounce": Recipe(seed=1, num_episodes=1000, layouts="train", collision="bounce"),
-}
-"""Recipe of each manifest; never changed once results with a manifest are published."""
-
-
-def make_manifest(name: str) -> Manifest:
+def make_manifest(domain: Domain, name: str) -> Manifest:
     """Makes a manifest from its recipe; always the same one.
 
-    Raises:
-        ValueError: If the name is unknown.
+    Args:
+        domain: An environment with recipes.
+        name: Which of them.
     """
-    recipe = RECIPES[_check_name(name)]
-    rng = np.random.default_rng(recipe.seed)
-    n = recipe.num_episodes
-    if recipe.layouts is None:
-        layouts = Layout(*FIXED_LAYOUT).broadcast((n,))
-    else:
-        layouts = sample_layouts(rng, n, recipe.layouts)
-    # Two decimals keep the files small; the bounds of starts and goals have one, so rounding never leaves them.
-    starts, goals = (points.astype(np.float64).round(2) for points in sample_endpoints(rng, layouts))
-    shortest = shortest_path_to_goal_disc(starts.astype(np.float32), goals.astype(np.float32), layouts)
+    recipe = domain.recipes[name]
+    assert domain.draw_episodes is not None
+    seeds, options, shortest_paths = domain.draw_episodes(recipe)
     return Manifest(
         name=name,
-        env_id="TwoRoomsFixed-v0" if recipe.layouts is None else "TwoRooms-v0",
-        seeds=tuple(rng.integers(2**31, size=n).tolist()),
-        episodes=tuple(
-            {"layout": [int(wall), int(door)], "start": start.tolist(), "goal": goal.tolist()}
-            for wall, door, start, goal in zip(layouts.wall, layouts.door, starts, goals, strict=True)
-        ),
-        shortest_paths=tuple(shortest.round(4).tolist()),
-        env_kwargs={"collision": recipe.collision},
-        max_steps=MAX_STEPS,
+        env_id=recipe.env_id,
+        seeds=tuple(seeds),
+        episodes=None if options is None else tuple(options),
+        shortest_paths=None if shortest_paths is None else tuple(shortest_paths),
+        env_kwargs=dict(recipe.env_kwargs),
+        max_steps=find_spec(recipe.env_id).max_episode_steps,
     )
 
 
+def manifest_names() -> list[str]:
+    """Names of all manifests; those that several environments have, with the environment before a slash."""
+    found = [(domain.name, name) for domain in domains() for name in domain.recipes]
+    first = {name: domain for domain, name in reversed(found)}
+    return [name if first[name] == domain else f"{domain}/{name}" for domain, name in found]
+
+
+def find_manifest(name: str) -> tuple[Domain, str]:
+    """The environment that a manifest is of, and the manifest's name in it.
+
+    Args:
+        name: ``ENVIRONMENT/MANIFEST``, or a manifest alone: then the first environment that has one of this name.
+
+    Raises:
+        ValueError: If there is no such manifest.
+    """
+    given, _, short = name.rpartition("/")
+    for domain in domains():
+        if short in domain.recipes and given in ("", domain.name):
+            return domain, short
+    raise ValueError(f"manifest must be one of {', '.join(map(repr, manifest_names()))}, got {name!r}")
+
+
 def load_manifest(name: str) -> Manifest:
-    """Loads a manifest that ships with the package, and checks its hash.
+    """Loads a manifest that ships with the package, and checks its hash; for names see :func:`find_manifest`.
 
     Raises:
         ValueError: If the name is unknown or the file was changed.
     """
-    return Manifest.load(FOLDER / f"{_check_name(name)}.json")
+    return Manifest.load(_path(*find_manifest(name)))
 
 
-def _check_name(name: str) -> str:
-    if name not in RECIPES:
-        raise ValueError(f"manifest must be one of {', '.join(map(repr, RECIPES))}, got {name!r}")
-    return name
+def _path(domain: Domain, name: str) -> Path:
+    assert domain.folder is not None
+    return domain.folder / "manifests" / f"{name}.json"
 
 
 @config
 class ManifestsConfig:
     """Makes the manifests from their recipes."""
 
-    output: Path = FOLDER
-    """Folder to write them to."""
+    environments: tuple[str, ...] = ()
+    """Only those of these environments; by default of all."""
     check: bool = False
-    """Write nothing; fail if the folder's manifests differ from what their recipes give."""
+    """Write nothing; fail if a manifest differs from what its recipe gives."""
 
 
 def run(config: ManifestsConfig) -> None:
-    """Writes or checks all manifests.
+    """Writes or checks manifests.
 
     Raises:
-        ValueError: If ``check`` is set and a manifest differs from its recipe.
+        ValueError: If there is no such environment, or ``check`` is set and a manifest differs from its recipe.
     """
     console = Console()
-    for name in RECIPES:
-        manifest, path = make_manifest(name), config.output / f"{name}.json"
-        if not config.check:
-            config.output.mkdir(parents=True, exist_ok=True)
-            manifest.save(path)
-        elif (found := Manifest.load(path).hash) != manifest.hash:
-            raise ValueError(f"{path.name} must be what its recipe gives ({manifest.hash}), got {found}")
-        console.print(f"{name:<12} {len(manifest):>5} episodes  {manifest.hash[:16]}")
+    for domain in map(find_domain, config.environments) if config.environments else domains():
+        for name in domain.recipes:
+            manifest, path = make_manifest(domain, name), _path(domain, name)
+            if not config.check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                manifest.save(path)
+            elif (found := Manifest.load(path).hash) != manifest.hash:
+                raise ValueError(f"{path.name} must be what its recipe gives ({manifest.hash}), got {found}")
+            console.print(f"{domain.name:<12} {name:<12} {len(manifest):>5} episodes  {manifest.hash[:16]}")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,38 @@
 """``worldmodel evaluate``: success rate, SPL and latency of a policy on a manifest or in an environment of your own.
 
-An evaluation is written after each batch of episodes; the same command goes on where it was stopped, and ends with the
-result that it would have had uninterrupted.
+An evaluation is a record, written after each batch of episodes; the same command goes on where it was stopped, and ends
+with the result that it would have had uninterrupted::
+
+    key      environment, manifest, policy, planner, weights     or what the caller says
+    config   all that decides the rows: episodes, seeds, weights, planner
+    rows     an episode each
+    facts    summary, latency, durations
 """
 
-import hashlib
-import json
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tyro
 from rich.console import Console
 
 from agents.evaluation.evaluate import EvalResult, Manifest, evaluate, measure_latency
+from agents.evaluation.results import SETTINGS
+from agents.evaluation.task import Task, make_task
+from agents.saved import SCRIPTED, Source, find_hash, make_policy, open_source
 from agents.world_model.config import PlannerConfig
-from benchmarks.evaluation.manifests import VALIDATION, load_manifest
-from benchmarks.evaluation.policies import Source, Task, make_policy, make_task, open_source
-from benchmarks.records import provenance
-from benchmarks.records import results as report
+from benchmarks.evaluation.manifests import find_manifest, load_manifest
+from benchmarks.evaluation.report import table
+from benchmarks.records import log, provenance
+from benchmarks.records.store import WEIGHTS, Record, find, name_of, plain, write_record
+from envs.domain import VALIDATION, domains
 from pretrain.loop.interruption import Interruption
-from worldmodel.config import Count, CountFromZero, Seed, config
+from pretrain.presets import DEFAULT
+from worldmodel.config import Count, CountFromZero, JsonDict, Seed, command, config
 from worldmodel.storage.files import absolute
 from worldmodel.storage.locks import locked
 
@@ -31,26 +40,27 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_EPISODES = 50
 """Episodes in an environment without a manifest, unless another number is asked for."""
-UNSAVED_FIELDS = ("output", "overwrite", "latency_episodes", "progress")
-"""Fields that do not change an evaluation's rows."""
+MEASURED = ("plan_seconds", "steps_per_plan", "wall_seconds", "env_steps")
+"""What an evaluation measures beside its rows."""
 
 
 @config
 class EvaluateConfig:
     """Measures success rate, SPL and latency of a policy."""
 
-    policy: tyro.conf.Positional[str] = "two-rooms"
+    policy: tyro.conf.Positional[str] = DEFAULT
     """'random', 'expert', the folder of a training run (of a world model, an offline agent or reinforcement learning),
     or the name of a checkpoint that ships with the package."""
-    manifest: str = "random-wall"
-    """Episodes: random-wall, fixed-wall, held-out, bounce, or validation (for all tuning)."""
+    manifest: str = domains()[0].compared_on[0]
+    """Episodes: MANIFEST or ENVIRONMENT/MANIFEST, such as random-wall, two-rooms/held-out, or validation (for all
+    tuning)."""
     env_id: str | None = None
     """Evaluate in this Gymnasium environment instead ('module:Id-v0' imports the module first). It must report
     is_success in info; a checkpoint needs the image observations 'observation' and 'desired_goal'."""
     num_episodes: Count | None = None
-    """Only the first so many episodes; by default all of the manifest, or 50 in an environment without one."""
-    collision: Literal["stay", "bounce"] | None = None
-    """Collision mode of Two Rooms; by default the manifest's."""
+    """How many episodes, the first of the manifest; by default all, or 50 in an environment without a manifest."""
+    env_kwargs: JsonDict = field(default_factory=dict)
+    """Keywords of the environment in place of the manifest's, as JSON, such as {"collision": "bounce"}."""
     num_envs: Count = 50
     """Episodes that run at once."""
     seed: Seed = 0
@@ -62,20 +72,32 @@ class EvaluateConfig:
     device: str = "cpu"
     """Where a checkpoint plans: cpu, cuda, mps."""
     latency_episodes: CountFromZero = 1
-    """Episodes on which the latency is measured afterwards, with a single environment; 0: do not."""
+    """Episodes on which latency is measured afterwards, with a single environment; 0: it is not measured."""
     output: Path | None = None
-    """JSON file to write; by default runs/evaluate/POLICY-MANIFEST-….json, its name made from the configuration."""
+    """JSON file to write; by default in runs/evaluate/, its name made from the configuration."""
     overwrite: bool = False
     """Start anew even if the file holds an evaluation already."""
     progress: bool = True
     """Whether to show a progress bar and the table."""
 
 
-def run(config: EvaluateConfig) -> dict[str, Any]:
+def run(
+    config: EvaluateConfig,
+    *,
+    key: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Record:
     """Evaluates a policy, or goes on with an evaluation that was stopped.
 
+    Args:
+        config: What to evaluate.
+        key: The record's key; by default environment, manifest, policy, planner and weights.
+        settings: What else decides the rows, such as how the policy was trained: for the record's config.
+        facts: What else is known, such as the cost of the training: for the record's facts.
+
     Returns:
-        What was written to the JSON file.
+        The record.
 
     Raises:
         ValueError: If the policy, the manifest or the environment is unknown, they do not fit, or the output file holds
@@ -83,42 +105,78 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """
     manifest, task = _episodes(config)
     source = open_source(config.policy)
-    mark = _fingerprint(config, manifest, source)
-    path = config.output or absolute(_default_output(config, manifest, mark))
+    plans = source.kind == "world model"
+    record = Record(
+        key=plain(_default_key(config, manifest, task, source) if key is None else key),
+        config=_config(config, manifest, source.sha256, plans=plans, settings=settings),
+        provenance=provenance.collect(source.sha256),
+        facts={"policy": source.name, "device": config.device, "id": uuid.uuid4().hex, **(facts or {})},
+        finished=False,
+    )
+    path = config.output or absolute(f"runs/evaluate/{name_of(record.key)}-{record.fingerprint[:8]}.json")
     with locked(path, "evaluation", is_file=True):
-        return _run(config, manifest, task, source, mark, path)
+        return _run(config, manifest, task, source, record, path)
 
 
-def _run(
-    config: EvaluateConfig, manifest: Manifest, task: Task, source: Source, mark: str, path: Path
-) -> dict[str, Any]:
+main = command(EvaluateConfig, run, "evaluate")
+
+
+def find_record(
+    config: EvaluateConfig, *, key: Mapping[str, Any], plans: bool, settings: Mapping[str, Any] | None = None
+) -> Record | None:
+    """The record that :func:`run` would make, if the output file holds it finished.
+
+    Weights that are gone from this machine are taken to be those that were measured.
+
+    Args:
+        config: What to evaluate; it must name its output.
+        key: As for :func:`run`.
+        plans: Whether the policy is a world model, which plans.
+        settings: As for :func:`run`.
+
+    Raises:
+        ValueError: If the file holds another evaluation.
+    """
+    assert config.output is not None
+    weights = None if config.policy in SCRIPTED else find_hash(Path(config.policy))
+    found = find(config.output, key, _config(config, _episodes(config)[0], weights, plans=plans, settings=settings))
+    return found if found is not None and found.finished else None
+
+
+def result_of(record: Record) -> EvalResult:
+    """The result of an evaluation, for comparisons.
+
+    Raises:
+        ValueError: If the record is of something else.
+    """
+    try:
+        settings = {name: record.config[name] for name in SETTINGS}
+        measured = {name: record.facts[name] for name in MEASURED}
+        return EvalResult.from_dict({"rows": record.rows, **settings, **measured})
+    except KeyError as error:
+        raise ValueError(f"a record must be of an evaluation, got one without {error}") from error
+
+
+def _run(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source, record: Record, path: Path) -> Record:
     """Evaluates a policy, or goes on with an evaluation that was stopped, in a file that this process alone writes."""
-    published = config.env_id is None and config.manifest != VALIDATION
-    previous, stored = _previous(path, mark, config.overwrite)
-    if stored is not None and stored["finished"]:
+    published = config.env_id is None and find_manifest(config.manifest)[1] != VALIDATION
+    previous = None if config.overwrite else find(path, record.key, record.config)
+    if previous is not None and previous.finished:
         logger.info("%s holds this evaluation already; --overwrite runs it again", path)
-        _show(stored, config)
-        return stored
+        _show(previous, config)
+        return previous
+    if previous is not None:
+        record = replace(record, facts={**record.facts, "id": previous.facts.get("id") or record.facts["id"]})
     policy, observation = make_policy(source, task, planner=config.planner, seed=config.seed, device=config.device)
-    content: dict[str, Any] = {
-        "policy": source.name,
-        "manifest": manifest.name,
-        "manifest_hash": manifest.hash,
-        "env_id": manifest.env_id,
-        "env_kwargs": manifest.env_kwargs,
-        "seed": config.seed,
-        "fingerprint": mark,
-        "id": (stored or {}).get("id") or uuid.uuid4().hex,
-        "config": _recorded(config, source),
-        "provenance": provenance.collect(source.sha256),
-    }
 
-    def save(result: EvalResult, latency: dict[str, Any] | None = None, finished: bool = False) -> None:
-        content.update(finished=finished, summary=result.summary(), latency=latency, result=result.to_dict())
+    def save(result: EvalResult, latency: dict[str, Any] | None = None, finished: bool = False) -> Record:
+        content = result.to_dict()
+        facts = {"summary": result.summary(), "latency": latency, **{name: content[name] for name in MEASURED}}
+        done = replace(record, rows=content["rows"], facts=plain({**record.facts, **facts}), finished=finished)
         if finished and published:
-            # Before the result can be read: no look goes unseen, whenever this process is killed.
-            report.append_to_log(content)
-        report.write_result(path, content)
+            log.append(done)  # before the result can be read: no look goes unseen, whenever this process is killed
+        write_record(path, done)
+        return done
 
     def after_batch(result: EvalResult) -> None:
         save(result)
@@ -134,7 +192,7 @@ def _run(
             num_envs=config.num_envs,
             seed=config.seed,
             deterministic=config.deterministic,
-            previous=previous,
+            previous=None if previous is None else result_of(previous),
             on_batch=after_batch,
             progress=config.progress,
         )
@@ -143,37 +201,23 @@ def _run(
         latency = measure_latency(
             policy, task.vector(observation), manifest, num_episodes=config.latency_episodes, seed=config.seed
         )
-    save(result, latency, finished=True)
-    _show(content, config)
+    record = save(result, latency, finished=True)
+    _show(record, config)
     logger.info("written to %s", path)
-    return content
-
-
-def fingerprint(config: EvaluateConfig) -> str:
-    """What two evaluations must share to be the same one: a hash of all that decides their rows.
-
-    Raises:
-        ValueError: If the policy, the manifest or the environment is unknown.
-    """
-    return _fingerprint(config, _episodes(config)[0], open_source(config.policy))
+    return record
 
 
 def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
     """The episodes, and the environment they take place in."""
     if config.env_id is None:
         manifest = load_manifest(config.manifest)
-        if config.collision is not None and config.collision != manifest.env_kwargs["collision"]:
+        kwargs = manifest.env_kwargs | config.env_kwargs
+        if kwargs != manifest.env_kwargs:
             # Another task, so another name and another hash.
-            kwargs = manifest.env_kwargs | {"collision": config.collision}
-            manifest = replace(manifest, name=f"{manifest.name}, {config.collision}", env_kwargs=kwargs)
+            changes = ", ".join(f"{key}={value}" for key, value in config.env_kwargs.items())
+            manifest = replace(manifest, name=f"{manifest.name}, {changes}", env_kwargs=kwargs)
         return manifest, make_task(manifest.env_id, manifest.env_kwargs)
-    task = make_task(config.env_id)
-    if config.collision is not None:
-        if not task.two_rooms:
-            raise ValueError(
-                f"collision is a setting of Two Rooms only, got {config.collision!r} for {config.env_id!r}"
-            )
-        task = make_task(config.env_id, {"collision": config.collision})
+    task = make_task(config.env_id, config.env_kwargs)
     count = config.num_episodes or DEFAULT_EPISODES
     # Drawn one after the other, so that fewer episodes are the first of more.
     seeds = np.random.default_rng([config.seed, 1]).integers(2**31, size=count)
@@ -189,48 +233,44 @@ def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
     )
 
 
-def _saved(config: EvaluateConfig) -> dict[str, Any]:
-    return {key: value for key, value in asdict(config).items() if key not in UNSAVED_FIELDS}
+def _default_key(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source) -> dict[str, Any]:
+    return {
+        "environment": task.domain.name,
+        "manifest": manifest.name,
+        "policy": source.name,
+        "planner": config.planner.planner if source.kind == "world model" else None,
+        "weights": source.sha256 and source.sha256[:8],
+    }
 
 
-def _recorded(config: EvaluateConfig, source: Source) -> dict[str, Any]:
-    """The configuration as it stands in the result: without what had no influence or is of this machine alone."""
-    recorded = _saved(config)
-    if source.path is not None and Path(config.policy).is_absolute():
-        inside = source.path.is_relative_to(Path.cwd())
-        recorded["policy"] = str(source.path.relative_to(Path.cwd())) if inside else source.name
-    if source.kind != "world model":
-        del recorded["planner"]
-    return recorded
+def _config(
+    config: EvaluateConfig,
+    manifest: Manifest,
+    weights: str | None,
+    *,
+    plans: bool,
+    settings: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """All that decides the rows of an evaluation."""
+    decides: dict[str, Any] = {
+        "manifest": manifest.name,
+        "manifest_hash": manifest.hash,
+        "env_id": manifest.env_id,
+        "env_kwargs": manifest.env_kwargs,
+        "num_episodes": config.num_episodes or len(manifest),
+        "num_envs": config.num_envs,
+        "seed": config.seed,
+        "deterministic": config.deterministic,
+    }
+    if config.policy in SCRIPTED:
+        decides["policy"] = config.policy
+    else:
+        decides[WEIGHTS] = weights
+    if plans:
+        decides["planner"] = asdict(config.planner)
+    return plain({**decides, **(settings or {})})
 
 
-def _fingerprint(config: EvaluateConfig, manifest: Manifest, source: Source) -> str:
-    """What two evaluations must share to be the same one: everything that decides their rows."""
-    decides = {key: value for key, value in _saved(config).items() if key not in ("policy", "device")}
-    decides |= {"policy": source.sha256 or config.policy, "manifest_hash": manifest.hash}
-    if source.kind != "world model":
-        del decides["planner"]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-
-def _default_output(config: EvaluateConfig, manifest: Manifest, fingerprint: str) -> Path:
-    name = report.file_name(f"{Path(config.policy).name[:64]}-{manifest.name}")
-    return Path("runs") / "evaluate" / f"{name}-{fingerprint[:8]}.json"
-
-
-def _previous(path: Path, fingerprint: str, overwrite: bool) -> tuple[EvalResult | None, dict[str, Any] | None]:
-    """What the output file holds of this evaluation."""
-    if overwrite or not path.exists():
-        return None, None
-    stored = report.read_result(path)
-    if stored["fingerprint"] != fingerprint:
-        raise ValueError(
-            f"{path} holds another evaluation (policy {stored['policy']!r}, manifest {stored['manifest']!r} or other "
-            "settings, another checkpoint); choose another --output, or --overwrite"
-        )
-    return EvalResult.from_dict(stored["result"]), stored
-
-
-def _show(content: dict[str, Any], config: EvaluateConfig) -> None:
+def _show(record: Record, config: EvaluateConfig) -> None:
     if config.progress:
-        Console().print(report.rich_table(content))
+        Console().print(table([record]).turned().terminal())

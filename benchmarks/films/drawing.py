@@ -1,6 +1,7 @@
 """Frames of planning videos: the scene with what the agent imagines on the left, cost and distance on the right."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
@@ -11,17 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from envs.two_rooms.physics import GOAL_RADIUS, Layout
-from envs.two_rooms.viewer import draw_scene, to_canvas
+from benchmarks.records.plots import AMBER, BLUE, GREEN, GRID, INK, MUTED, PANEL, PAPER, RED, STYLE, VIOLET
+from envs.domain import Domain
 
 WIDTH, HEIGHT = 960, 540
 """Size of a frame in pixels."""
 SCENE_SIZE = 480
 """Side of the scene in pixels."""
-INK, MUTED, GRID = "#2b303b", "#7b818c", "#e3e2dd"
-PAPER, PANEL = "#fbfaf7", "#ffffff"
-BLUE, GREEN, RED, VIOLET, AMBER = "#3a76d6", "#269e6c", "#de5238", "#6b3fb5", "#e8961e"
-STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 9.0, "text.color": INK, "axes.labelcolor": MUTED}
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,22 @@ class Scene:
 
     Attributes:
         step: Number of steps made.
-        picture: Image of the environment, uint8 ``(h, w, 3)``; None in Two Rooms, which is drawn from the rest.
+        domain: What is known of the environment; it may draw scenes.
+        picture: Image of the environment, uint8 ``(h, w, 3)``, where its domain draws none.
         goal_picture: Image of the goal, shown in a corner of ``picture``; or None.
-        layout: Wall and door, in Two Rooms.
-        position: Where the agent is, ``(2,)``, in Two Rooms.
-        goal: Where the goal is, ``(2,)``, in Two Rooms.
+        info: The environment's info, from which its domain draws.
+        position: Where the agent is, where its domain draws.
         distance: Distance to the goal, if the environment reports it.
         success: Whether the goal is reached.
         plan: The plan in force, if the policy plans.
     """
 
     step: int
+    domain: Domain
     picture: NDArray[np.uint8] | None = None
     goal_picture: NDArray[np.uint8] | None = None
-    layout: Layout | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
     position: NDArray[Any] | None = None
-    goal: NDArray[Any] | None = None
     distance: float | None = None
     success: bool = False
     plan: PlanView | None = None
@@ -85,6 +82,7 @@ class EpisodeFigure:
 
     def __init__(self, scenes: list[Scene], title: str, subtitle: str) -> None:
         self.scenes = scenes
+        self.domain = scenes[0].domain
         self.plans = list({id(s.plan): s.plan for s in scenes if s.plan is not None}.values())
         with mpl.rc_context(STYLE):
             self.figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100, facecolor=PAPER)
@@ -117,7 +115,7 @@ class EpisodeFigure:
             scene = self.scenes[index]
             text = f"step {scene.step}"
             if scene.distance is not None:
-                text += f"   ·   {scene.distance:.1f}{' px' if scene.layout else ''} to the goal"
+                text += f"   ·   {scene.distance:.1f} {self.domain.unit}".rstrip() + " to the goal"
             self.status.set_text(text + ("   ·   goal reached" if scene.success else ""))
             self.status.set_color(GREEN if scene.success else INK)
             self.canvas.restore_region(self.background)
@@ -169,11 +167,11 @@ class EpisodeFigure:
 
     def _make_distance(self, axes: Any) -> None:
         known = [s.distance for s in self.scenes if s.distance is not None]
-        unit = " (px)" if self.scenes[0].layout is not None else ""
+        unit = f" ({self.domain.unit})" if self.domain.unit else ""
         axes.set_title(f"Distance to the goal{unit}", fontsize=10, loc="left", color=INK)
         axes.set_ylim(0, max(1e-6, 1.08 * max(known)))
-        if self.scenes[0].layout is not None:
-            axes.axhspan(0, GOAL_RADIUS, color=GREEN, alpha=0.16, lw=0)
+        if self.domain.goal_radius is not None:
+            axes.axhspan(0, self.domain.goal_radius, color=GREEN, alpha=0.16, lw=0)
         (self.distance_line,) = axes.plot([], [], color=BLUE, lw=2.0)
         (self.distance_dot,) = axes.plot([], [], color=RED, marker="o", ms=6, mec=PANEL, mew=1.0, ls="", clip_on=False)
 
@@ -192,7 +190,7 @@ class EpisodeFigure:
         self.cost_artists = [elites, best, ends]
 
     def _make_legend(self) -> None:
-        entries = [(BLUE, "path taken")] if self.scenes[0].layout is not None else []
+        entries = [(BLUE, "path taken")] if self.domain.draw_scene else []
         if any(plan.path is not None for plan in self.plans):
             entries += [(VIOLET, "plan, as imagined")]
         if self.plans:
@@ -219,7 +217,8 @@ class EpisodeFigure:
         scene = self.scenes[index]
         self.image.set_data(self._picture(index, fraction))
         path = others = elites = np.zeros((0, 2))
-        if scene.plan is not None and scene.plan.path is not None:
+        to_canvas = self.domain.to_canvas
+        if to_canvas is not None and scene.plan is not None and scene.plan.path is not None:
             path = to_canvas(scene.plan.path, SCENE_SIZE)
             if scene.plan.candidates:
                 # The search is shown in the first half of the time that its plan is in force.
@@ -232,13 +231,8 @@ class EpisodeFigure:
         self.path.set_data(path[:, 0], path[:, 1])
 
     def _picture(self, index: int, fraction: float) -> NDArray[np.uint8]:
-        scene = self.scenes[index]
-        if scene.layout is None or scene.position is None:
-            return _framed(scene.picture, scene.goal_picture)
-        trail = [s.position for s in self.scenes[: index + 1] if s.position is not None]
-        following = self.scenes[min(index + 1, len(self.scenes) - 1)].position
-        position = scene.position if following is None else (1 - fraction) * scene.position + fraction * following
-        return draw_scene(SCENE_SIZE, scene.layout, position, scene.goal, np.stack([*trail, position]))
+        drawn = drawn_scene(self.scenes, index, fraction, SCENE_SIZE)
+        return _framed(self.scenes[index].picture, self.scenes[index].goal_picture) if drawn is None else drawn
 
     def _update_charts(self, index: int) -> None:
         seen = [(s.step, s.distance) for s in self.scenes[: index + 1] if s.distance is not None]
@@ -253,6 +247,24 @@ class EpisodeFigure:
             elites.set_segments([_curve(plan, plan.elite) for plan in past])
             last = np.array([_curve(plan, plan.best)[-1] for plan in past]).reshape(-1, 2)
             ends.set_data(last[:, 0], last[:, 1])
+
+
+def drawn_scene(scenes: Sequence[Scene], index: int, fraction: float, size: int) -> NDArray[np.uint8] | None:
+    """What the environment's domain draws between a scene and the next, uint8 ``(size, size, 3)``; None: it does not.
+
+    Args:
+        scenes: The scenes of an episode.
+        index: Which of them.
+        fraction: How far towards the next one, in [0, 1).
+        size: Side of the picture in pixels.
+    """
+    scene, draw = scenes[index], scenes[index].domain.draw_scene
+    if draw is None or scene.position is None:
+        return None
+    trail = [s.position for s in scenes[: index + 1] if s.position is not None]
+    following = scenes[min(index + 1, len(scenes) - 1)].position
+    position = scene.position if following is None else (1 - fraction) * scene.position + fraction * following
+    return draw(size, scene.info, position, np.stack([*trail, position]))
 
 
 def _draw_fan(lines: LineCollection, paths: NDArray[Any], color: str, opacity: float) -> None:

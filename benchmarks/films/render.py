@@ -23,16 +23,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from agents.evaluation.evaluate import Manifest, Policy
+from agents.evaluation.task import Task, make_task
+from agents.saved import make_policy, open_source
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.evaluation.policies import Task, make_policy, make_task, open_source
 from benchmarks.films.drawing import EpisodeFigure, PlanView, Scene
 from benchmarks.films.encoding import write_videos
 from benchmarks.films.side_by_side import SideBySide
-from benchmarks.records.results import file_name
-from envs.two_rooms.physics import Layout
+from benchmarks.records.store import file_name
+from envs.domain import domains
+from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import load_pretrained
-from worldmodel.config import CountFromZero, Seed, config, number
+from worldmodel.config import CountFromZero, JsonDict, Seed, command, config, number
 from worldmodel.nn.probes import Probe
 
 logger = logging.getLogger(__name__)
@@ -52,18 +54,18 @@ TITLES = {
 class RenderConfig:
     """Makes a video of an agent planning."""
 
-    policy: tyro.conf.Positional[str] = "two-rooms"
+    policy: tyro.conf.Positional[str] = DEFAULT
     """'random', 'expert', the directory of a checkpoint, or the name of one that ships with the package."""
     compare: tuple[str, ...] = ()
     """Other policies that play the same episodes beside it, each in a panel without plans."""
-    manifest: str = "random-wall"
+    manifest: str = domains()[0].compared_on[0]
     """Where the episodes come from."""
     env_id: str | None = None
     """Make the video in this Gymnasium environment instead."""
     episodes: Annotated[tuple[CountFromZero, ...], MinLen(1)] = (0,)
     """Which episodes of the manifest, one after the other; in an environment without one they are the seeds."""
-    collision: Literal["stay", "bounce"] | None = None
-    """Collision mode of Two Rooms; by default the manifest's."""
+    env_kwargs: JsonDict = field(default_factory=dict)
+    """Keywords of the environment in place of the manifest's, as JSON, such as {"collision": "bounce"}."""
     seed: Seed = 0
     """Seed of the policy."""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
@@ -110,7 +112,7 @@ def run(config: RenderConfig) -> list[Path]:
         source, task, planner=config.planner, seed=config.seed, device=config.device, record=True
     )
     probe = None
-    if source.kind == "world model" and source.checkpoint is not None and task.two_rooms:
+    if source.kind == "world model" and source.checkpoint is not None and task.domain.to_canvas:
         probe = load_pretrained(source.checkpoint, config.device).probe
     title = TITLES.get(source.name) or TITLES[source.kind]
     for index in config.episodes:
@@ -131,6 +133,9 @@ def run(config: RenderConfig) -> list[Path]:
     frames = (frame for scenes, subtitle in episodes for frame in draw_episode(scenes, title, subtitle, config))
     count = sum(num_frames(scenes, config) for scenes, _ in episodes)
     return _write(config, name, frames, count)
+
+
+main = command(RenderConfig, run, "render")
 
 
 def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]], count: int) -> list[Path]:
@@ -178,7 +183,7 @@ def record_episode(
     manifest: Manifest,
     index: int,
     *,
-    observation: str = "pixels",
+    observation: str | None = None,
     probe: Probe | None = None,
     max_steps: Annotated[int, Ge(1), Le(100_000), number(int, "in 1…100,000")] = 200,
     steps_after_success: CountFromZero = 12,
@@ -191,7 +196,7 @@ def record_episode(
         task: The environment.
         manifest: Where the episode comes from.
         index: Which episode of it.
-        observation: What the policy looks at in Two Rooms: "pixels" or "state".
+        observation: Kind of observation that the policy is given, one of the domain's.
         probe: Decodes imagined latents to positions.
         max_steps: Most steps.
         steps_after_success: Steps after the goal was first reached.
@@ -243,27 +248,23 @@ def draw_episode(scenes: list[Scene], title: str, subtitle: str, config: RenderC
 
 
 def _episodes(config: RenderConfig) -> tuple[Manifest, Task]:
-    kwargs = {} if config.collision is None else {"collision": config.collision}
     if config.env_id is not None:
-        task = make_task(config.env_id, kwargs)
-        seeds = tuple(dict.fromkeys(config.episodes))
-        return Manifest(config.env_id, config.env_id, seeds, env_kwargs=kwargs, max_steps=task.max_steps), task
+        task, seeds = make_task(config.env_id, config.env_kwargs), tuple(dict.fromkeys(config.episodes))
+        return Manifest(config.env_id, config.env_id, seeds, env_kwargs=task.env_kwargs, max_steps=task.max_steps), task
     manifest = load_manifest(config.manifest)
     if max(config.episodes) >= len(manifest):
         raise ValueError(
             f"episodes of {config.manifest!r} must be from 0 to {len(manifest) - 1}, got {max(config.episodes)}"
         )
-    return manifest, make_task(manifest.env_id, manifest.env_kwargs | kwargs)
+    return manifest, make_task(manifest.env_id, manifest.env_kwargs | config.env_kwargs)
 
 
-def _make_env(task: Task, observation: str) -> gym.Env[Any, Any]:
-    if task.two_rooms:
-        return gym.make(task.env_id, observation=observation, **task.env_kwargs)
-    env = gym.make(task.env_id, **task.env_kwargs)
-    if "rgb_array" not in env.metadata.get("render_modes", []):
+def _make_env(task: Task, observation: str | None) -> gym.Env[Any, Any]:
+    env = task.make(observation)
+    if task.domain.draw_scene or "rgb_array" not in env.metadata.get("render_modes", []):
         return env
     env.close()
-    return gym.make(task.env_id, render_mode="rgb_array", **task.env_kwargs)
+    return task.make(observation, render_mode="rgb_array")
 
 
 def _scene(
@@ -271,16 +272,9 @@ def _scene(
 ) -> Scene:
     distance = float(info["distance"]) if "distance" in info else None
     success = bool(info.get("is_success", False))
-    if task.two_rooms:
-        return Scene(
-            step=step,
-            layout=Layout(*(int(value) for value in info["layout"])),
-            position=np.array(info["position"], dtype=np.float64),
-            goal=np.array(info["goal"], dtype=np.float64),
-            distance=distance,
-            success=success,
-            plan=plan,
-        )
+    if task.domain.draw_scene:
+        position = np.array(info["position"], dtype=np.float64)
+        return Scene(step, task.domain, info=info, position=position, distance=distance, success=success, plan=plan)
     picture = env.render() if env.render_mode == "rgb_array" else None
     goal_picture = None
     if isinstance(seen, dict):
@@ -288,6 +282,7 @@ def _scene(
         goal_picture = _rgb(seen.get("desired_goal"))
     return Scene(
         step=step,
+        domain=task.domain,
         picture=np.asarray(picture, dtype=np.uint8) if picture is not None else None,
         goal_picture=goal_picture,
         distance=distance,

@@ -7,8 +7,8 @@ from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.films.drawing import GREEN, INK, MUTED, PAPER, Scene
-from envs.two_rooms.viewer import draw_scene
+from benchmarks.films.drawing import Scene, drawn_scene
+from benchmarks.records.plots import GREEN, INK, MUTED, PAPER
 
 PANEL = 280
 """Side of a scene in pixels."""
@@ -19,8 +19,6 @@ GAP = 16
 MAX_COLUMNS = 4
 """Most scenes in a row."""
 
-Episode = Sequence[Scene]
-
 
 class SideBySide:
     """Draws policies in the same episode, each in a panel of its own; who has come to an end stands still.
@@ -30,7 +28,7 @@ class SideBySide:
         episodes: Scenes of each policy.
     """
 
-    def __init__(self, titles: Sequence[str], episodes: Sequence[Episode]) -> None:
+    def __init__(self, titles: Sequence[str], episodes: Sequence[Sequence[Scene]]) -> None:
         self.titles = titles
         self.episodes = episodes
         self.columns = min(MAX_COLUMNS, len(episodes))
@@ -74,24 +72,24 @@ class SideBySide:
         return np.asarray(page)
 
 
-def _status(scenes: Episode, scene: Scene) -> str:
+def _status(scenes: Sequence[Scene], scene: Scene) -> str:
     if scene.success:
         first = next(other.step for other in scenes if other.success)
         return f"goal reached after {first} steps"
     text = f"step {scene.step}"
-    return text if scene.distance is None else f"{text}  ·  {scene.distance:.1f} px to the goal"
+    return (
+        text
+        if scene.distance is None
+        else f"{text}  ·  {scene.distance:.1f} {scene.domain.unit}".rstrip() + " to the goal"
+    )
 
 
-def _picture(scenes: Episode, step: int, fraction: float) -> NDArray[np.uint8]:
+def _picture(scenes: Sequence[Scene], step: int, fraction: float) -> NDArray[np.uint8]:
     """The scene between two steps, uint8 ``(PANEL, PANEL, 3)``."""
     index = min(step, len(scenes) - 1)
-    scene = scenes[index]
-    if scene.layout is None or scene.position is None:
-        picture = np.zeros((PANEL, PANEL, 3), np.uint8) if scene.picture is None else scene.picture
-        return np.asarray(Image.fromarray(picture).resize((PANEL, PANEL)))
-    trail = [other.position for other in scenes[: index + 1] if other.position is not None]
-    position = scene.position
-    if index + 1 < len(scenes) and scenes[index + 1].position is not None:
-        position = (1 - fraction) * position + fraction * np.asarray(scenes[index + 1].position)
-        trail.append(position)
-    return draw_scene(PANEL, scene.layout, position, scene.goal, np.stack(trail))
+    drawn = drawn_scene(scenes, index, fraction if index == step else 0.0, PANEL)
+    if drawn is not None:
+        return drawn
+    picture = scenes[index].picture
+    picture = np.zeros((PANEL, PANEL, 3), np.uint8) if picture is None else picture
+    return np.asarray(Image.fromarray(picture).resize((PANEL, PANEL)))

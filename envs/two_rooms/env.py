@@ -8,9 +8,9 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from envs.two_rooms.inputs import check_actions, check_choice, check_seed
+from envs.inputs import check_actions, check_choice, check_seed
 from envs.two_rooms.rooms import Rooms
-from envs.two_rooms.task import Task, action_space, check_options, sample_episode
+from envs.two_rooms.task import Settings, action_space, check_options, sample_episode
 
 RENDER_FPS = 30
 """Frames a second of human rendering and of recorded videos."""
@@ -123,7 +123,7 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         terminate_on_success: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        self.task = Task(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
+        self.task = Settings(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
         if render_mode is not None:
             check_choice("render_mode", render_mode, ("human", "rgb_array"))
         self.render_mode = render_mode
@@ -233,7 +233,7 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
             raise ResetNeeded("reset must be called before render")
         if self._window is not None and not self._window.is_open:
             return None
-        from envs.two_rooms import viewer  # pygame is slow to import and needed for pictures only
+        from envs.two_rooms.pictures import viewer  # pygame is slow to import and needed for pictures only
 
         rooms = self._rooms
         frame = viewer.draw_scene(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.two_rooms.inputs import check_choice, is_listed, real_numbers, shown
+from envs.inputs import check_choice, is_listed, real_numbers, shown
 from envs.two_rooms.physics import Layout, is_free
 
 WALL_RANGE = (20, 44)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from envs.two_rooms.env import TwoRoomsEnv
 from envs.two_rooms.layouts import LAYOUT_SETS
 from envs.two_rooms.physics import COLLISIONS, MAX_STEP, SIZE, Layout
+from envs.two_rooms.pictures.viewer import Window, draw_scene, pygame
 from envs.two_rooms.task import MAX_EPISODE_STEPS, ORIENTATIONS
-from envs.two_rooms.viewer import Window, draw_scene, pygame
 
 logger = logging.getLogger(__name__)
 

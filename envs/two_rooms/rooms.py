@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from envs.two_rooms import physics
 from envs.two_rooms.physics import GOAL_RADIUS, SIZE, Layout
-from envs.two_rooms.rendering import draw_agents, render
-from envs.two_rooms.task import Episode, Task, distances, image_positions, window_positions
+from envs.two_rooms.pictures.rendering import draw_agents, render
+from envs.two_rooms.task import Episode, Settings, distances, image_positions, window_positions
 
 
 class View(NamedTuple):
@@ -48,7 +48,7 @@ class Rooms:
         layouts: int64 ``(N, 2)``, wall and door, or ``(N, 3)`` with a 1 behind them for horizontal walls.
     """
 
-    def __init__(self, task: Task, num: int) -> None:
+    def __init__(self, task: Settings, num: int) -> None:
         self.task = task
         self.num = num
         self.positions = np.zeros((num, 2), dtype=np.float32)
@@ -93,7 +93,7 @@ class Rooms:
     def view(self) -> View:
         """Observations, rewards and distances as they are now.
 
-        Rewards are those that :meth:`Task.compute_reward` gives for the goals shown: with pixels, of positions read off
+        Rewards are those of :meth:`Settings.compute_reward` for the goals shown: with pixels, of positions read off
         the images. Distances and successes are of the true positions.
         """
         positions, goals = self.positions, self.goals

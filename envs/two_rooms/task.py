@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.two_rooms.inputs import check_choice, check_flag, real_numbers, shown
+from envs.inputs import check_choice, check_flag, real_numbers, shown
 from envs.two_rooms.layouts import (
     DOOR_RANGE,
     LAYOUT_SETS,
@@ -41,7 +41,7 @@ _WINDOW_MOMENTS = np.stack([np.ones(100), _WINDOW_COLUMNS, _WINDOW_ROWS], -1)
 
 
 @dataclass(frozen=True)
-class Task:
+class Settings:
     """Settings of Two Rooms, checked; the keywords of the environments.
 
     Attributes:
@@ -219,7 +219,7 @@ def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()
     return {key: value for key, value in options.items() if value is not None}
 
 
-def sample_episode(task: Task, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Episode:
+def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Episode:
     """Draws how an episode starts: a layout, then a start and a goal in different rooms, except where options fix them.
 
     Args:

@@ -12,11 +12,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.inputs import check_actions, check_choice, check_count, check_seeds, is_integer, is_listed, shown
 from envs.two_rooms.env import RENDER_FPS, RENDER_SIZE
-from envs.two_rooms.inputs import check_actions, check_choice, check_count, check_seeds, is_integer, is_listed, shown
 from envs.two_rooms.physics import Layout
 from envs.two_rooms.rooms import Rooms
-from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, action_space, check_options, sample_episode
+from envs.two_rooms.task import MAX_EPISODE_STEPS, Settings, action_space, check_options, sample_episode
 
 Observation = dict[str, NDArray[Any]]
 
@@ -74,7 +74,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         if max_episode_steps is not None:
             forever = is_integer(max_episode_steps) and max_episode_steps == -1
             max_episode_steps = None if forever else check_count("max_episode_steps", max_episode_steps)
-        self.task = Task(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
+        self.task = Settings(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
         if render_mode is not None:
             check_choice("render_mode", render_mode, ("rgb_array",))
         if not isinstance(autoreset_mode, AutoresetMode):
@@ -214,7 +214,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             return None
         if not self._started.all():
             raise ResetNeeded("reset must be called before render")
-        from envs.two_rooms.viewer import draw_scene  # pygame is slow to import and needed for pictures only
+        from envs.two_rooms.pictures.viewer import draw_scene  # pygame is slow to import and needed for pictures only
 
         rooms = self._rooms
         return tuple(

@@ -6,63 +6,28 @@ joined: a run that was stopped, however hard, is continued by the same call and 
 
 import contextlib
 import errno
-import json
 import logging
 import re
 from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium as gym
 import minari
 import numpy as np
-import pydantic
-import tyro
 from tqdm import tqdm
 
-from pretrain.collection.environments import find_spec, is_two_rooms
-from pretrain.collection.explorers import Policy
+import envs as _envs  # noqa: F401 - registers the environments of this project
+from agents.evaluation.task import Task, make_task
+from envs.domain import Policy, domain_of, domains, find_spec, slug
 from pretrain.collection.joining import join, num_joined, num_published, publish, restore_replaced
-from pretrain.collection.policies import POLICIES, agent_digest, make_policy, set_random_seed
+from pretrain.collection.policies import agent_digest, make_policy, set_random_seed
 from pretrain.data.episodes import first_fault
 from pretrain.data.paths import dataset_folder, work_folder
 from pretrain.loop.interruption import Interruption
 from pretrain.shards import Episode, ShardFolder, collecting, discard, remove_discarded
-from worldmodel.config import Count, Seed, config
-from worldmodel.storage.files import parse_json
-
-
-def _from_text(arguments: list[str]) -> Any:
-    """Reads JSON of the command line; what is none stays text, which the check of the field refuses."""
-    try:
-        return json.loads(arguments[0])
-    except (ValueError, RecursionError):
-        return arguments[0]
-
-
-def _require_object(value: Any) -> Any:
-    """Refuses what is no JSON object."""
-    try:
-        if isinstance(value, dict):
-            parse_json(json.dumps(value, allow_nan=False).encode(), Path("env_kwargs"))
-            return value
-    except (ValueError, TypeError, RecursionError):
-        pass
-    raise ValueError("a JSON object such as '{\"layout\": [25, 40]}'")
-
-
-JsonDict = Annotated[
-    dict[str, Any],
-    pydantic.BeforeValidator(_require_object),
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="JSON",
-        instance_from_str=_from_text,
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [json.dumps(value)],
-    ),
-]
+from worldmodel.config import Count, JsonDict, Seed, command, config
 
 MAX_DEFAULT_NAME = 50
 """Most characters of each half of a dataset id that nobody chose."""
@@ -74,11 +39,11 @@ log = logging.getLogger(__name__)
 class CollectConfig:
     """Which data to collect, and where to put it."""
 
-    env_id: str = "TwoRooms-v0"
+    env_id: str = domains()[0].env_id
     """Gymnasium id of the environment, such as "TwoRooms-v0" or "my_module:MyEnv-v0"; actions must be a Box."""
     policy: str = "random-walk"
-    """Who acts: "random" (uniform), "random-walk" (smooth), "wall-seeking" or "expert" (both Two Rooms only), or the
-    path of a saved agent."""
+    """Who acts: "random" (uniform), "random-walk" (smooth), another explorer of the environment ("wall-seeking" in Two
+    Rooms), "expert" where it has one, or the folder of a training run."""
     num_episodes: Count = 1000
     """Number of episodes."""
     dataset_id: str | None = None
@@ -89,13 +54,9 @@ class CollectConfig:
     """Seed of everything random; the same seed gives the same dataset."""
     max_episode_steps: Count | None = None
     """Steps after which an episode is cut off; by default the environment's own limit."""
-    layout_set: str | None = None
-    """Two Rooms only: layouts to draw from ("train", "validation", "held-out", "all"); by default the environment's."""
-    observation: str | None = None
-    """Two Rooms only: "state" (default) stores positions and layout, about 100 times smaller, from which training
-    renders the same pixels; "pixels" stores images."""
     env_kwargs: JsonDict = field(default_factory=dict)
-    """Further keywords of the environment, as JSON on the command line."""
+    """Keywords of the environment, as JSON on the command line. Two Rooms stores positions and layouts, about 100 times
+    smaller than images, from which training draws the same pixels; {"observation": "pixels"} stores images."""
     overwrite: bool = False
     """Replace an existing dataset (once the new one is complete), and discard an unfinished collection made with other
     parameters."""
@@ -128,10 +89,13 @@ def collect(config: CollectConfig) -> minari.MinariDataset:
         raise _exists(dataset_id, target)
     env = make_env(config)
     try:
-        policy = make_policy(config.policy, env)
+        policy = make_policy(config.policy, env, _task(config))
         return _collect(config, env, policy, dataset_id, target)
     finally:
         env.close()
+
+
+main = command(CollectConfig, collect, "collect")
 
 
 def make_env(config: CollectConfig) -> gym.Env[Any, Any]:
@@ -141,14 +105,8 @@ def make_env(config: CollectConfig) -> gym.Env[Any, Any]:
         ValueError: If the id is unknown, the keywords do not fit, actions are not a bounded Box, observations are
             neither a Box nor a Dict of Boxes, or nothing limits an episode's length.
     """
-    spec = find_spec(config.env_id)
-    kwargs = dict(config.env_kwargs)
-    two_rooms = {"layout_set": config.layout_set, "observation": config.observation}
-    given = {key: value for key, value in two_rooms.items() if value is not None}
-    if is_two_rooms(spec):
-        kwargs = {"observation": "state"} | kwargs | given
-    elif given:
-        raise ValueError(f"{' and '.join(given)} are for Two Rooms only, got env_id {config.env_id!r}")
+    domain = domain_of(find_spec(config.env_id))
+    kwargs = domain.keywords(observation=domain.compact) | config.env_kwargs
     try:
         env = gym.make(config.env_id, max_episode_steps=config.max_episode_steps, **kwargs)
     except (TypeError, gym.error.Error) as error:
@@ -166,6 +124,13 @@ def make_env(config: CollectConfig) -> gym.Env[Any, Any]:
     return env
 
 
+def _task(config: CollectConfig) -> Task:
+    """The environment as agents see it."""
+    domain = domain_of(config.env_id)
+    stored = domain.keywords(observation=domain.compact)
+    return make_task(config.env_id, {key: value for key, value in config.env_kwargs.items() if key not in stored})
+
+
 def default_dataset_id(env_id: str, policy: str) -> str:
     """The id a dataset gets when none is given.
 
@@ -175,12 +140,8 @@ def default_dataset_id(env_id: str, policy: str) -> str:
         >>> default_dataset_id("my_module:RGBReach-v2", "runs/my agent")
         'rgb-reach/my-agent-v0'
     """
-    name = re.sub(r"-v\d+$", "", env_id.rpartition(":")[2]).rpartition("/")[2]
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
-    policy = policy if policy in POLICIES else Path(policy).name
-    environment, actor = (
-        re.sub(r"[^\w]+", "-", part).strip("-")[:MAX_DEFAULT_NAME] or "unnamed" for part in (words, policy)
-    )
+    actor = re.sub(r"[^\w]+", "-", Path(policy).name).strip("-")[:MAX_DEFAULT_NAME] or "unnamed"
+    environment = slug(env_id)[:MAX_DEFAULT_NAME]
     if len(environment) < 2 or environment == "data":
         environment = f"{environment}-env"  # Minari has no namespaces of one letter, and keeps "data" for itself
     return f"{environment}/{actor}-v0"
@@ -198,7 +159,7 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
         policy_seed: Seed of the policy.
     """
     set_random_seed(policy, policy_seed)
-    executed_in_info = is_two_rooms(env.spec)
+    executed_in_info = domain_of(env.spec).reports_action
     observation, info = env.reset(seed=env_seed)
     observations, infos = [_copy(observation, env.observation_space)], [info]
     actions: list[Any] = []
@@ -214,7 +175,7 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
                 f"the policy must return actions of shape {env.action_space.shape}, got {np.shape(action)}"
             )
         observation, reward, terminated, truncated, info = env.step(action)
-        # Two Rooms scales long actions back; what was executed is what explains the next observation.
+        # What was executed is what explains the next observation.
         actions.append(np.array(info["action"] if executed_in_info else action, dtype=env.action_space.dtype))
         observations.append(_copy(observation, env.observation_space))
         infos.append(info)
@@ -309,8 +270,10 @@ def _exists(dataset_id: str, target: Path) -> FileExistsError:
 
 def _parameters(config: CollectConfig) -> dict[str, Any]:
     """What the episodes depend on, as JSON values."""
-    names = ("env_id", "policy", "seed", "max_episode_steps", "layout_set", "observation", "env_kwargs")
-    return {name: getattr(config, name) for name in names} | {"policy_sha256": agent_digest(config.policy)}
+    names = ("env_id", "policy", "seed", "max_episode_steps", "env_kwargs")
+    return {name: getattr(config, name) for name in names} | {
+        "policy_sha256": agent_digest(config.policy, domain_of(config.env_id))
+    }
 
 
 def _copy(observation: Any, space: gym.Space[Any]) -> Any:

@@ -6,69 +6,54 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from agents.scripted import RandomPolicy
-from envs.two_rooms.physics import Layout
-from envs.two_rooms.rendering import render
-from pretrain.collection.environments import has_horizontal_walls, is_two_rooms
-from pretrain.collection.explorers import Policy, WallSeekingExplorer, random_walk
+from agents.evaluation.task import Task
+from agents.saved import SCRIPTED
+from agents.saved import make_policy as open_policy
+from envs.domain import PIXELS, Domain, Policy
+from envs.simulation import Array, Simulation
 from worldmodel.storage.files import open_regular
 
-POLICIES = ("random", "random-walk", "wall-seeking", "expert")
-"""Names of the built-in policies; the last two are for Two Rooms."""
 
-Array = NDArray[Any]
-
-
-def make_policy(policy: str, env: gym.Env[Any, Any]) -> Policy:
-    """Makes a policy from its name, or loads a saved agent.
+def make_policy(policy: str, env: gym.Env[Any, Any], task: Task) -> Policy:
+    """Makes a policy that gathers data.
 
     Args:
-        policy: One of :data:`POLICIES`, or the path (or shipped name) of a saved agent.
+        policy: "random", one of the explorers of the environment's domain, "expert" where it has one, or the path (or
+            shipped name) of a saved agent.
         env: The environment that it is to act in.
+        task: The same as agents see it, where data are stored in another form.
 
     Raises:
         ValueError: If there is no such policy or agent, or it is not for this environment.
     """
-    two_rooms = is_two_rooms(env.spec)
-    if policy in ("wall-seeking", "expert") and not two_rooms:
-        raise ValueError(
-            f"policy {policy!r} is for Two Rooms only, got environment {env.spec.id if env.spec else env!r}; "
-            "in others act 'random', 'random-walk' and saved agents"
-        )
-    observation_space, action_space = env.observation_space, env.action_space
-    assert isinstance(action_space, gym.spaces.Box)
-    if policy == "random":
-        return RandomPolicy(action_space)
-    if policy == "random-walk":
-        return random_walk(observation_space, action_space)
-    horizontal = has_horizontal_walls(env.spec)
-    if policy == "wall-seeking":
-        return WallSeekingExplorer(observation_space, action_space, horizontal=horizontal)
-    if policy == "expert":
-        from envs.two_rooms.expert import ExpertPolicy
-
-        return ExpertPolicy("horizontal" if horizontal else "vertical")
-    agent = _load_agent(policy, action_space)
-    if two_rooms and WallSeekingExplorer.accepts(observation_space):
-        return PixelsFromStates(agent, horizontal=horizontal)
+    domain, kwargs = task.domain, task.env_kwargs
+    assert isinstance(env.action_space, gym.spaces.Box)
+    if policy in domain.explorers:
+        return domain.explorers[policy](env.observation_space, env.action_space, kwargs)
+    try:
+        agent, sees = open_policy(policy, task)
+    except (OSError, ValueError) as error:
+        names = ", ".join(map(repr, (*SCRIPTED, *domain.explorers)))
+        raise ValueError(f"policy must be one of {names} or a saved agent, got {policy!r}: {error}") from error
+    if domain.simulate and sees == PIXELS and _holds_states(env.observation_space, domain.simulation(kwargs)):
+        return PixelsFromStates(agent, domain.simulation(kwargs))
     return agent
 
 
 class PixelsFromStates:
-    """Lets an agent that looks at pixels act in Two Rooms with observations of kind "state", by rendering them.
+    """Lets an agent that looks at pixels act where observations are states, by drawing them.
 
-    The images equal those that the environment gives with ``observation="pixels"``.
+    The images equal those that the environment gives.
 
     Args:
         policy: The agent.
-        horizontal: Whether the environment's walls are horizontal.
+        simulation: What draws.
     """
 
-    def __init__(self, policy: Policy, *, horizontal: bool = False) -> None:
+    def __init__(self, policy: Policy, simulation: Simulation) -> None:
         self.policy = policy
-        self.horizontal = horizontal
+        self.simulation = simulation
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds the agent, where it can be seeded."""
@@ -77,14 +62,23 @@ class PixelsFromStates:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Array | None = None, deterministic: bool = False
     ) -> tuple[Array, Any]:
-        """Renders the observation and lets the agent act; see :class:`~pretrain.collection.explorers.Policy`."""
-        scene = np.asarray(observation["observation"], dtype=np.float32)
-        wall, door = np.asarray(scene[..., 2]), np.asarray(scene[..., 3])
-        layout = Layout(wall, door, np.full(wall.shape, self.horizontal))
-        image = render(scene[..., :2], layout)
-        goal = render(np.asarray(observation["desired_goal"], dtype=np.float32), layout)
+        """Draws the observation and lets the agent act; see :class:`~envs.domain.Policy`."""
+        states = np.atleast_2d(np.asarray(observation["observation"], dtype=np.float32))
+        goals = np.atleast_2d(np.asarray(observation["desired_goal"], dtype=np.float32))
+        num_coordinates = goals.shape[-1]
+        both = np.stack([states[:, :num_coordinates], goals], 1)  # (N, 2, P)
+        drawn = self.simulation.draw(both, states[:, num_coordinates:])
+        if np.ndim(observation["observation"]) == 1:
+            drawn = drawn[0]
+        image, goal = np.moveaxis(drawn, -4, 0).copy()
         pixels = {"observation": image, "achieved_goal": image.copy(), "desired_goal": goal}
         return self.policy.predict(pixels, state=state, episode_start=episode_start, deterministic=deterministic)
+
+
+def _holds_states(space: gym.Space[Any], simulation: Simulation) -> bool:
+    """Whether observations are states of a simulation."""
+    size = len(simulation.position_low) + len(simulation.layout_names)
+    return isinstance(space, gym.spaces.Dict) and space["observation"].shape == (size,)
 
 
 def set_random_seed(policy: Policy, seed: int | None) -> None:
@@ -93,14 +87,14 @@ def set_random_seed(policy: Policy, seed: int | None) -> None:
         policy.set_random_seed(seed)
 
 
-def agent_digest(policy: str) -> str | None:
-    """SHA-256 of a saved agent's files but for hidden ones; ``None`` for what is not a path.
+def agent_digest(policy: str, domain: Domain) -> str | None:
+    """SHA-256 of a saved agent's files but for hidden ones; ``None`` for policies that are not saved.
 
     Raises:
         ValueError: If one of them is a pipe, a device or the like.
     """
     path = Path(policy)
-    if policy in POLICIES or not path.exists():
+    if policy in (*SCRIPTED, *domain.explorers) or not path.exists():
         return None
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*") if path.is_dir() else [path]):
@@ -111,15 +105,3 @@ def agent_digest(policy: str) -> str | None:
             while chunk := content.read(2**20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _load_agent(policy: str, action_space: gym.spaces.Box) -> Policy:
-    from agents.planning_agent import PlanningAgent
-
-    try:
-        agent: Policy = PlanningAgent.from_pretrained(policy, action_space=action_space)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"policy must be one of {', '.join(map(repr, POLICIES))} or a saved agent, got {policy!r}: {error}"
-        ) from error
-    return agent

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
+from envs.simulation import Simulation
+
 
 class WindowBatch(NamedTuple):
     """A batch of B windows of T frames, ``k`` environment steps apart, in an environment with A action components.
@@ -21,21 +23,15 @@ class WindowBatch(NamedTuple):
     Attributes:
         pixels: Frames, uint8 ``(B, T, C, H, W)``.
         actions: Blocks of ``k`` actions in the environment's units, flattened, float32 ``(B, T − 1, k · A)``.
-        positions: Where the agent is, float32 ``(B, T, 2)``, or ``None`` where unknown. For probes and metrics only:
+        positions: Where the agent is, float32 ``(B, T, P)``, or ``None`` where unknown. For probes and metrics only:
             nothing computed from it may send gradients into the model.
-        layout: What else the scene holds, float32 ``(B, 2)`` (Two Rooms: wall and door), or ``None``. As ``positions``.
+        layout: What else the scene holds, float32 ``(B, L)``, or ``None``. As ``positions``.
     """
 
     pixels: UInt8[Tensor, "b t c h w"]
     actions: Float32[Tensor, "b t_minus_1 k_a"]
-    positions: Float32[Tensor, "b t 2"] | None = None
-    layout: Float32[Tensor, "b 2"] | None = None
-
-    def select(self, rows: slice) -> "WindowBatch":
-        """Some of the windows."""
-        positions = None if self.positions is None else self.positions[rows]
-        layout = None if self.layout is None else self.layout[rows]
-        return WindowBatch(self.pixels[rows], self.actions[rows], positions, layout)
+    positions: Float32[Tensor, "b t p"] | None = None
+    layout: Float32[Tensor, "b l"] | None = None
 
 
 class SceneBatch(NamedTuple):
@@ -46,10 +42,6 @@ class SceneBatch(NamedTuple):
     """
 
     pixels: UInt8[Tensor, "b m c h w"]
-
-    def select(self, rows: slice) -> "SceneBatch":
-        """Some of the scenes."""
-        return SceneBatch(self.pixels[rows])
 
 
 @runtime_checkable
@@ -64,8 +56,6 @@ class WindowSource(Protocol):
         action_low: Smallest value of each component, of length A, in the environment's units.
         action_high: Largest value of each component, of length A.
         action_max_norm: Largest Euclidean norm of one action, or ``None`` where only the box bounds it.
-        position_low: Smallest coordinates a position can have, of length 2, or ``None`` where positions are unknown.
-        position_high: Largest coordinates a position can have, or ``None``.
     """
 
     num_frames: int
@@ -75,8 +65,10 @@ class WindowSource(Protocol):
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
     action_max_norm: float | None
-    position_low: tuple[float, float] | None
-    position_high: tuple[float, float] | None
+
+    @property
+    def simulation(self) -> Simulation | None:
+        """What knows the positions and layouts of windows, or ``None`` where these are unknown."""
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         """Draws a batch of windows, so many in a row of the same scene; all randomness comes from ``generator``."""

@@ -24,7 +24,7 @@ Shape = tuple[int, int]
 """Height and width of an image."""
 
 NAME_HINTS = {"fashion": "clothes", "mnist": "digits", "digits": "digits", "cifar": "photographs"}
-"""What in the name of a data set tells how to augment it; the first that fits."""
+"""Part of a data set's name → its augmentation; the first match counts."""
 COLOUR_CHANNELS = 3
 """Channels of images whose hue can change."""
 
@@ -49,7 +49,7 @@ def _digits(shape: Shape) -> list[nn.Module]:
 
 
 def _crop(shape: Shape, smallest: float) -> nn.Module:
-    """Cuts out a part of at least so much of the area; all images at once, where the default goes one by one."""
+    """Cuts out a part of at least this share of the area; all images at once, where kornia's default loops."""
     return K.RandomResizedCrop(shape, scale=(smallest, 1.0), cropping_mode="resample")
 
 
@@ -84,7 +84,7 @@ def augmentation_of(images: str) -> str:
 class Augmentation:
     """Makes random views of images.
 
-    It is no module: what it draws must come from the CPU's generator on any device, and there is nothing to save.
+    Not a module: on any device it draws from the CPU's generator, and it has nothing to save.
 
     Args:
         name: One of :data:`AUGMENTATIONS`.

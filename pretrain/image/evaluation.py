@@ -1,7 +1,7 @@
 """How good image representations are: a linear probe and nearest neighbours on a frozen encoder.
 
-Both learn from the representations of training images and are measured on those of test images; what they choose, they
-choose on a part of the training images.
+Both learn from the representations of training images and are measured on those of test images. Settings are chosen on
+a part of the training images.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Accuracy:
     """How many of the test images were classified correctly.
 
     Attributes:
-        correct: So many were.
-        total: Of so many.
+        correct: Images that were.
+        total: Test images.
     """
 
     correct: int
@@ -47,7 +47,7 @@ class Accuracy:
 
     @property
     def rate(self) -> float:
-        """Part of them."""
+        """The share that was."""
         return self.correct / self.total
 
     def to_dict(self) -> dict[str, float | int | list[float]]:
@@ -58,13 +58,9 @@ class Accuracy:
 
 @torch.no_grad()
 def represent(model: ImageJEPA, pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-    """Representations of images, computed chunk by chunk in evaluation mode on the model's device."""
-    was_training = model.training
-    model.eval()
+    """Representations of images by a model in evaluation mode, computed chunk by chunk on its device."""
     device = next(model.parameters()).device
-    latents = [model.encode(chunk.to(device)).cpu() for chunk in pixels.split(CHUNK)]
-    model.train(was_training)
-    return torch.cat(latents)
+    return torch.cat([model.encode(chunk.to(device)).cpu() for chunk in pixels.split(CHUNK)])
 
 
 def knn_accuracy(
@@ -77,9 +73,9 @@ def knn_accuracy(
 
     Args:
         bank: Representations of training images.
-        bank_labels: What they show.
+        bank_labels: Their classes.
         queries: Representations of test images.
-        labels: What these show.
+        labels: Their classes.
     """
     voters = KNeighborsClassifier(
         n_neighbors=min(NUM_NEIGHBOURS, len(bank)),
@@ -97,14 +93,13 @@ def linear_accuracy(
 ) -> tuple[Accuracy, float]:
     """Multinomial logistic regression on standardised representations.
 
-    The strength of its regularisation is chosen on a held-back part of the training images; then it is fitted on all of
-    them.
+    The regularisation is chosen on a held-back part of the training images; then all of them are fitted.
 
     Args:
         train: Representations of training images.
-        train_labels: What they show.
+        train_labels: Their classes.
         test: Representations of test images.
-        labels: What these show.
+        labels: Their classes.
 
     Returns:
         Its accuracy on the test images, and the inverse strength C.

@@ -17,14 +17,14 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain.config import ImageConfig, ImageDataConfig
 from pretrain.data.labelled_images import Split, load_images
 from pretrain.image.augmentation import Augmentation, augmentation_of
+from pretrain.image.config import ImageConfig
 from pretrain.image.evaluation import knn_accuracy, represent
+from pretrain.loop.collapse import effective_rank, warn_if_collapsed
 from pretrain.loop.memory import built, require_batch
-from pretrain.loop.stages import Optimizers, Stage, Training, adamw, lars
-from pretrain.world_model.validation import VALIDATION_SEED, effective_rank, warn_if_collapsed
-from worldmodel.build import build_classifier, build_image_jepa
+from pretrain.loop.stages import VALIDATION_SEED, Optimizers, Stage, Training, adamw, lars
+from worldmodel.image.build import build_classifier, build_image_jepa
 from worldmodel.image.checkpoint import save_image_jepa
 from worldmodel.image.jepa import ImageJEPA
 from worldmodel.image.objective import ImageObjective
@@ -50,10 +50,6 @@ class ImageBatch(NamedTuple):
 
     pixels: UInt8[Tensor, "b c h w"]
     labels: Int[Tensor, " b"]
-
-    def select(self, rows: slice) -> "ImageBatch":
-        """Some of the images."""
-        return ImageBatch(self.pixels[rows], self.labels[rows])
 
 
 class ImageSource:
@@ -158,16 +154,6 @@ def build_training(config: ImageConfig, device: torch.device) -> Training:
     return Training(stages=[stage], save=save)
 
 
-def build_augmentation(config: ImageDataConfig, pixel_shape: tuple[int, ...]) -> Augmentation:
-    """The augmentation that was asked for, or that suits the data.
-
-    Raises:
-        ValueError: If the data do not tell, or do not fit.
-    """
-    name = augmentation_of(config.images) if config.augmentation == "auto" else config.augmentation
-    return Augmentation(name, pixel_shape)
-
-
 def _stage(
     config: ImageConfig,
     model: ImageJEPA,
@@ -175,7 +161,8 @@ def _stage(
     source: ImageSource,
     validation_source: ImageSource,
 ) -> Stage:
-    augmentation = build_augmentation(config.data, source.pixel_shape)
+    name = config.data.augmentation
+    augmentation = Augmentation(augmentation_of(config.data.images) if name == "auto" else name, source.pixel_shape)
     bank, queries = source.subset(NUM_BANK), validation_source.subset(NUM_QUERIES)
     module: nn.Module
     if config.objective == "supervised":
@@ -213,7 +200,7 @@ def validate_images(
     classifier: nn.Linear,
     bank: ImageBatch,
     queries: ImageBatch,
-    projector: nn.Module | None = None,
+    projector: nn.Module | None,
 ) -> dict[str, float]:
     """Measures representations of images that were not trained on.
 
@@ -243,9 +230,7 @@ def validate_images(
         "latent_std": float(latents.std(dim=0).mean()),
     }
     if projector is not None:
-        was_training = projector.training
-        metrics["projected_std"] = float(projector.eval()(latents.to(device)).std(dim=0).mean())
-        projector.train(was_training)
+        metrics["projected_std"] = float(projector(latents.to(device)).std(dim=0).mean())
         # Representations have no scale of their own.
         warn_if_collapsed(rank, metrics["projected_std"])
     return metrics

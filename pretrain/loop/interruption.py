@@ -11,7 +11,7 @@ class Interruption:
     is not.
 
     Args:
-        at_once: Whether the first one stops too, where its exception is not lost.
+        at_once: Whether the first one stops too, for callers in which its exception cannot be lost.
 
     Attributes:
         requested: Whether a stop was asked for.

@@ -47,8 +47,8 @@ def built(build: Callable[[], M], config: object) -> M:
 def keep_memory() -> bool:
     """Lets glibc's allocator keep what is freed.
 
-    By default it maps every large buffer anew and unmaps it when it is freed, and the kernel clears each page again: of
-    a training step with large activations that took up to a third. Other C libraries are left alone.
+    By default it maps every large buffer anew and unmaps it when it is freed, and the kernel clears each page again.
+    That took up to a third of a training step with large activations. Other C libraries are left alone.
 
     Returns:
         Whether the allocator took the options.

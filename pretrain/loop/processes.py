@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
@@ -43,11 +44,11 @@ def make_fabric(config: PretrainConfig, precision: Literal["32-true", "bf16-mixe
             "devices must be 1 where Python runs from standard input or -c: each further process runs the program's "
             f"file again, got {config.devices}"
         )
-    for part in ("data", "policy", "heads"):
-        size = getattr(getattr(config, part, None), "batch_size", processes)
+    for part in fields(config):
+        size = getattr(getattr(config, part.name), "batch_size", processes)
         if size % processes:
             raise ValueError(
-                f"{part}.batch_size must be a multiple of the number of processes ({processes}), got {size}"
+                f"{part.name}.batch_size must be a multiple of the number of processes ({processes}), got {size}"
             )
     # One process needs no scheduler's help, whatever a scheduler has put into the environment.
     plugins: list[ClusterEnvironment] = [] if launched or config.devices > 1 else [LightningEnvironment()]

@@ -1,30 +1,27 @@
 """What a training run consists of: stages, each with its own loss, batches and schedule, and how it is saved.
 
-Each kind of run builds its own (``build_training`` in :mod:`pretrain.world_model.training`,
-:mod:`pretrain.video.training` and :mod:`pretrain.image.training`); the one loop of :mod:`pretrain.train` runs the
-stages one after the other.
+Each kind of run builds its own, in ``build_training`` of the module that its configuration names, such as
+:mod:`pretrain.world_model.training`; the one loop of :mod:`pretrain.train` runs the stages one after the other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+VALIDATION_SEED = 20_000_003
+"""Seed of what a stage is validated on; the same at every validation."""
+
 Optimizers = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 """Makes an optimiser of groups of parameters."""
 
 
-@runtime_checkable
-class Batch(Protocol):
-    """What a stage trains on."""
-
-    def select(self, rows: slice) -> "Batch":
-        """Some of its rows."""
-        ...
+B = TypeVar("B", bound=tuple[Any, ...])
+"""What a stage trains on: a named tuple of tensors with a row for each example, or None where something is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +30,16 @@ class Stage:
 
     Attributes:
         name: For the log; rows of a stage other than "model" are prefixed with it.
-        module: ``forward(batch, step)`` returns the loss and metrics. All that it trains is within.
-        frozen: Parameters that it uses and leaves as they are.
+        module: ``forward(batch, step)`` returns the loss and metrics. It contains all that the stage trains.
+        frozen: Parameters that the stage uses but does not train.
         groups: Groups of parameters for the optimiser, each with its "peak" learning rate.
         optimizer: Makes the optimiser.
         clipped: Parameters whose gradient is clipped.
         clip_norm: Largest norm of their gradient.
         num_steps: Training steps; the learning-rate schedule spans them.
         batch_size: Rows of a batch, over all processes.
-        draw: Draws so many rows.
-        validate: Measures the stage's result.
+        draw: Draws a batch of so many rows, a named tuple of tensors.
+        validate: Measures the stage's result; called without gradients, and with the module in evaluation mode.
     """
 
     name: str
@@ -54,7 +51,7 @@ class Stage:
     clip_norm: float
     num_steps: int
     batch_size: int
-    draw: Callable[[int, np.random.Generator], Batch]
+    draw: Callable[[int, np.random.Generator], tuple[Any, ...]]
     validate: Callable[[], dict[str, float]]
 
     def split(self, kind: str) -> str:
@@ -67,8 +64,8 @@ class Training:
     """What a run trains.
 
     Attributes:
-        stages: One after the other.
-        save: Writes the checkpoint into a folder, with how it was trained (in JSON types) and further files, at once.
+        stages: Trained one after the other.
+        save: Writes a checkpoint at once: takes its folder, how it was trained (in JSON types), and further files.
     """
 
     stages: Sequence[Stage]
@@ -87,8 +84,8 @@ def adamw(weight_decay: float) -> Optimizers:
 def lars(weight_decay: float, trust_coefficient: float) -> Optimizers:
     """LARS (arXiv 1708.03888) with momentum 0.9; each group has its own learning rate, set at every step.
 
-    Matrices move in proportion to their own norm: by the learning rate times ``trust_coefficient``, which a group may
-    have of its own. Vectors (biases, normalisation) get plain SGD without weight decay.
+    Matrices move in proportion to their own norm: by the learning rate times ``trust_coefficient``, which groups may
+    override. Vectors (biases, normalisation) get plain SGD without weight decay.
     """
     from pytorch_optimizer import LARS  # slow to import
 
@@ -126,7 +123,7 @@ def total_steps(stages: Sequence[Stage]) -> int:
 def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
     """The stage that the run is in after ``step`` steps, and how many of the steps are its own.
 
-    A stage that has just ended is still the run's, until the next one begins: its optimiser is what was saved.
+    A stage that has just ended counts until the next one begins: its optimiser is the one that was saved.
     """
     for i, stage in enumerate(stages):
         if step <= stage.num_steps or i == len(stages) - 1:
@@ -138,6 +135,12 @@ def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
 def to_modules(stages: Sequence[Stage]) -> nn.ModuleDict:
     """All stages' modules as one, for saving and loading."""
     return nn.ModuleDict({stage.name: stage.module for stage in stages})
+
+
+def select(batch: B, rows: slice) -> B:
+    """Some rows of a batch."""
+    parts = (None if part is None else part[rows] for part in batch)
+    return batch._make(parts)  # type: ignore[attr-defined]
 
 
 def freeze(parameters: Sequence[nn.Parameter]) -> None:

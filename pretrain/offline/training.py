@@ -16,17 +16,15 @@ import torch
 from jaxtyping import Float32, Int, UInt8
 from torch import Tensor, nn
 
-from agents.offline.agent import build_method, save_method
-from agents.offline.gcidm import GCIDM
-from pretrain.config import OfflineConfig
+from agents.offline.agent import OFFLINE, build_method, save_method
 from pretrain.data.windows import WindowSource
 from pretrain.loop.memory import built, require_batch
-from pretrain.loop.stages import Stage, Training, adamw
+from pretrain.loop.stages import VALIDATION_SEED, Stage, Training, adamw
+from pretrain.offline.config import OfflineConfig
 from pretrain.sources import build_sources, data_spec
-from pretrain.world_model.validation import VALIDATION_SEED
 from worldmodel.build import ModelConfig
 from worldmodel.checkpoint import load_pretrained
-from worldmodel.config import from_json
+from worldmodel.config import ConfigError, from_json
 
 NORMALIZATION_WINDOWS = 64
 """Trajectories on which normalisation is fitted."""
@@ -46,10 +44,6 @@ class GoalBatch(NamedTuple):
     pixels: UInt8[Tensor, "b t c h w"]
     actions: Float32[Tensor, "b s a"]
     goals: Int[Tensor, "b s"]
-
-    def select(self, rows: slice) -> "GoalBatch":
-        """Some of the trajectories."""
-        return GoalBatch(self.pixels[rows], self.actions[rows], self.goals[rows])
 
 
 class MethodTraining(nn.Module):
@@ -92,11 +86,13 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
     data = data_spec(source)
     require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
     model: ModelConfig | None = None
-    if config.method.name == "gcidm":
+    if getattr(OFFLINE[config.method.name], "needs_world_model", False):
+        if not config.checkpoint:
+            raise ConfigError("checkpoint", f"a world model, on whose latents {config.method.name} acts", "")
         pretrained = load_pretrained(config.checkpoint)
         model = from_json(ModelConfig, pretrained.config["model"])
-    method = built(lambda: build_method(config.method, data, model), config.method)
-    if isinstance(method, GCIDM):
+    method: Any = built(lambda: build_method(config.method, data, model), config.method)
+    if model is not None:
         method.model.load_state_dict(pretrained.model.state_dict())
     else:
         sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
@@ -105,14 +101,10 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
     def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
         save_method(path, method, config.method, data, model=model, training=training, beside=beside)
 
-    @torch.no_grad()
     def validate() -> dict[str, float]:
-        was_training = method.training
-        method.eval()
         generator = np.random.default_rng(VALIDATION_SEED)
         batch = draw_goals(validation_source, NUM_WINDOWS, generator, config.trajectories_per_scene)
         _, metrics = method(batch.pixels, batch.actions, batch.goals, 0)
-        method.train(was_training)
         return {name: float(value) for name, value in metrics.items()}
 
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]

@@ -1,7 +1,7 @@
-"""``worldmodel train-rl ALGO``: train a reinforcement learning baseline for Two Rooms, under a budget of time.
+"""``worldmodel train-rl ALGO``: train a reinforcement learning baseline under a budget of time.
 
-Success and return on layouts of the validation set are measured while it trains; the model with the best mean return is
-kept beside the last, and is the one that is evaluated later.
+Success and return on the environment's validation layouts, where it has some, are measured while it trains; the model
+with the best mean return is kept beside the last, and is the one that is evaluated later.
 """
 
 import logging
@@ -17,21 +17,23 @@ import numpy as np
 import torch
 import tyro
 from annotated_types import Ge, Le
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-import envs as _envs  # noqa: F401 - registers Two Rooms
-from agents.rl import models as rl
+from agents import rl
+from agents.evaluation.task import make_task
 from agents.rl.codes import WORLD_MODEL, Code, CodedVecEnv, open_code
 from agents.rl.held_actions import RepeatedActions
 from agents.rl.storage.files import ActionRepeat, NumEnvs
 from agents.rl.storage.spaces import space_to_json
 from agents.vec_env import SB3VecEnv
-from envs.two_rooms.task import MAX_EPISODE_STEPS, Task, image_positions
+from envs.domain import domain_of, domains, find_spec, slug
 from pretrain.loop.interruption import Interruption
-from pretrain.two_rooms.windows import TwoRoomsWindows
+from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, CheckpointError, load_pretrained
-from worldmodel.config import ConfigError, Count, Positive, Seed, Width, config, number
+from worldmodel.config import ConfigError, Count, Positive, Seed, Width, command, config, number
+from worldmodel.encoders import EncoderName
 from worldmodel.nn.devices import require_memory
 from worldmodel.storage.files import commit, recover
 from worldmodel.storage.locks import locked
@@ -55,21 +57,23 @@ Threads = Annotated[int, Ge(1), Le(1024), number(int, "in 1…1024")]
 
 @config
 class TrainRLConfig:
-    """Trains a reinforcement learning baseline for Two Rooms."""
+    """Trains a reinforcement learning baseline."""
 
     algorithm: tyro.conf.Positional[Literal["a2c", "ppo", "trpo", "recurrent-ppo", "ddpg", "td3", "sac", "tqc"]]
     """Of Stable-Baselines3 and sb3-contrib."""
+    env_id: str = domains()[0].env_id
+    """Gymnasium id of the environment; its observations must be goal-conditioned."""
     observation: Literal["state", "pixels", "latents"] = "state"
-    """What it sees. state: positions, wall and door. pixels: images, through an encoder of its own. latents: images,
+    """What it sees. state: numbers that say all. pixels: images, through an encoder of its own. latents: images,
     through the frozen encoder of a pretrained world model, of which the run keeps a copy."""
     hindsight: bool = True
     """Relabels goals in hindsight (HER), with the algorithms that have a replay buffer."""
     reward: Literal["sparse", "dense"] | None = None
     """sparse: 0 at the goal, −1 elsewhere. dense: minus the distance. By default sparse with hindsight and dense
     without."""
-    checkpoint: str = "two-rooms"
+    checkpoint: str = DEFAULT
     """latents: the world model."""
-    encoder: Literal["strided", "axial", "impala"] = "axial"
+    encoder: EncoderName = "axial"
     """pixels: the encoder. axial: a perceptron on the means along both axes of an image, which begins as that of the
     shipped world model does; these means are taken once, as an image is seen. The others are convolutional, and many
     times slower."""
@@ -93,11 +97,11 @@ class TrainRLConfig:
     """Environment steps between two evaluations; by default 20,000 with the algorithms that have a replay buffer, which
     learn more from each step, and 100,000 with the others."""
     eval_episodes: NumEnvs = 50
-    """Episodes of an evaluation, on layouts of the validation set."""
+    """Episodes of an evaluation, on validation layouts, where the environment has some."""
     threads: Threads | None = None
     """Threads of torch; by default its own choice."""
     output: Path | None = None
-    """Folder of the run; by default runs/rl-ALGORITHM-OBSERVATION-seedSEED."""
+    """Folder of the run; by default runs/rl-ENVIRONMENT-ALGORITHM-OBSERVATION-seedSEED."""
     overwrite: bool = False
     """Starts anew where the folder already holds a run; by default the run resumes."""
     progress: bool = True
@@ -127,13 +131,14 @@ def run(config: TrainRLConfig) -> Path:
         BlockingIOError: If another process trains in the folder.
         KeyboardInterrupt: After saving, if it was interrupted (Ctrl-C, SIGTERM).
     """
-    folder = (config.output or Path(f"runs/rl-{config.algorithm}-{config.observation}-seed{config.seed}")).absolute()
+    name = f"rl-{slug(config.env_id)}-{config.algorithm}-{config.observation}-seed{config.seed}"
+    folder = (config.output or Path("runs") / name).absolute()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output must be a folder, got the file {folder}")
     images = _num_envs(config) + config.eval_episodes
     if config.observation != "state":
         # An environment holds three images, each as bytes, and as numbers while they are encoded.
-        require_memory(images * 3 * 5 * math.prod(TwoRoomsWindows.pixel_shape), f"images of {images:,} environments")
+        require_memory(images * 3 * 5 * math.prod(_pixel_shape(config)), f"images of {images:,} environments")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with Interruption() as interruption, locked(folder, "run"):
@@ -141,6 +146,9 @@ def run(config: TrainRLConfig) -> Path:
         spent = _train(config, folder, lambda: interruption.requested)
     logger.info("%d steps in %.1f minutes: %s", spent.steps * config.action_repeat, spent.seconds / 60, folder)
     return folder
+
+
+main = command(TrainRLConfig, run, "train-rl")
 
 
 def _train(config: TrainRLConfig, folder: Path, is_stopped: Callable[[], bool]) -> rl.Spent:
@@ -176,18 +184,20 @@ def _train(config: TrainRLConfig, folder: Path, is_stopped: Callable[[], bool]) 
 
 def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, num_envs: int | None = None) -> VecEnv:
     """Environments to train or to evaluate in; with a code, images are seen as that."""
+    domain = domain_of(config.env_id)
     reward = config.reward or ("sparse" if _hindsight(config) else "dense")
-    vector = gym.make_vec(
-        "TwoRooms-v0",
-        num_envs=num_envs or _num_envs(config),
-        autoreset_mode="SameStep",
-        observation="state" if config.observation == "state" else "pixels",
-        reward=reward,
-        layout_set=layout_set,
-    )
+    kwargs = domain.keywords(observation=_kind(config), reward=reward, layout_set=layout_set)
+    if domain.has_vector:
+        kwargs["autoreset_mode"] = "SameStep"
+    else:
+        kwargs["vector_kwargs"] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    vector = gym.make_vec(config.env_id, num_envs=num_envs or _num_envs(config), **kwargs)
     env: VecEnv = SB3VecEnv(RepeatedActions(vector, config.action_repeat))
     if code is not None:
-        env = CodedVecEnv(env, code, image_positions, Task(observation="state", reward=reward).compute_reward)
+        # Goals of codes are rewarded by what the environment says of positions.
+        states: Any = gym.make(config.env_id, **domain.keywords(observation="state", reward=reward)).unwrapped
+        (position_dim,) = states.observation_space["desired_goal"].shape
+        env = CodedVecEnv(env, code, domain.locate, lambda *goals: states.compute_reward(*goals, {}), position_dim)
     env = VecMonitor(env, info_keywords=("is_success",))
     env.seed(config.seed + 1_000_003)  # a model that is trained in it seeds it anew
     return env
@@ -196,13 +206,16 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
 def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
     """What suits an algorithm here, and what was asked for.
 
-    It began as rl-zoo's settings for goal-conditioned tasks; :mod:`benchmarks.comparison.tune` tried departures from them.
+    It began as rl-zoo's settings for goal-conditioned tasks; ``worldmodel tune`` tried departures from them.
 
     Raises:
         ConfigError: If something was asked for that the algorithm does not know, or that makes no sense.
     """
     num_envs, kept_as = _num_envs(config), _kept_as(config)
-    episode = math.ceil(MAX_EPISODE_STEPS / config.action_repeat)
+    limit = find_spec(config.env_id).max_episode_steps
+    if limit is None:
+        raise ConfigError("env_id", "an environment with a time limit", config.env_id)
+    episode = math.ceil(limit / config.action_repeat)
     options: dict[str, Any]
     if rl.is_off_policy(config.algorithm):
         options = {
@@ -234,6 +247,19 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
     return options
 
 
+def _kind(config: TrainRLConfig) -> str:
+    """Kind of observation that the environment gives."""
+    return "state" if config.observation == "state" else "pixels"
+
+
+def _pixel_shape(config: TrainRLConfig) -> tuple[int, ...]:
+    """Shape of an image, as the environment gives it."""
+    space = make_task(config.env_id, domain_of(config.env_id).keywords(observation="pixels")).observation_space
+    if not isinstance(space, gym.spaces.Dict) or len(space["observation"].shape or ()) != 3:
+        raise ConfigError("env_id", f"an environment with images for observation {config.observation!r}", config.env_id)
+    return space["observation"].shape or ()
+
+
 def _num_envs(config: TrainRLConfig) -> int:
     return config.num_envs or (16 if rl.is_off_policy(config.algorithm) else 256)
 
@@ -251,7 +277,7 @@ def _kept_as(config: TrainRLConfig) -> Literal["state", "profiles", "latents"] |
 
 def _code(config: TrainRLConfig, folder: Path) -> Code | None:
     name = _kept_as(config)
-    return None if name in (None, "state") else open_code(name, folder, TwoRoomsWindows.pixel_shape)
+    return None if name in (None, "state") else open_code(name, folder, _pixel_shape(config))
 
 
 def _saved(config: TrainRLConfig, folder: Path) -> rl.RunConfig | None:
@@ -333,7 +359,7 @@ def _sample(config: TrainRLConfig, code: Code | None) -> np.ndarray | None:
     """What features are standardised on; None: by the bounds of their spaces."""
     if config.observation == "state":
         return None
-    env = gym.make_vec("TwoRooms-v0", num_envs=NORMALIZATION_IMAGES, observation="pixels")
+    env = make_task(config.env_id).vector(_kind(config))(NORMALIZATION_IMAGES)
     images = env.reset(seed=config.seed)[0]["observation"]
     env.close()
     return images if code is None else code(images)

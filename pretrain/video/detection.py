@@ -51,10 +51,6 @@ class DetectionBatch(NamedTuple):
     pixels: UInt8[Tensor, "b t 1 s s"]
     cells: Float[Tensor, "b t 2 g g"]
 
-    def select(self, rows: slice) -> "DetectionBatch":
-        """Some of the videos."""
-        return DetectionBatch(self.pixels[rows], self.cells[rows])
-
 
 class AveragePrecisions(NamedTuple):
     """Average precisions of forecasts, one for each of ``HORIZONS``.
@@ -153,7 +149,7 @@ def measure(
         for (truths, scores), horizon, forecast in zip(strict, horizons, forecasts, strict=True):
             first = max(horizon, context) - context
             precisions.append(_average_precision(cells[:, first:, 0], forecast[:, first:, 0]))
-            # So many steps from the last known frame, not fewer.
+            # Exactly this many steps after the last known frame.
             truths.append(cells[:, horizon - 1 :, 1].ravel())
             scores.append(forecast[:, horizon - 1 :, 1].ravel())
         by_batch.append(precisions)

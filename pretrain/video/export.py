@@ -9,8 +9,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from pretrain.data.labelled_images import Split, load_images
+from pretrain.loop.stages import select
 from pretrain.video.moving_mnist import VIDEOS_PER_DRAW, MovingMNIST, VideoBatch, write_canonical
-from worldmodel.config import ConfigError, Count, NonNegative, Seed, config
+from worldmodel.config import ConfigError, Count, NonNegative, Seed, command, config
 from worldmodel.nn.devices import require_memory
 from worldmodel.storage.files import absolute, replacing
 
@@ -97,9 +98,8 @@ def run(config: MovingMNISTConfig) -> None:
     )
     require_memory(config.picture_bytes(), f"pictures of {config.num_frames} frames of size {config.size}")
     # The pictures show the first videos of the file.
-    videos = source.sample(min(config.num_videos, VIDEOS_PER_DRAW), np.random.default_rng([config.seed, 0])).select(
-        slice(config.shown)
-    )
+    first = source.sample(min(config.num_videos, VIDEOS_PER_DRAW), np.random.default_rng([config.seed, 0]))
+    videos = select(first, slice(config.shown))
     if config.file is not None:
         write_canonical(config.file, source, config.num_videos, config.seed, progress=config.progress)
         logger.info("written: %s", config.file)
@@ -109,6 +109,9 @@ def run(config: MovingMNISTConfig) -> None:
         frames = [_tiled(videos.pixels[:, t, 0].numpy()[None]) for t in range(config.num_frames)]
         iio.imwrite(temporary, frames, extension=".gif", duration=1000 * SECONDS_PER_FRAME, loop=0)
     logger.info("written: %s, %s", config.sheet, config.gif)
+
+
+main = command(MovingMNISTConfig, run, "moving-mnist")
 
 
 def contact_sheet(videos: VideoBatch) -> Image.Image:

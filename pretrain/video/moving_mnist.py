@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -24,17 +24,14 @@ from tqdm import tqdm
 
 from pretrain.data.labelled_images import LabelledImages
 from worldmodel.nn.devices import require_memory
-from worldmodel.storage.files import absolute, open_regular, replacing
+from worldmodel.storage.files import replacing
 
-CANONICAL_URL = "http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy"
-CANONICAL_MD5 = "be083ec986bfe91a449d63653c411eb2"
-"""Checksum of the canonical test videos, as published with torchvision's data sets."""
 VIDEOS_PER_DRAW = 256
 """Videos drawn at once for a file."""
 MUCH_MEMORY = 2**28
-"""Bytes from which on it is asked whether a batch fits into memory."""
+"""Bytes above which a batch is compared with the free memory."""
 BYTES_PER_PLACE = 300
-"""Memory that a digit's place in a frame takes while it is computed and drawn."""
+"""Bytes for each digit of each frame while videos are computed and drawn."""
 
 
 class VideoBatch(NamedTuple):
@@ -50,12 +47,6 @@ class VideoBatch(NamedTuple):
     pixels: UInt8[Tensor, "b t 1 s s"]
     centres: Float32[Tensor, "b t k 2"] | None = None
     labels: UInt8[Tensor, "b k"] | None = None
-
-    def select(self, rows: slice) -> "VideoBatch":
-        """Some of the videos."""
-        centres = None if self.centres is None else self.centres[rows]
-        labels = None if self.labels is None else self.labels[rows]
-        return VideoBatch(self.pixels[rows], centres, labels)
 
 
 class MovingMNIST:
@@ -211,7 +202,7 @@ def write_canonical(path: Path, source: MovingMNIST, num_videos: int, seed: int,
 
 
 def _reserve(file: IO[bytes], num_bytes: int, path: Path) -> None:
-    """Takes the room that a file needs, so that a full disk shows before any work is done."""
+    """Reserves a file's space, so that a full disk shows before any work is done."""
     free = shutil.disk_usage(path.parent).free
     full = OSError(errno.ENOSPC, f"the disk is full: {path} takes {num_bytes:,} bytes, {free:,} are free")
     if num_bytes > free:
@@ -222,65 +213,3 @@ def _reserve(file: IO[bytes], num_bytes: int, path: Path) -> None:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise full from error  # other errors are of file systems that cannot reserve
-
-
-class CanonicalVideos:
-    """Videos from a file in the canonical layout, read as they are needed.
-
-    Args:
-        path: A file of uint8 ``[T, N, S, S]``; None downloads the canonical test videos once (781 MiB) into a cache.
-        num_frames: The first so many frames of each video; None: all.
-
-    Raises:
-        ValueError: If the file holds anything else.
-    """
-
-    def __init__(self, path: Path | None = None, *, num_frames: int | None = None) -> None:
-        if path is None:
-            import pooch
-
-            name = CANONICAL_URL.rpartition("/")[2]
-            path = Path(
-                pooch.retrieve(
-                    CANONICAL_URL,
-                    f"md5:{CANONICAL_MD5}",
-                    fname=name,
-                    path=pooch.os_cache("worldmodel"),
-                    progressbar=True,
-                )
-            )
-        self.videos = _map_videos(absolute(path))
-        num_stored, _, self.size, _ = self.videos.shape
-        self.num_frames = num_stored if num_frames is None else num_frames
-        if not 1 <= self.num_frames <= num_stored:
-            raise ValueError(f"num_frames must be in [1, {num_stored}] for {path}, got {num_frames}")
-
-    def __len__(self) -> int:
-        return int(self.videos.shape[1])
-
-    def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
-        """Draws videos of the file, with replacement; digits and centres are not known."""
-        chosen = generator.integers(len(self), size=batch_size)
-        pixels = np.ascontiguousarray(self.videos[: self.num_frames, chosen].swapaxes(0, 1))
-        return VideoBatch(torch.from_numpy(pixels[:, :, None]))
-
-
-def _map_videos(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """A file of videos, mapped into memory once its header has been compared with what there is."""
-    rule = f"{path} must hold uint8 [T, N, S, S], each at least 1, in NumPy's format (.npy)"
-    with open_regular(path, max_bytes=2**63) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, fortran_order, dtype = read_header[version](file)
-        except Exception as error:  # whatever bytes that are no header make NumPy raise
-            file.seek(0)
-            raise ValueError(f"{rule}, got a file that begins with {file.read(8)!r}") from error
-        start, size = file.tell(), os.fstat(file.fileno()).st_size
-    if dtype != np.uint8 or len(shape) != 4 or shape[2] != shape[3] or min(shape) < 1:
-        raise ValueError(f"{rule}, got {dtype} {list(shape)}")
-    if size != start + math.prod(shape):
-        raise ValueError(
-            f"{path} must hold {math.prod(shape):,} bytes after its header, as it says, got {size - start:,}"
-        )
-    return np.memmap(path, np.uint8, "r", start, shape, "F" if fortran_order else "C")

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain.config import VideoConfig, VideoDataConfig
 from pretrain.data.labelled_images import Split, load_images
+from pretrain.loop.collapse import effective_rank, warn_if_collapsed
 from pretrain.loop.memory import built, require_batch
-from pretrain.loop.stages import Optimizers, Stage, Training, adamw, muon
+from pretrain.loop.stages import VALIDATION_SEED, Optimizers, Stage, Training, adamw, muon
+from pretrain.video.config import VideoConfig, VideoDataConfig
 from pretrain.video.detection import HORIZONS, DetectionBatch, detection_batch, measure, rollout_forecaster
 from pretrain.video.moving_mnist import MovingMNIST
-from pretrain.world_model.validation import VALIDATION_SEED, effective_rank, warn_if_collapsed
-from worldmodel.build import build_decoder, build_detector, build_video_jepa
+from worldmodel.video.build import build_decoder, build_detector, build_video_jepa
 from worldmodel.video.checkpoint import save_video_jepa
 from worldmodel.video.heads import DetectionHead, PixelDecoder
 from worldmodel.video.jepa import VideoJEPA
@@ -200,8 +200,6 @@ def validate_video(model: VideoJEPA, source: MovingMNIST) -> dict[str, float]:
         and the last k, and ``copying_k``, that of taking the last known latent for them: a model that knows motion is
         far below. ``effective_rank`` of the latents' channels and ``latent_std``, their mean standard deviation.
     """
-    was_training = model.training
-    model.eval()
     videos = source.sample(NUM_VIDEOS, np.random.default_rng(VALIDATION_SEED))
     latents = model.encode(videos.pixels.to(next(model.parameters()).device))
     context = model.context
@@ -218,5 +216,4 @@ def validate_video(model: VideoJEPA, source: MovingMNIST) -> dict[str, float]:
     rank = effective_rank(rows[:: max(1, len(rows) // RANK_ROWS)])
     std = float(rows.std(dim=0).mean())
     warn_if_collapsed(rank, std)
-    model.train(was_training)
     return metrics | {"effective_rank": rank, "latent_std": std}

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain.config import WorldModelConfig
 from pretrain.data.windows import WindowSource
 from pretrain.loop.memory import built, require_batch
 from pretrain.loop.stages import Stage, Training, adamw
 from pretrain.sources import build_sources, data_spec
+from pretrain.world_model.config import WorldModelConfig
 from pretrain.world_model.policy_validation import validate_policy
 from pretrain.world_model.validation import validate
 from worldmodel.build import build_actor_critic, build_model, build_probe

@@ -117,16 +117,10 @@ def test_plans_are_in_the_space(kind, data, space, seed, constant_blocks, propos
     constant_blocks = constant_blocks or propose or kind is ProposalPlanner
     block = 1 if constant_blocks else 2
     bounds = ActionBounds(space.low.reshape(-1), space.high.reshape(-1), data.draw(max_norms(space)), block=block)
-    options = SearchOptions(
-        horizon=3,
-        num_samples=8,
-        num_elites=3,
-        init_std=0.4 * bounds.radius or 1.0,
-        min_std=0.0,
-        keep_elites=0.5,
-        execute=execute,
-    )
-    planner = ProposalPlanner(bounds=bounds) if kind is ProposalPlanner else kind(bounds=bounds, options=options)
+    planner = kind(bounds=bounds)
+    if kind is not ProposalPlanner:
+        options = {"num_samples": 8, "num_elites": 3, "min_std": 0.0, "keep_elites": 0.5, "execute": execute}
+        planner = kind(bounds=bounds, options=SearchOptions(**options))
     agent = PlanningAgent(
         Still(size(space)),
         planner,

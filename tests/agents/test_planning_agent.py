@@ -447,7 +447,7 @@ def test_an_observation_that_is_no_dict_is_explained():
 def test_wrong_states_and_flags_are_explained():
     agent = make_agent()
     _, state = agent.predict(batch([observe(0), observe(1)]))
-    with pytest.raises(ValueError, match="state must be of 1 environments as the observation, got 2"):
+    with pytest.raises(ValueError, match="state must have 1 environments, as the observation has, got 2"):
         agent.predict(observe(0), state)
     with pytest.raises(ValueError, match=r"episode_start must have shape \(1,\) .* got \(2,\)"):
         agent.predict(observe(0), None, np.ones(2, bool))
@@ -545,7 +545,7 @@ def test_wrong_agents_are_explained():
         PlanningAgent(DotModel(), planner, measure, action_space=spaces.Box(-1, 1, (3,)))
     with pytest.raises(ValueError, match="chunk_size must be at least 1 or None, got 0"):
         PlanningAgent(DotModel(), planner, measure, chunk_size=0)
-    with pytest.raises(ValueError, match="actor must be given for a planner that executes what is proposed, got None"):
+    with pytest.raises(ValueError, match="actor must be given for a planner that executes proposals, got None"):
         PlanningAgent(DotModel(), build_planner(PlannerConfig(planner="policy"), bounds_from_space(SPACE)), measure)
     blocks = build_planner(PlannerConfig(), bounds_from_space(SPACE, block=SKIP))
     with pytest.raises(ValueError, match="constant_blocks must be True where an actor proposes"):

@@ -190,25 +190,6 @@ def npy(array: np.ndarray, save: Callable[..., Any] = np.save) -> bytes:
 
 
 VIDEO = npy(np.zeros((3, 2, 8, 8), np.uint8))
-NPY = (
-    ("npz", npy(np.zeros((3, 2, 8, 8), np.uint8), np.savez), r"must hold uint8 \[T, N, S, S\].*got a file that begins"),
-    ("empty", b"", r"must hold uint8 \[T, N, S, S\].*got a file that begins with b''"),
-    ("text", b"hello, world", r"must hold uint8 \[T, N, S, S\].*got a file that begins with b'hello"),
-    ("size 0", npy(np.zeros((3, 2, 0, 0), np.uint8)), r"must hold uint8 .*got uint8 \[3, 2, 0, 0\]"),
-    ("no videos", npy(np.zeros((3, 0, 8, 8), np.uint8)), r"must hold uint8 .*got uint8 \[3, 0, 8, 8\]"),
-    ("floats", npy(np.zeros((3, 2, 8, 8), np.float32)), r"must hold uint8 .*got float32 \[3, 2, 8, 8\]"),
-    ("objects", npy(np.array([[None]], dtype=object)), r"must hold uint8 .*got object \[1, 1\]"),
-    ("not square", npy(np.zeros((3, 2, 8, 9), np.uint8)), r"must hold uint8 .*got uint8 \[3, 2, 8, 9\]"),
-    ("3 dimensions", npy(np.zeros((3, 8, 8), np.uint8)), r"must hold uint8 .*got uint8 \[3, 8, 8\]"),
-    ("cut", VIDEO[:-1], r"must hold 384 bytes after its header, as it says, got 383"),
-    ("long", VIDEO + b"1", r"must hold 384 bytes after its header, as it says, got 385"),
-    (
-        "exabytes",
-        VIDEO.replace(b"(3, 2, 8, 8)", b"(9999999999, 9, 9999, 9999)"),
-        r"must hold 8,998,200,089,100,179,991 bytes after its header, as it says, got 399",
-    ),
-)
-"""Files of Moving MNIST."""
 
 
 def metadata(**changes: Any) -> Callable[[Path], None]:

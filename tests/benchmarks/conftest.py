@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.comparison import contenders
+from benchmarks.comparison import training
 from benchmarks.comparison.compare import CompareConfig
-from benchmarks.records import results as report
+from benchmarks.records import log as evaluations
 from pretrain.presets import PRESETS
 from pretrain.rl import train as train_rl
 from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_actor_critic, build_model, build_probe
@@ -63,8 +63,8 @@ def rgb_checkpoint(tmp_path_factory):
 def log(tmp_path, monkeypatch):
     """Tests must not write to the log of evaluations."""
     path = tmp_path / "log" / "evaluations.jsonl"
-    monkeypatch.setattr(report, "LOG", path)
-    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(evaluations, "LOG", path)
+    monkeypatch.setattr(evaluations, "ROOT", tmp_path)
     (tmp_path / ".git").mkdir()
     return path
 
@@ -101,10 +101,8 @@ def tiny(monkeypatch, tmp_path):
         "gcidm": TINY_DATA,
         "gcivl": TINY_DATA,
     }
-    changed = {
-        name: (text, contenders.changed(config, small.get(name, {}))) for name, (text, config) in PRESETS.items()
-    }
-    monkeypatch.setattr(contenders, "preset", lambda name: changed[name][1])
+    changed = {name: (text, training.changed(config, small.get(name, {}))) for name, (text, config) in PRESETS.items()}
+    monkeypatch.setattr(training, "preset", lambda name: changed[name][1])
     learned = []
 
     def few_steps(config):
@@ -121,8 +119,8 @@ def tiny(monkeypatch, tmp_path):
 
     options = train_rl.hyperparameters
     monkeypatch.setattr(train_rl, "hyperparameters", lambda config: options(config) | smaller(options(config)))
-    original = contenders.train_rl
-    monkeypatch.setattr(contenders, "train_rl", few_steps)
+    original = training.train_rl
+    monkeypatch.setattr(training, "train_rl", few_steps)
     monkeypatch.setattr("pretrain.rl.train.NORMALIZATION_IMAGES", 4)
     config = CompareConfig(
         seeds=(0,),

@@ -1,47 +1,75 @@
-"""README's figures come from the JSON files, and stand there as they do in them."""
+"""README and the page of results: made from templates and results, the same each time."""
 
-import re
-from collections.abc import Callable
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.readme import BEGIN, END, RESULTS, ReadmeConfig, details, figures, run
+from benchmarks import readme
+from benchmarks.readme import PAGES, ReadmeConfig, Values, machines, render, run, values
+from benchmarks.records.store import Record
 
 
-def test_both_pages_hold_the_figures_of_the_results() -> None:
+@pytest.fixture(scope="module")
+def found() -> Values:
+    return values()
+
+
+def test_pages_are_as_templates_and_results_make_them():
     run(ReadmeConfig(check=True))
-    assert "random-wall" in figures()
-    assert "What each piece of planning is worth" in details()
 
 
-@pytest.mark.parametrize(("page", "folder"), [(figures, RESULTS.parent.parent), (details, RESULTS)])
-def test_what_a_page_links_to_exists(page: Callable[[], str], folder: Path) -> None:
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", page())]
-    assert links
-    for link in links:
-        assert (folder / link).exists()
+def test_pages_show_what_was_measured(found):
+    short, long = (render(page, found) for page in PAGES)
+    for title in ("random actions", "scripted expert", "JEPA + MPPI", "SAC + HER, state", "SAC + HER, pixels", "GCIVL"):
+        assert f"| Two Rooms | {title} |" in short
+    assert {comparison["domain"].title for comparison in found["comparisons"]} >= {"Two Rooms"}
+    assert all(ablation["table"] in long for ablation in found["ablations"])
+    assert found["tuning"]["table"] in long
 
 
-def test_writes_between_the_markers_only(tmp_path: Path) -> None:
-    readme, second = tmp_path / "README.md", tmp_path / "details.md"
-    readme.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
-    with pytest.raises(ValueError, match="must hold the figures"):
-        run(ReadmeConfig(readme=readme, details=second, check=True))
-    assert not second.exists()
-    run(ReadmeConfig(readme=readme, details=second))
-    text = readme.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "stale" not in text
-    run(ReadmeConfig(readme=readme, details=second, check=True))
-    second.write_text("stale")
-    with pytest.raises(ValueError, match=r"details\.md must hold the figures"):
-        run(ReadmeConfig(readme=readme, details=second, check=True))
+def test_pages_stand_without_any_result(tmp_path, monkeypatch):
+    """What has not been measured is left out."""
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    monkeypatch.setattr(readme.compare, "RESULTS", tmp_path)
+    monkeypatch.setattr(readme.tune, "FOLDER", tmp_path)
+    empty = values()
+    assert not any(empty["analyses"].values())
+    assert not any(value for name, value in empty.items() if name != "analyses")
+    assert all("|--:|" not in render(page, empty) for page in PAGES)
 
 
-def test_needs_the_markers(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing here")
-    with pytest.raises(ValueError, match="must contain"):
-        run(ReadmeConfig(readme=readme))
+def test_a_second_environment_has_rows_and_a_section_of_its_own(tmp_path, monkeypatch):
+    content = json.loads((readme.RESULTS / "compare.json").read_text(encoding="utf-8"))
+    chosen = [row for row in content["rows"] if row["contender"] in ("random", "expert", "jepa-mppi", "sac-state")]
+    for row in chosen:
+        row["manifests"] = {"random": row["manifests"]["random-wall"], "held-out": None}
+    (tmp_path / "compare-pillars.json").write_text(json.dumps(content | {"environment": "pillars", "rows": chosen}))
+    for module in (readme, readme.compare):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    short, long = (render(page, values()) for page in PAGES)
+    assert short.count("| Pillars | ") == 4
+    assert "Two Rooms |" not in short
+    assert "worldmodel compare --environment pillars\n" in long
+
+
+def test_checks_and_mends_pages(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(readme, "values", dict)
+    monkeypatch.setattr(readme, "render", lambda page, found: f"text of {page}\n")
+    config = ReadmeConfig(folder=tmp_path)
+    with pytest.raises(ValueError, match=r"README\.md must be as its template and the results make it"):
+        run(ReadmeConfig(folder=tmp_path, check=True))
+    assert not any((tmp_path / page).exists() for page in PAGES)
+    run(config)
+    run(ReadmeConfig(folder=tmp_path, check=True))
+    (tmp_path / PAGES[1]).write_text("edited by hand")
+    with pytest.raises(ValueError, match=r"results\.md must be as"):
+        run(ReadmeConfig(folder=tmp_path, check=True))
+    run(config)
+    assert (tmp_path / PAGES[1]).read_text() == f"text of {PAGES[1]}\n"
+
+
+def test_names_each_machine_once():
+    made_on = [{"machine": {"num_cpus": 2, "processor": name}} for name in ("Xeon", "EPYC", "Xeon")]
+    records = [Record(key={}, config={}, provenance=provenance) for provenance in made_on]
+    assert machines(records) == "2 cores of EPYC and 2 cores of Xeon"

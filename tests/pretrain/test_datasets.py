@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from envs.two_rooms.physics import Layout, step
-from envs.two_rooms.rendering import render
+from envs.two_rooms.physics import MAX_STEP, Layout, step
+from envs.two_rooms.pictures.rendering import render
+from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowSource
 from pretrain.datasets import MinariWindows, datasets_root, open_dataset, split_episodes
-from pretrain.two_rooms.windows import TwoRoomsWindows
 
 TESTS = Path(__file__).parents[1]
 ROOMS = "two-rooms/random-walk-v0"
@@ -27,7 +28,7 @@ def root(tmp_path_factory) -> Path:
         for changes in (
             {},
             {"dataset_id": "horizontal-v0", "env_kwargs": {"wall_orientation": "horizontal"}, "policy": "wall-seeking"},
-            {"dataset_id": "pixels-v0", "observation": "pixels"},
+            {"dataset_id": "pixels-v0", "env_kwargs": {"observation": "pixels"}},
             {"env_id": "rgb_reach:RGBReach-v0"},
             {"env_id": "Pendulum-v1"},
         ):
@@ -51,10 +52,11 @@ def test_two_rooms_windows_have_the_promised_shapes(root):
 
 
 def test_both_sources_describe_two_rooms_alike(root):
-    stored, endless = MinariWindows(ROOMS, 4, 3, root=root), TwoRoomsWindows(4, 3)
+    stored = MinariWindows(ROOMS, 4, 3, root=root)
+    endless = SimulatedWindows(TwoRoomsSimulation(), 4, 3, action_max_norm=MAX_STEP)
     for name in ("num_frames", "frame_skip", "pixel_shape", "action_dim", "action_max_norm"):
         assert getattr(stored, name) == getattr(endless, name), name
-    for name in ("action_low", "action_high", "position_low", "position_high"):
+    for name in ("action_low", "action_high", "action_max_norm"):
         assert getattr(stored, name) == pytest.approx(getattr(endless, name)), name
     for a, b in zip(stored.sample(2, rng()), endless.sample(2, rng()), strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
@@ -92,7 +94,7 @@ def test_rgb_images_are_turned_to_chw_and_stay_aligned(root):
     batch = windows.sample(30, rng())
     assert windows.pixel_shape == (3, 32, 32)
     assert batch.pixels.shape == (30, 3, 3, 32, 32)
-    assert (batch.positions, batch.layout, windows.position_low, windows.action_max_norm) == (None, None, None, None)
+    assert (batch.positions, batch.layout, windows.simulation, windows.action_max_norm) == (None, None, None, None)
     assert (windows.action_low, windows.action_high) == ((-1.0, -1.0), (1.0, 1.0))
     # The centroid of red above the background is where the dot is; an action of 1 moves it by two pixels.
     red = batch.pixels[:, :, 0].double() - 20
@@ -163,18 +165,6 @@ def test_same_generator_same_windows(root):
     assert not torch.equal(a.pixels, c.pixels)
 
 
-def test_batches_go_once_through_windows_that_share_no_frame(root):
-    windows = MinariWindows(ROOMS, 3, 3, root=root)  # 21 frames an episode: windows begin at 0 and 9
-    once, again = ([*windows.batches(4)] for _ in range(2))
-    assert [len(batch.pixels) for batch in once] == [4, 4, 4, 4, 2]
-    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(once, again, strict=True))
-    episode = open_dataset(ROOMS, root=root)[int(windows.episodes[0])]
-    scene = torch.from_numpy(episode.observations["observation"])
-    assert torch.equal(once[0].positions[0], scene[[0, 3, 6], :2])
-    assert torch.equal(once[0].positions[1], scene[[9, 12, 15], :2])
-    assert torch.equal(once[0].actions[1, 0], torch.from_numpy(episode.actions[9:12]).flatten())
-
-
 def test_dataset_by_path_and_by_environment_variable(root, monkeypatch):
     assert MinariWindows(root / ROOMS, 2, 1).name == ROOMS
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
@@ -221,13 +211,6 @@ def test_dataset_without_images(root):
         ValueError, match=r"'pendulum/random-walk-v0' must hold images: .* got Box\(.*\(3,\), float32\)"
     ):
         MinariWindows("pendulum/random-walk-v0", 2, 1, root=root)
-
-
-def test_dataset_of_another_environment(root):
-    with pytest.raises(ValueError, match=r"frames of shape \(2, 65, 65\) .* got \(3, 32, 32\): it is of another"):
-        MinariWindows(REACH, 2, 1, root=root, pixel_shape=(2, 65, 65))
-    with pytest.raises(ValueError, match=r"actions of 3 components .* got 2: it is of another environment"):
-        MinariWindows(REACH, 2, 1, root=root, action_dim=3)
 
 
 def test_damaged_datasets(root, tmp_path):

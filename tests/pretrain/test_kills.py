@@ -11,22 +11,18 @@ import pytest
 import killing
 from agents.offline.agent import MethodConfig
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.config import (
-    DataConfig,
-    HeadsConfig,
-    ImageConfig,
-    ImageDataConfig,
-    OfflineConfig,
-    PolicyConfig,
-    PretrainConfig,
-    VideoConfig,
-    VideoDataConfig,
-    WorldModelConfig,
-)
+from pretrain.config import PretrainConfig
+from pretrain.data.config import DataConfig
+from pretrain.image.config import ImageConfig, ImageDataConfig
 from pretrain.loop.run_log import read_metrics
+from pretrain.offline.config import OfflineConfig
 from pretrain.train import fit
-from worldmodel.build import ActorCriticConfig, ImageModelConfig, ModelConfig, VideoModelConfig
+from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
+from pretrain.world_model.config import PolicyConfig, WorldModelConfig
+from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import CONFIG, WEIGHTS, load_training_state, read_config, read_format
+from worldmodel.image.build import ImageModelConfig
+from worldmodel.video.build import VideoModelConfig
 
 COMMON = {
     "accelerator": "cpu",
@@ -40,7 +36,7 @@ COMMON = {
 RUNS: dict[str, PretrainConfig] = {
     "world model": WorldModelConfig(
         model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=8, predictor_hidden_dim=8),
-        data=DataConfig(num_frames=3, batch_size=2),
+        data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=2),
         policy=PolicyConfig(num_steps=2, batch_size=2, images_per_scene=3, networks=ActorCriticConfig(hidden_dim=8)),
         rollout_steps=2,
         **COMMON,
@@ -61,7 +57,7 @@ RUNS: dict[str, PretrainConfig] = {
     ),
     "offline": OfflineConfig(
         method=MethodConfig(name="gcbc", latent_dim=4, hidden_dim=4, num_layers=1),
-        data=DataConfig(num_frames=3, batch_size=2),
+        data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=2),
         **COMMON,
     ),
 }

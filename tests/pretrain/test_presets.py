@@ -1,11 +1,17 @@
 """Presets: complete, named, and checked before anything is trained."""
 
+import importlib
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pretrain.presets import PRESETS, preset
 from worldmodel.config import changed
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_presets_are_found_by_name() -> None:
@@ -13,6 +19,27 @@ def test_presets_are_found_by_name() -> None:
     assert preset("two-rooms") is PRESETS["two-rooms"][1]
     with pytest.raises(ValueError, match=r"preset must be one of 'two-rooms'.*got 'three-rooms'"):
         preset("three-rooms")
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_is_a_runnable_configuration(name: str) -> None:
+    config = preset(name)
+    assert hasattr(importlib.import_module(config.training_module), "build_training")
+    if hasattr(config, "rollout_steps"):
+        assert config.rollout_steps < config.data.num_frames
+
+
+def test_importing_the_package_imports_no_training() -> None:
+    program = (
+        "import sys, pretrain, pretrain.data.windows\n"
+        "print(*({'pretrain.train', 'lightning_fabric', 'stable_baselines3', 'minari'} & set(sys.modules)))\n"
+        "from pretrain import PRESETS, CollectConfig, PretrainConfig, collect, fit, preset\n"
+        "import pretrain.train, pretrain.collection.collect\n"
+        "assert (fit, collect) == (pretrain.train.fit, pretrain.collection.collect.collect)\n"
+        "assert all(hasattr(pretrain, name) for name in pretrain.__all__) and not hasattr(pretrain, 'fits')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
 
 
 def test_the_paper_preset_is_the_papers() -> None:

@@ -16,11 +16,14 @@ import pytest
 import torch
 
 import pretrain.train
-from pretrain.config import DataConfig, ImageConfig, PolicyConfig, PretrainConfig, VideoConfig, WorldModelConfig
-from pretrain.loop.run_log import METRICS, RunLog, read_metrics
-from pretrain.presets import PRESETS, preset
+from pretrain.config import PretrainConfig
+from pretrain.data.config import DataConfig
+from pretrain.image.config import ImageConfig
+from pretrain.loop.run_log import METRICS, read_metrics
 from pretrain.sources import build_sources
 from pretrain.train import _precision, fit, learning_rate_factor
+from pretrain.video.config import VideoConfig
+from pretrain.world_model.config import PolicyConfig, WorldModelConfig
 from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
 from worldmodel.objective import LossWeights, Objective
@@ -37,7 +40,7 @@ MODEL = ModelConfig(
 )
 TINY = WorldModelConfig(
     model=MODEL,
-    data=DataConfig(num_frames=4, batch_size=4),
+    data=DataConfig(dataset="two-rooms", num_frames=4, batch_size=4),
     weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=1.0, inverse_dynamics=1.0),
     policy=PolicyConfig(
         num_steps=6, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4, goals_per_image=2
@@ -60,23 +63,20 @@ COMMAND_LINE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def small_samples(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def small_samples():
     """Fewer windows to validate on and to fit normalisation on than real runs use."""
-    monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
-    monkeypatch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
-    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
+        patch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
+        patch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
+        yield
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """The folder of an uninterrupted run of ``TINY``."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
-        patch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
-        patch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
-        return fit(replace(TINY, output=str(folder)))
+    return fit(replace(TINY, output=str(tmp_path_factory.mktemp("finished") / "run")))
 
 
 def assert_same_run(a: Path, b: Path) -> None:
@@ -99,7 +99,7 @@ def test_training_lowers_the_loss(tmp_path):
         learning_rate=3e-3,
         log_every=1,
         validate_every=80,
-        data=DataConfig(num_frames=4, batch_size=8),
+        data=replace(TINY.data, batch_size=8),
     )
     rows = [row for row in read_metrics(fit(replace(config, output=str(tmp_path)))) if "train/loss" in row]
     assert len(rows) == 80
@@ -279,46 +279,9 @@ def test_convolutions_of_videos_and_images_are_faster_with_avx512_bf16(monkeypat
 
 def test_a_run_without_dataset_is_refused():
     with pytest.raises(
-        ValueError, match="dataset must be 'two-rooms' or the id or folder of a Minari dataset, got none"
+        ValueError, match=r"data\.dataset must be one of two-rooms.*, or the id or folder of a Minari dataset, got ''"
     ):
-        build_sources(DataConfig(dataset="?"), 1, torch.device("cpu"))
-
-
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_every_preset_is_a_runnable_configuration(name):
-    config = preset(name)
-    assert config.num_steps > 0
-    assert config.data.batch_size > 0
-    if hasattr(config, "rollout_steps"):
-        assert config.rollout_steps <= config.data.num_frames - 1
-
-
-def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"preset must be one of 'two-rooms'.*, got 'three-rooms'"):
-        preset("three-rooms")
-
-
-def test_a_log_forgets_rows_after_the_step_it_resumes_from(tmp_path):
-    log = RunLog(tmp_path)
-    for step in (1, 2, 3):
-        log.write("train", step, {"loss": 1.0 / step, "bad": float("inf")})
-    log.close()
-    with (tmp_path / METRICS).open("a") as file:
-        file.write('{"step": 4, "train/lo')  # cut short by a kill
-    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2, 3]
-    assert read_metrics(tmp_path)[0] == {"step": 1, "train/loss": 1.0, "train/bad": None}
-    resumed = RunLog(tmp_path, first_step=2)
-    resumed.write("train", 3, {"loss": 9.0})
-    resumed.close()
-    assert [row.get("train/loss") for row in read_metrics(tmp_path)] == [1.0, 0.5, 9.0]
-    RunLog(tmp_path).close()
-    assert read_metrics(tmp_path) == []
-
-
-def test_wandb_that_is_not_installed_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ImportError, match=r"pip install 'worldmodel\[wandb\]'"):
-        RunLog(tmp_path, wandb=True)
+        build_sources(DataConfig(), 1, torch.device("cpu"))
 
 
 def start(folder: Path) -> subprocess.Popen:

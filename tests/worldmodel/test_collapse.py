@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pretrain.data.windows import SceneBatch, WindowBatch
-from pretrain.world_model.validation import COLLAPSE_RANK, effective_rank, validate
+from pretrain.loop.collapse import COLLAPSE_RANK, effective_rank
+from pretrain.world_model.validation import validate
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.jepa import JEPA
 from worldmodel.objective import LossWeights, Objective
@@ -29,8 +30,7 @@ class DotWindows:
     action_low = (-1.0, -1.0)
     action_high = (1.0, 1.0)
     action_max_norm = None
-    position_low = None
-    position_high = None
+    simulation = None
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         actions = generator.uniform(-1, 1, size=(batch_size, 3, 2)).astype(np.float32)
@@ -128,12 +128,12 @@ def test_prediction_alone_collapses_latents_and_regularisers_prevent_it(regulari
 
 def test_validation_warns_of_latents_on_a_line(caplog):
     model, _ = trained(PREDICTION_ONLY, num_steps=0)
-    with caplog.at_level(logging.WARNING, logger="pretrain.world_model.validation"):
+    with caplog.at_level(logging.WARNING, logger="pretrain.loop.collapse"):
         assert validate(model, None, DotWindows())["effective_rank"] > COLLAPSE_RANK
     assert not caplog.records
     model.norm.weight.data[1:] = 0.0  # one feature varies, and more than enough
     model.norm.weight.data[0] = 100.0
-    with caplog.at_level(logging.WARNING, logger="pretrain.world_model.validation"):
+    with caplog.at_level(logging.WARNING, logger="pretrain.loop.collapse"):
         metrics = validate(model, None, DotWindows())
     assert metrics["effective_rank"] < COLLAPSE_RANK
     assert metrics["latent_std"] > 1.0

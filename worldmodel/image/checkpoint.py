@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from worldmodel.build import ImageModelConfig, ImagesSpec, build_classifier, build_image_jepa
 from worldmodel.checkpoint import CONFIG, load_parts, read_checkpoint, read_section, write_checkpoint
 from worldmodel.config import to_json
+from worldmodel.image.build import ImageModelConfig, ImagesSpec, build_classifier, build_image_jepa
 from worldmodel.image.jepa import ImageJEPA
 from worldmodel.nn.devices import check_device
 

@@ -1,4 +1,7 @@
-"""Encoders of small photographs and drawings: from normalised images ``(B, C, H, W)`` to latents ``(B, D)``."""
+"""Encoders of small photographs and drawings: from normalised images ``(B, C, H, W)`` to latents ``(B, D)``.
+
+They are written here because no library that this project depends on has them; torchvision and timm do, and are heavy.
+"""
 
 from collections.abc import Sequence
 
@@ -20,15 +23,15 @@ class ResNet18(nn.Module):
     Four stages of two residual blocks, then the mean over all positions; it takes images of any size.
 
     Args:
-        in_channels: Channels ``C`` of the images.
+        pixel_shape: ``(C, H, W)`` of the images.
         width: Channels of the first stage; the last has eight times as many, and so the latent. 64 is the paper's.
         stem_stride: Stride of the first convolution. 1 keeps the resolution; 2 costs a quarter.
     """
 
-    def __init__(self, in_channels: int, width: int = 64, stem_stride: int = 1) -> None:
+    def __init__(self, pixel_shape: Sequence[int], width: int = 64, stem_stride: int = 1) -> None:
         super().__init__()
         self.latent_dim = width * 2 ** (len(STRIDES) - 1)
-        self.stem = nn.Sequential(_convolution(in_channels, width, 3, stem_stride), BatchNorm(width), nn.ReLU())
+        self.stem = nn.Sequential(_convolution(pixel_shape[0], width, 3, stem_stride), BatchNorm(width), nn.ReLU())
         blocks: list[nn.Module] = []
         channels = width
         for i, stride in enumerate(STRIDES):
@@ -84,9 +87,7 @@ class VisionTransformer(nn.Module):
         ValueError: If patches do not fill the image, or heads do not share the width.
     """
 
-    def __init__(
-        self, pixel_shape: Sequence[int], patch: int = 4, width: int = 384, depth: int = 12, num_heads: int = 6
-    ) -> None:
+    def __init__(self, pixel_shape: Sequence[int], patch: int, width: int, depth: int, num_heads: int) -> None:
         super().__init__()
         channels, height, image_width = pixel_shape
         if height % patch or image_width % patch:
@@ -111,3 +112,8 @@ class VisionTransformer(nn.Module):
         """Encodes normalised images."""
         tokens = self.embed(images).flatten(2).transpose(1, 2) + self.positions  # (B, patches, D)
         return self.norm(self.blocks(tokens)).mean(dim=1)
+
+
+ENCODERS: dict[str, type[nn.Module]] = {"resnet18": ResNet18, "vit": VisionTransformer}
+"""Encoders by name. One is built from ``pixel_shape``, and from fields of
+:class:`worldmodel.image.build.ImageModelConfig` with the names of its further keywords; it knows its ``latent_dim``."""

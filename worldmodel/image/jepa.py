@@ -5,7 +5,7 @@
     image ──► view ──► encoder ──► h ──► projector ──► z
           ──► view ──► encoder ──► h ──► projector ──► z'      compared with z
 
-The projector belongs to the training objective (:mod:`worldmodel.image.objective`); what is used afterwards is ``h``
+The projector belongs to the training objective (:mod:`worldmodel.image.objective`); afterwards, ``h`` is used
 (EB-JEPA, arXiv 2602.03604).
 """
 

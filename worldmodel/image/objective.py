@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from worldmodel.config import NonNegative, config
 from worldmodel.image.jepa import ImageJEPA
 from worldmodel.nn import losses
 from worldmodel.nn.distributed import gather_batch
 from worldmodel.nn.layers import BatchNorm
-from worldmodel.nn.randomness import step_generator
 
 
 @config
@@ -33,7 +33,7 @@ class ImageObjective(nn.Module):
     Args:
         model: The Image-JEPA.
         weights: Weights of the losses.
-        projector: Widths of the projector's layers after the latent; none: no projector.
+        projector: Widths of the projector's layers after the latent; empty: no projector.
         seed: Seed of SIGReg's random directions.
     """
 
@@ -62,29 +62,19 @@ class ImageObjective(nn.Module):
         projected = self.projector(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
         # Statistics need float32.
         with torch.autocast(views.device.type, enabled=False):
-            loss, terms = self._loss(projected.float(), step)
+            first, second = projected.float()
+            invariance, w = F.mse_loss(first, second), self.weights
+            loss, terms = losses.regularise(
+                invariance,
+                [gather_batch(first), gather_batch(second)],
+                variance_weight=w.variance,
+                covariance_weight=w.covariance,
+                sigreg_weight=w.sigreg,
+                seed=self.seed,
+                step=step,
+            )
+        terms["invariance"] = invariance
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
-
-    def _loss(self, projected: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        first, second = projected
-        terms = {"invariance": losses.prediction(first, second)}
-        w, loss = self.weights, terms["invariance"]
-        first, second = gather_batch(first), gather_batch(second)
-        if w.sigreg:
-            terms["sigreg"] = (self._sigreg(first, step) + self._sigreg(second, step)) / 2
-            loss = loss + w.sigreg * terms["sigreg"]
-        if w.variance:
-            terms["variance"] = losses.variance(first) + losses.variance(second)
-            loss = loss + w.variance * terms["variance"]
-        if w.covariance:
-            terms["covariance"] = losses.covariance(first) + losses.covariance(second)
-            loss = loss + w.covariance * terms["covariance"]
-        return loss, terms
-
-    def _sigreg(self, projected: Tensor, step: int) -> Tensor:
-        """Both views are seen along the same directions."""
-        generator = step_generator(projected.device, self.seed, step)
-        return losses.sigreg(projected, generator=generator)
 
 
 def make_projector(in_dim: int, widths: Sequence[int]) -> nn.Sequential:
@@ -92,7 +82,7 @@ def make_projector(in_dim: int, widths: Sequence[int]) -> nn.Sequential:
 
     Args:
         in_dim: Number of inputs.
-        widths: Width of each layer, the last of them the output's.
+        widths: Width of each layer; the last is the output's.
     """
     *hidden, out = widths
     layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""What a world model knows beyond one step: how far a goal is, and which way to go.
+"""An actor and a critic on a world model: which way to go, and how far a goal is.
 
 Distances between latents are straight lines; walls bend the way. Two small networks on pairs of latents learn the way
 itself, by acting in imagination (:mod:`worldmodel.imagination.objective`):

@@ -28,12 +28,12 @@ class Imagination(nn.Module):
     """The loss of an actor and a critic that act in a frozen world model.
 
     Args:
-        model: The world model, which stays as it is: its parameters should be frozen while this trains.
-        actor_critic: What is trained.
+        model: The world model; freeze its parameters while this trains.
+        actor_critic: The actor and the critic.
         goals_per_image: Goals that each image is paired with.
         random_actions: Random actions that compete with the actor's, at each image: they keep the critic from
-            believing that what the actor does is the best there is.
-        target_rate: Part of the way that the target critic follows the critic at each step.
+            believing that the actor's action is the best there is.
+        target_rate: Polyak rate of the target critic.
         seed: Seed of the random actions.
     """
 

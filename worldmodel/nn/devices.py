@@ -1,4 +1,4 @@
-"""Where computations run, and how much memory there is for them: asked before anything is begun."""
+"""Devices and their memory, checked before anything starts."""
 
 import contextlib
 from collections.abc import Callable
@@ -41,14 +41,14 @@ def available_devices() -> list[str]:
 
 
 def require_memory(num_bytes: float, what: str) -> None:
-    """Refuses what cannot fit before it is begun: allocating it would fail late, or take the machine down.
+    """Refuses what does not fit into memory: allocating it would fail late, or take the machine down.
 
     Args:
-        num_bytes: How much it takes, at least.
-        what: What it is, with the settings that decide its size.
+        num_bytes: Bytes needed, at least.
+        what: What needs them, with the settings that decide the size.
 
     Raises:
-        ValueError: If this machine has not that much memory to spare.
+        ValueError: If this machine has less memory free.
     """
     available = float(psutil.virtual_memory().available)
     with contextlib.suppress(ImportError):  # Windows knows no such limits

@@ -1,4 +1,4 @@
-"""What several processes need beyond data parallelism: batch statistics over the joint batch."""
+"""Batch statistics over the joint batch of several processes, which data parallelism leaves out."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ def num_processes() -> int:
 
 
 def process_rank() -> int:
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
     return dist.get_rank() if num_processes() > 1 else 0
 
 

@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Adds to an image what the block makes of it."""
+        """Adds the block's output to an image."""
         return x + self.second(torch.relu(self.first(torch.relu(x))))
 
 
@@ -68,17 +68,18 @@ class BatchNorm(nn.Module):
 
     Args:
         num_features: Number of channels ``C``.
-        momentum: Part of the running statistics that a batch replaces.
-        epsilon: Added to variances.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, num_features: int, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+    momentum = 0.1
+    """Part of the running statistics that a batch replaces."""
+    epsilon = 1e-5
+    """Added to variances."""
+
+    def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.momentum = momentum
-        self.epsilon = epsilon
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))

@@ -2,19 +2,18 @@
 
 The objective is ``L = L_pred + β L_cov + α L_var + δ L_time-sim + ω L_idm`` (EB-JEPA, arXiv 2602.03604, with the
 variance and covariance terms of VICReg, arXiv 2105.04906), or with SIGReg (LeJEPA, arXiv 2511.08544) in place of
-variance and covariance. How the terms are weighted and to which latents they apply is in
-:mod:`worldmodel.objective`.
+variance and covariance; ``L_pred`` and ``L_idm`` are mean squared errors. The objectives (such as
+:mod:`worldmodel.objective`) say which latents a term is computed of.
 """
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def prediction(predicted: Float[Tensor, "*b d"], target: Float[Tensor, "*b d"]) -> Float[Tensor, ""]:
-    """Mean squared error between predicted and encoded latents."""
-    return F.mse_loss(predicted, target)
+from worldmodel.nn.randomness import step_generator
 
 
 def variance(latents: Float[Tensor, "n d"], margin: float = 1.0) -> Float[Tensor, ""]:
@@ -41,11 +40,6 @@ def temporal_similarity(latents: Float[Tensor, "b t *d"]) -> Float[Tensor, ""]:
     return F.mse_loss(latents[:, 1:], latents[:, :-1])
 
 
-def inverse_dynamics(predicted: Float[Tensor, "*b a"], actions: Float[Tensor, "*b a"]) -> Float[Tensor, ""]:
-    """Mean squared error of actions recovered from consecutive latents."""
-    return F.mse_loss(predicted, actions)
-
-
 def sigreg(
     latents: Float[Tensor, "n d"],
     *,
@@ -58,7 +52,7 @@ def sigreg(
     Projects the latents on random unit directions and averages the distance of each projection from the standard
     normal, ``∫ |φ_n(t) − exp(−t²/2)|² exp(−t²/2) dt`` with the empirical characteristic function ``φ_n``, integrated
     over ``[−3, 3]`` by the trapezoidal rule. This is the Epps–Pulley statistic without its factor ``n``, so that one
-    weight suits batches of any size; so weighs EB-JEPA (arXiv 2602.03604).
+    weight suits batches of any size; EB-JEPA (arXiv 2602.03604) weights it this way.
 
     Args:
         latents: ``n`` samples of ``d`` features.
@@ -76,3 +70,49 @@ def sigreg(
     real, imaginary = angles.cos().mean(dim=0), angles.sin().mean(dim=0)
     error = ((real - normal).square() + imaginary.square()) * normal
     return 2.0 * torch.trapezoid(error, t, dim=-1).mean()
+
+
+def regularise(
+    loss: Float[Tensor, ""],
+    views: Sequence[Float[Tensor, "n d"]],
+    *,
+    variance_weight: float,
+    covariance_weight: float,
+    sigreg_weight: float,
+    seed: int,
+    step: int,
+    max_rows: int | None = None,
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """Adds to a loss the terms that keep latents from collapsing; a weight of 0 leaves a term out.
+
+    Args:
+        loss: The loss.
+        views: Latents. Variance and covariance are summed over views; SIGReg, along the same directions for each, is
+            averaged.
+        variance_weight: Weight of the variance.
+        covariance_weight: Weight of the covariance.
+        sigreg_weight: Weight of SIGReg.
+        seed: Seed of SIGReg's random choices.
+        step: Training step; the choices depend on it too.
+        max_rows: Most samples that SIGReg looks at, chosen at random; None: all.
+
+    Returns:
+        The loss, and each term unweighted.
+    """
+    terms: dict[str, Tensor] = {}
+    if variance_weight:
+        terms["variance"] = torch.stack([variance(rows) for rows in views]).sum()
+        loss = loss + variance_weight * terms["variance"]
+    if covariance_weight:
+        terms["covariance"] = torch.stack([covariance(rows) for rows in views]).sum()
+        loss = loss + covariance_weight * terms["covariance"]
+    if sigreg_weight:
+        values = []
+        for rows in views:
+            generator = step_generator(rows.device, seed, step)
+            if max_rows is not None and len(rows) > max_rows:
+                rows = rows[torch.randperm(len(rows), generator=generator, device=rows.device)[:max_rows]]
+            values.append(sigreg(rows, generator=generator))
+        terms["sigreg"] = torch.stack(values).mean()
+        loss = loss + sigreg_weight * terms["sigreg"]
+    return loss, terms

@@ -1,4 +1,4 @@
-"""What actions are allowed: a box, and optionally a ball."""
+"""Bounds of actions: a box and, optionally, a ball."""
 
 import copy
 import math
@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 NORM_SLACK = 1e-6
-"""By which fraction an action may be longer than its norm bound: single precision's rounding."""
+"""An action may exceed its norm bound by this fraction: the rounding of single precision."""
 LARGEST = torch.finfo(torch.float32).max
 """The largest number of single precision."""
 EASY_NORMS, EASY_LENGTH = (1e-15, 1e15), 1e37
-"""Norm bounds, and norms of what is to be shortened, that single precision can compute with."""
+"""Norm bounds, and norms of actions to shorten, that single precision can compute with."""
 
 
 class ActionBounds:
@@ -115,10 +115,9 @@ class ActionBounds:
         return moved
 
     def project(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
-        """The nearest way back: actions that are too long are scaled, then clamped to the box.
+        """Brings actions within the bounds: scales those that are too long, then clamps them to the box.
 
-        Whatever it is given, its result is allowed: this is the one place that makes a candidate so. What is no number
-        counts as 0, infinite numbers as the largest.
+        The result is allowed, whatever the actions were. NaN counts as 0, infinite numbers as the largest.
 
         Args:
             actions: Any leading dimensions; the last one is :attr:`action_dim`.
@@ -186,7 +185,7 @@ def _single_precision(low: Any, high: Any) -> tuple[Tensor, Tensor]:
     device = low.device if isinstance(low, Tensor) else None
     (low, low_exact, low_inside), (high, high_exact, high_inside) = _rounded(low, 1), _rounded(high, -1)
     if low.shape != high.shape or not bool((low_exact <= high_exact).all()):
-        return low, high  # which is explained to whoever gave them
+        return low, high  # the caller explains what is wrong
     # Single precision may hold no number in between: then the nearest one has to do.
     crossed = low_inside > high_inside
     corners = torch.where(crossed, low, low_inside), torch.where(crossed, low, high_inside)

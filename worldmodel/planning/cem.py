@@ -1,77 +1,48 @@
-"""The cross-entropy method (CEM)."""
+"""The cross-entropy method: as it is (CEM), and improved for planning (iCEM)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from worldmodel.planning.bounds import ActionBounds
-from worldmodel.planning.plan import CostFn, Plan
-from worldmodel.planning.search import Refine, SearchOptions, search
+from worldmodel.config import ProperFraction, config
+from worldmodel.planning.search import SamplingPlanner
+
+
+@config
+class CEMOptions:
+    """What :class:`CEM` and :class:`ICEM` add to the options of a search."""
+
+    momentum: ProperFraction = 0.1
+    """CEM and iCEM: weight of the old mean and standard deviation in the new ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CEM:
+class CEM(SamplingPlanner):
     """Fits a diagonal Gaussian to the elites, again and again.
 
     Rubinstein (1999), "The cross-entropy method for combinatorial and continuous optimization", with smoothed updates.
-
-    Attributes:
-        bounds: What actions are allowed.
-        options: How to search.
-        momentum: Weight of the old mean and standard deviation in the new ones, in [0, 1).
-
-    Raises:
-        ValueError: If the momentum is out of its range.
     """
 
-    bounds: ActionBounds
-    options: SearchOptions = field(default_factory=SearchOptions)
-    momentum: float = 0.0
+    own_options: ClassVar[type] = CEMOptions
+    momentum: float = CEMOptions.momentum
 
-    def __post_init__(self) -> None:
-        check_momentum(self.momentum)
-
-    @property
-    def horizon(self) -> int:
-        """Steps of a plan."""
-        return self.options.horizon
-
-    def plan(
-        self, cost: CostFn, *, init: Tensor | None, generators: Sequence[torch.Generator], record: bool = False
-    ) -> Plan:
-        """Plans for ``len(generators)`` environments; see :meth:`worldmodel.planning.Planner.plan`."""
-        return search(
-            cost,
-            bounds=self.bounds,
-            options=self.options,
-            refine=fit_gaussian(self.momentum),
-            init=init,
-            generators=generators,
-            record=record,
-        )
-
-
-def check_momentum(momentum: float) -> None:
-    """Raises ValueError unless ``momentum`` is in [0, 1)."""
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
-
-
-def fit_gaussian(momentum: float) -> Refine:
-    """The rule of the cross-entropy method: mean and standard deviation of the elites, smoothed.
-
-    Args:
-        momentum: Weight of the old mean and standard deviation.
-
-    Returns:
-        The rule, for :func:`worldmodel.planning.search.search`.
-    """
-
-    def refine(elites: Tensor, costs: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    def refine(self, elites: Tensor, costs: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the elites, smoothed."""
         new_mean = elites.mean(1)
         new_std = (elites - new_mean[:, None]).square().mean(1).sqrt()
-        return torch.lerp(new_mean, mean, momentum), torch.lerp(new_std, std, momentum)
+        return torch.lerp(new_mean, mean, self.momentum), torch.lerp(new_std, std, self.momentum)
 
-    return refine
+
+@dataclass(frozen=True, kw_only=True)
+class ICEM(CEM):
+    """CEM whose last iteration has the mean as a candidate.
+
+    Pinneri et al. (2020), "Sample-efficient cross-entropy method for real-time planning". The rest of that method is in
+    the options: coloured noise (``noise_beta``), kept elites (``keep_elites``), fewer samples as it narrows
+    (``sample_decay``). Elites travel between searches in :attr:`worldmodel.planning.Plan.elites`; pass
+    :func:`worldmodel.planning.warm_start` as ``init``.
+    """
+
+    mean_candidate: ClassVar[bool] = True

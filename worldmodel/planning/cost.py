@@ -1,6 +1,6 @@
 """Costs of imagined trajectories: how far, in latent space, from the goal."""
 
-import inspect
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -84,16 +84,20 @@ def distance_measure(kind: str, **options: Any) -> Measure:
         A function from latents ``(B, t, d)`` and goals ``(B, d)`` to costs ``(B,)``.
 
     Raises:
-        ValueError: If the kind or an option is not valid.
+        ValueError: If the kind is unknown or an option is out of its range.
+        TypeError: If the kind has no such option.
     """
-    reduce = _reduction(kind, options)
+    if kind not in COST_KINDS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, COST_KINDS))}, got {kind!r}")
+    reduce = functools.partial(COST_KINDS[kind], **options)
+    reduce(torch.ones(1))  # wrong options fail here, not in the middle of an episode
     return lambda latents, goals: reduce(squared_distances(latents, goals))
 
 
 def make_cost(
     rollout: Rollout, start: Tensor, goal: Tensor, measure: Measure, *, chunk_size: int | None = None
 ) -> CostFn:
-    """The cost of action sequences: roll out the model from a start latent and measure what is imagined.
+    """The cost of action sequences: roll out the model from a start latent and measure the trajectory.
 
     Args:
         rollout: The model.
@@ -129,16 +133,3 @@ def make_cost(
         return torch.cat(costs).view(num_envs, num_samples)
 
     return cost
-
-
-def _reduction(kind: str, options: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    if kind not in COST_KINDS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, COST_KINDS))}, got {kind!r}")
-    function = COST_KINDS[kind]
-    valid = [name for name in inspect.signature(function).parameters if name != "distances"]
-    for name in options:
-        if name not in valid:
-            known = ", ".join(map(repr, valid)) or "none"
-            raise ValueError(f"options of cost {kind!r} must be one of {known}, got {name!r}")
-    function(torch.ones(1), **options)  # options out of range fail here, not in the middle of an episode
-    return lambda distances: function(distances, **options)

@@ -42,8 +42,8 @@ def draw_noise(
 ) -> Float[Tensor, "b n t a"]:
     """Coloured noise for several environments, each from its own generator.
 
-    Drawn and coloured environment by environment: an environment gets the same numbers, bit for bit, whoever is
-    planned for beside it.
+    Drawn and coloured environment by environment: an environment gets the same numbers, bit for bit, whichever others
+    are planned for.
 
     Args:
         generators: One for each environment, all on one device.

@@ -1,20 +1,76 @@
-"""What planners are given and what they return."""
+"""What planners take, and what they return."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldmodel.config import ConfigError, Count, Fraction, NonNegative, Positive, config, number
 from worldmodel.planning.bounds import ActionBounds
 
 CostFn = Callable[[Float[Tensor, "b n t a"]], Float[Tensor, "b n"]]
 """Costs of ``n`` candidate action sequences of ``t`` steps for each of ``b`` environments; a pure function."""
 
 FILLS = ("last", "zeros")
-"""What :func:`shift` can put where a plan has run out."""
+"""How :func:`shift` can fill the end of a plan."""
+
+
+@config
+class SearchOptions:
+    """Options that all planners share which sample; standard deviations are in units of the actions."""
+
+    horizon: Annotated[int, Ge(1), Le(10_000), number(int, "≥ 1")] = 3
+    """Planner steps to look ahead."""
+    num_samples: Count = 32
+    """Candidate plans of an iteration."""
+    num_iterations: Annotated[int, Ge(1), Le(100_000), number(int, "≥ 1")] = 2
+    """Most iterations of a search."""
+    num_elites: Count = 8
+    """Best candidates from which the next distribution is made."""
+    init_std: Positive | None = None
+    """Standard deviation of the first candidates; None: 0.4 of the bounds' radius."""
+    min_std: NonNegative | None = None
+    """Lower bound of the standard deviation; None: 5 % of init_std."""
+    noise_beta: Annotated[float, Ge(0), Le(10), number(float, "in [0, 10]")] = 0.0
+    """Colour of the noise: 0 white, 1 pink, 2 red (iCEM's authors use 2); the higher, the slower the actions change."""
+    keep_elites: Fraction = 0.3
+    """Fraction of the elites that compete again in the next iteration and, shifted, in the next search; any above 0
+    keeps at least one."""
+    sample_decay: Annotated[float, Ge(1), number(float, "≥ 1")] = 1.0
+    """Factor by which each iteration has fewer samples than the one before, down to 2 · num_elites (iCEM's authors use
+    1.25)."""
+    execute: Literal["best", "mean"] = "best"
+    """Whether to execute the best candidate of all iterations or the final mean."""
+    zero_candidate: bool = True
+    """Whether doing nothing is a candidate of the first iteration; in a box without 0, the action nearest to it."""
+    tolerance: NonNegative | None = None
+    """Stop a search whose best cost improves by less than this fraction; None: search on."""
+    patience: Count = 1
+    """Iterations in a row without such an improvement before a search stops."""
+    budget_ms: Positive | None = None
+    """Begin no iteration but the first after this many milliseconds; None: no limit. Plans then depend on the speed of
+    the machine."""
+
+    def rules(self) -> None:
+        """Checks that there are enough candidates for the elites."""
+        if self.num_elites > self.num_samples:
+            raise ConfigError("num_elites", f"at most num_samples ({self.num_samples})", self.num_elites)
+
+    @property
+    def num_kept(self) -> int:
+        """Elites that are kept."""
+        return math.ceil(self.keep_elites * self.num_elites)
+
+    @property
+    def samples_per_iteration(self) -> list[int]:
+        """Candidates of each iteration, after decay (Pinneri et al. 2020, algorithm 1)."""
+        fewest = min(self.num_samples, 2 * self.num_elites)
+        return [max(int(self.num_samples * self.sample_decay**-i), fewest) for i in range(self.num_iterations)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +176,7 @@ def shift(actions: Float[Tensor, "*batch t a"], steps: int, *, fill: str = "last
 
     Args:
         actions: Plans.
-        steps: How many of the first steps to drop; at least 0. All of them leaves only the fill.
+        steps: How many of the first steps to drop; at least 0. Dropping all leaves only the fill.
         fill: ``"last"`` repeats the plan's last action at its end, ``"zeros"`` puts zero actions there; a planner
             that is given the plan brings them within its bounds.
 

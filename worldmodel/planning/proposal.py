@@ -1,14 +1,24 @@
-"""No search at all: execute what is proposed."""
+"""No search at all: execute a proposal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from worldmodel.config import Count, config
 from worldmodel.planning.bounds import ActionBounds
 from worldmodel.planning.plan import CostFn, Plan, Trace
 from worldmodel.planning.search import check_finite, evaluate
+
+
+@config
+class ProposalOptions:
+    """What :class:`ProposalPlanner` is told."""
+
+    replan_every: Count = 1
+    """Planner steps to execute before planning again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +26,18 @@ class ProposalPlanner:
     """Returns the first plan that it is given, within the bounds: amortised planning, where a policy proposes.
 
     Attributes:
-        bounds: What actions are allowed.
-        horizon: Steps of a plan.
+        bounds: Bounds of the actions.
+        replan_every: Steps of a plan; all of it is executed.
     """
 
+    own_options: ClassVar[type] = ProposalOptions
     bounds: ActionBounds
-    horizon: int = 1
+    replan_every: int = ProposalOptions.replan_every
+
+    @property
+    def horizon(self) -> int:
+        """Steps of a plan."""
+        return self.replan_every
 
     @torch.no_grad()
     def plan(
@@ -31,7 +47,7 @@ class ProposalPlanner:
 
         Raises:
             ValueError: If nothing is proposed, or the costs have a wrong shape.
-            FloatingPointError: If for some environment what is proposed holds NaN, or its cost is not finite.
+            FloatingPointError: If some environment's proposal holds NaN, or its cost is not finite.
         """
         if init is None:
             raise ValueError("init must hold a proposed plan for each environment, got None")
@@ -39,7 +55,7 @@ class ProposalPlanner:
         undefined = proposed.isnan().flatten(1).any(1)
         if bool(undefined.any()):
             raise FloatingPointError(
-                "init must hold proposed plans without NaN; it does not for environments "
+                "init must hold proposed plans without NaN, got some with it for environments "
                 f"{undefined.nonzero()[:, 0].tolist()}"
             )
         actions = self.bounds.to(generators[0].device).project(proposed)

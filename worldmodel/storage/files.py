@@ -4,7 +4,7 @@
 
     replacing     one file that appears under its name whole or not at all
     commit        several files of a folder that change together: from one rename on all are new, before it all are old
-    read_…        regular files only, of a bounded size; what is wrong is said in one sentence that names the file
+    read_…        regular files only, of a bounded size; errors name the file
 
 A commit writes every new file under a temporary name, then a journal that names them, then renames them, then removes
 the journal. A process that was killed after the journal appeared leaves names that :func:`recover` (of the next writer)
@@ -36,7 +36,7 @@ READ_ATTEMPTS = 100
 """How often a reader looks again when a writer replaced a set of files under its eyes."""
 
 Content = bytes | memoryview | Callable[[IO[bytes]], Any] | None
-"""A file's bytes, or a function that writes them to an open file, or None: the file goes."""
+"""A file's bytes, or a function that writes them to an open file; None removes the file."""
 
 
 def absolute(path: Path | str) -> Path:
@@ -93,7 +93,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def commit(folder: Path, files: Mapping[str, Content]) -> None:
-    """Replaces several files of a folder at once: whoever looks later finds all of them new, or all of them old.
+    """Replaces several files of a folder at once: later readers find all of them new, or all of them old.
 
     Args:
         folder: The folder; made if missing. One process at a time writes to it (:mod:`worldmodel.storage.locks`).
@@ -235,7 +235,7 @@ def parse_json(data: bytes, path: Path, what: str = "JSON") -> dict[str, Any]:
 
 
 def read_rows(path: Path, required: Mapping[str, type | tuple[type, ...]] | None = None) -> list[dict[str, Any]]:
-    """Reads JSON lines up to the last whole one: what a kill or a full disk cut short, and what follows, is left out.
+    """Reads JSON lines up to the last whole one; a kill or a full disk may have cut the next one short.
 
     Args:
         path: The file; none gives no rows.
@@ -247,7 +247,7 @@ def read_rows(path: Path, required: Mapping[str, type | tuple[type, ...]] | None
     if not path.exists():
         return []
     rows: list[dict[str, Any]] = []
-    *whole, _ = read_bytes(path).split(b"\n")  # what comes after the last newline is no whole line
+    *whole, _ = read_bytes(path).split(b"\n")  # the rest after the last newline is no whole line
     for number, line in enumerate(whole, start=1):
         try:
             row = json.loads(line.decode())
@@ -263,7 +263,7 @@ def read_rows(path: Path, required: Mapping[str, type | tuple[type, ...]] | None
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes what processes that were killed while they replaced a file left of it."""
+    """Removes temporary files of processes that were killed while they replaced a file."""
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         process = left_over.name.removesuffix(".tmp").rpartition(".")[2]
         if process.isdigit() and int(process) != os.getpid() and not psutil.pid_exists(int(process)):
@@ -304,7 +304,7 @@ def _finish(folder: Path) -> None:
 
 
 def _state(folder: Path, names: tuple[str, ...]) -> list[Any]:
-    """What changes whenever a commit makes a step."""
+    """Values that change with every step of a commit."""
     seen: list[Any] = []
     for path in (folder / JOURNAL, *(folder / name for name in names)):
         try:

@@ -55,7 +55,7 @@ def locked(path: Path, what: str = "run", *, is_file: bool = False) -> Iterator[
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Appends a line to JSON lines that several processes write to; what a kill left of a line is cut off first.
+    """Appends a line to JSON lines that several processes write to; a line that a kill cut short is removed first.
 
     Raises:
         OSError: If it cannot be written, or others keep the file for too long.

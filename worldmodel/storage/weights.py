@@ -33,7 +33,7 @@ def load_modules(
 
     Args:
         weights: The bytes of the file.
-        parts: What builds each module, by the prefix of its weights.
+        parts: Builders of the modules, by the prefix of their weights.
         path: Where the file is, beside the one that describes the architecture; for messages.
         device: Where they go.
 
@@ -89,7 +89,7 @@ def _compare(found: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping
 
 
 def _load(module: nn.Module, tensors: dict[str, Tensor], part: str, path: Path) -> None:
-    """Loads weights into a module; bounds among them are those of the configuration, whatever the file holds."""
+    """Loads weights into a module; bounds among them are taken from the configuration, not from the file."""
     for name in getattr(module, "constants", ()):
         if not torch.equal(getattr(module, name), tensors[name]):
             logger.warning("%s holds other values in '%s.%s' than %s says, which count", path, part, name, CONFIG)

@@ -1,1 +1,1 @@
-"""Video-JEPA: the latents of the next frames are predicted from those of the last few."""
+"""Video-JEPA: the latents of the last frames predict those of the next."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from worldmodel.build import PixelSpec, VideoModelConfig, build_decoder, build_detector, build_video_jepa
 from worldmodel.checkpoint import CONFIG, load_parts, locate, read_checkpoint, read_section, write_checkpoint
 from worldmodel.config import to_json
 from worldmodel.nn.devices import check_device
+from worldmodel.video.build import PixelSpec, VideoModelConfig, build_decoder, build_detector, build_video_jepa
 from worldmodel.video.heads import DetectionHead, PixelDecoder
 from worldmodel.video.jepa import VideoJEPA
 

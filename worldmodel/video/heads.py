@@ -1,10 +1,13 @@
-"""Heads: what reads spatial latents, for metrics and pictures; they never send gradients into the model."""
+"""Heads that read spatial latents, for metrics and pictures; they never send gradients into the model."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from worldmodel.nn.layers import ResidualBlock
+
+NUM_KINDS = 2
+"""Kinds ``K`` of things that a detection head tells apart."""
 
 
 class DetectionHead(nn.Module):
@@ -16,18 +19,17 @@ class DetectionHead(nn.Module):
     Args:
         latent_channels: Channels ``D`` of the latents.
         cell: Side of a cell, in positions of the latent.
-        num_kinds: Kinds ``K`` of things to tell.
         hidden_channels: Channels in between.
     """
 
-    def __init__(self, latent_channels: int, cell: int, *, num_kinds: int = 2, hidden_channels: int = 64) -> None:
+    def __init__(self, latent_channels: int, cell: int, *, hidden_channels: int = 64) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.Conv2d(latent_channels, hidden_channels, 2 * cell + 1, stride=cell, padding=cell),
             ResidualBlock(hidden_channels),
             ResidualBlock(hidden_channels),
             nn.ReLU(),
-            nn.Conv2d(hidden_channels, num_kinds, 1),
+            nn.Conv2d(hidden_channels, NUM_KINDS, 1),
         )
 
     def forward(self, latents: Float[Tensor, "n d h w"]) -> Float[Tensor, "n k rows columns"]:

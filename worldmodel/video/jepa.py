@@ -1,11 +1,11 @@
-"""Video-JEPA: predict the latents of a video's next frames from those of the last few; latents keep their place.
+"""Video-JEPA: predict the latents of a video's next frames from its last frames; latents keep their place.
 
 ::
 
     frames ──► encoder ──► z_0, z_1, z_2, …          each (D, H, W)
     z_(t−K+1) … z_t ──► predictor ──► ẑ_(t+1)        compared with z_(t+1)
 
-There are no actions: what is to come must be seen in the last ``context`` latents (EB-JEPA, arXiv 2602.03604).
+There are no actions: the last ``context`` latents must show what comes next (EB-JEPA, arXiv 2602.03604).
 """
 
 import torch
@@ -55,7 +55,7 @@ class VideoJEPA(nn.Module):
         return self.norm(self.predictor(history).float())
 
     def rollout(self, history: Float[Tensor, "b k d h w"], num_steps: int) -> Float[Tensor, "b n d h w"]:
-        """Predicts ``num_steps`` latents, one after the other, each from what was predicted before.
+        """Predicts ``num_steps`` latents, one after the other, each from the predictions before it.
 
         Raises:
             ValueError: If ``history`` does not hold ``context`` latents.
@@ -71,21 +71,21 @@ class VideoJEPA(nn.Module):
     def unroll(self, latents: Float[Tensor, "b t d h w"], num_steps: int) -> list[Float[Tensor, "b t_minus_k d h w"]]:
         """Rolls out from everywhere in a video at once.
 
-        Each round predicts every frame from what the round before had predicted of the frames before it::
+        Each round predicts every frame from the latents that the round before gave the frames before it::
 
             round 0    z_0  z_1  z_2  z_3  z_4
             round 1    z_0  z_1  ẑ_2  ẑ_3  ẑ_4     from latents
             round 2    z_0  z_1  ẑ_2  ẑ_3  ẑ_4     from round 1: ẑ_3 and later are predicted from predictions
 
-        So the frame ``j`` after the first ``context`` is, from round ``j + 1`` on, what :meth:`rollout` predicts there,
-        and is not predicted again.
+        From round ``j + 1`` on, frame ``j`` after the first ``context`` is as :meth:`rollout` predicts it, and is not
+        predicted again.
 
         Args:
             latents: Latents of all frames.
             num_steps: Rounds.
 
         Returns:
-            What each round predicts of the frames after the first ``context``.
+            The predictions of each round for the frames after the first ``context``.
 
         Raises:
             ValueError: If there are no such frames.

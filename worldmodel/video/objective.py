@@ -1,16 +1,16 @@
-"""The training objective of Video-JEPA: prediction over several rounds, and what keeps latents from collapsing."""
+"""The training objective of Video-JEPA: prediction over several rounds, and terms against collapse."""
 
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from worldmodel.config import NonNegative, config
 from worldmodel.nn import losses
 from worldmodel.nn.distributed import gather_batch
 from worldmodel.nn.layers import perceptron
-from worldmodel.nn.randomness import step_generator
 from worldmodel.video.jepa import VideoJEPA
 
 SIGREG_ROWS = 1024
@@ -40,10 +40,10 @@ class VideoObjective(nn.Module):
         latent_channels: Channels ``D`` of its latents.
         weights: Weights of the losses.
         rollout_steps: Rounds of prediction K (:meth:`worldmodel.video.jepa.VideoJEPA.unroll`).
-        projector: Widths of the projector's layers after the latent; none: no projector.
-        centred: Whether the regularisers see each position without its mean over the batch. Otherwise convolutions,
-            which can tell from their padding where they are, make latents vary by their place in the image alone: that
-            satisfies the regularisers, is trivial to predict, and leaves little room for what moves.
+        projector: Widths of the projector's layers after the latent; empty: no projector.
+        centred: Whether the regularisers see each position without its mean over the batch. Otherwise latents may vary
+            by their place in the image alone, which convolutions know from their padding: that satisfies the
+            regularisers, is trivial to predict, and leaves little room for what moves.
         seed: Seed of SIGReg's random choices.
     """
 
@@ -84,24 +84,21 @@ class VideoObjective(nn.Module):
         latents = self.model.encode(pixels)
         target = latents[:, self.model.context :]
         rounds = self.model.unroll(latents, self.rollout_steps)
-        terms = {"prediction": torch.stack([losses.prediction(predicted, target) for predicted in rounds]).mean()}
+        prediction = torch.stack([F.mse_loss(predicted, target) for predicted in rounds]).mean()
         rows = latents.movedim(2, -1).flatten(0, 1)  # (B T, H, W, D)
         projected = gather_batch(self.projector(rows).float())
         if self.centred:
             projected = projected - projected.mean(dim=0)
-        projected = projected.flatten(0, -2)  # (B T H W, D)
-        w, loss = self.weights, terms["prediction"]
-        if w.variance:
-            terms["variance"] = losses.variance(projected)
-            loss = loss + w.variance * terms["variance"]
-        if w.covariance:
-            terms["covariance"] = losses.covariance(projected)
-            loss = loss + w.covariance * terms["covariance"]
-        if w.sigreg:
-            generator = step_generator(projected.device, self.seed, step)
-            if len(projected) > SIGREG_ROWS:
-                chosen = torch.randperm(len(projected), generator=generator, device=projected.device)[:SIGREG_ROWS]
-                projected = projected[chosen]
-            terms["sigreg"] = losses.sigreg(projected, generator=generator)
-            loss = loss + w.sigreg * terms["sigreg"]
+        w = self.weights
+        loss, terms = losses.regularise(
+            prediction,
+            [projected.flatten(0, -2)],
+            variance_weight=w.variance,
+            covariance_weight=w.covariance,
+            sigreg_weight=w.sigreg,
+            seed=self.seed,
+            step=step,
+            max_rows=SIGREG_ROWS,
+        )
+        terms["prediction"] = prediction
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()

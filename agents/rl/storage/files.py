@@ -87,6 +87,8 @@ class RunConfig:
     """What it observes, as JSON."""
     action_space: dict[str, Any]
     """What it does, as JSON."""
+    env_id: str = ""
+    """Environment that it was trained in."""
     reward: Literal["sparse", "dense"] | None = None
     """Reward that it was trained with, if it was asked for."""
     checkpoint: str = ""

@@ -75,7 +75,7 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path, text):
         ({"seeds": []}, r"seeds must be at least one, got \(\)"),
         ({"seeds": [-1, 2]}, r"seeds\[0\] must be at least 0, got -1"),
         ({"seeds": [1, "2"]}, r"seeds\[1\] must be an integer, got '2'"),
-        ({"env_id": "os:system"}, "env_id must be the id of an environment, such as 'TwoRooms-v0', got 'os:system'"),
+        ({"env_id": "os:system"}, "env_id must be the id of an environment, such as 'Pendulum-v1', got 'os:system'"),
         ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
         ({"max_steps": "200"}, "max_steps must be an integer, got '200'"),
         ({"episodes": 3}, "episodes must be a list of values, got 3"),

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from agents.rl import models as rl
+from agents import rl
 from agents.rl.codes import CodedPolicy, CodedVecEnv, Latents, Profiles, open_code
 from agents.rl.features import CodeFeatures, ImageFeatures, VectorFeatures
 from agents.rl.held_actions import HeldPolicy
-from envs.two_rooms.task import Task, image_positions
+from envs.two_rooms.task import Settings, image_positions
 from rl_rooms import make, rooms, write_config
 from worldmodel.checkpoint import load_pretrained
 
@@ -85,8 +85,8 @@ def test_images_are_features_that_are_trained():
 
 
 def coded(code, num_envs: int = 3) -> CodedVecEnv:
-    reward = Task(observation="state").compute_reward
-    return CodedVecEnv(rooms(num_envs, observation="pixels"), code, image_positions, reward)
+    reward = Settings(observation="state").compute_reward
+    return CodedVecEnv(rooms(num_envs, observation="pixels"), code, image_positions, reward, 2)
 
 
 def test_codes_are_what_the_encoders_make_of_images():

@@ -11,21 +11,18 @@ from agents.world_model.config import PlannerConfig
 from benchmarks.ablation import ablate as ablations
 from benchmarks.ablation.ablate import AblateConfig, markdown, run
 from benchmarks.ablation.grids import GRIDS, Grid, Variant
-from pretrain.config import (
-    DataConfig,
-    HeadsConfig,
-    PolicyConfig,
-    VideoConfig,
-    VideoDataConfig,
-    WorldModelConfig,
-)
+from benchmarks.records.store import Store
+from pretrain.data.config import DataConfig
 from pretrain.presets import preset
-from worldmodel.build import ActorCriticConfig, ModelConfig, VideoModelConfig
+from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
+from pretrain.world_model.config import PolicyConfig, WorldModelConfig
+from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.config import changed
+from worldmodel.video.build import VideoModelConfig
 
 TINY = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
-    data=DataConfig(num_frames=3, batch_size=4),
+    data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=4),
     policy=PolicyConfig(num_steps=2, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
     rollout_steps=2,
     num_steps=3,
@@ -56,6 +53,10 @@ def test_fields_are_changed_by_dotted_path():
         changed(preset("two-rooms"), {"model.size": 7})
 
 
+def never(*_, **__):
+    raise AssertionError("measured twice")
+
+
 def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
     grid = Grid(
         preset=None,
@@ -82,29 +83,24 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
     lines = markdown(tmp_path / "plans.json").splitlines()
     assert len(lines) == 5
     assert lines[2].startswith("| full | ")
-
-    def never(*_, **__):
-        raise AssertionError("evaluated twice")
+    records = list(Store(tmp_path / "plans").records(grid="planning", variant="few"))
+    assert [(record.config["planner"]["num_samples"], len(record.rows)) for record in records] == [(8, 3)]
+    assert records[0].config["manifest"] == "two-rooms/validation"
 
     monkeypatch.setattr("benchmarks.evaluation.success.evaluate", never)
     assert run(config)["rows"] == content["rows"]
-    elsewhere = tmp_path / "some.json"
-    some = run(replace(config, only=("actor",), output=elsewhere))["rows"]
-    assert [row["variant"] for row in some] == ["full", "actor"]
-    # A file's rows are kept, in the grid's order, and compared with the full method's.
-    (tmp_path / "runs").rename(tmp_path / "lost")
-    with pytest.raises(AssertionError, match="evaluated twice"):
-        run(replace(config, output=elsewhere))
-    assert run(config)["rows"] == content["rows"]
+    some = replace(config, only=("actor",), output=tmp_path / "some.json")
+    assert [row["variant"] for row in run(some)["rows"]] == ["full", "actor"]  # from single evaluations
+    # Of what the folder lacks only that is measured; rows are in the grid's order, compared with the full method.
     monkeypatch.undo()
     monkeypatch.setitem(ablations.GRIDS, "planning", grid)
-    rows = run(replace(config, output=elsewhere))["rows"]
-    for row, before in zip(rows, content["rows"], strict=True):
-        assert [row[key] for key in ("variant", "outcomes", "gain")] == [
-            before[key] for key in ("variant", "outcomes", "gain")
-        ]
-    # Of other settings they are not.
-    assert len(run(replace(config, num_episodes=2, output=elsewhere))["rows"][0]["outcomes"]) == 2
+    filled = run(replace(config, output=tmp_path / "some.json"))["rows"]
+    assert [(row["variant"], row["gain"]) for row in filled] == [(r["variant"], r["gain"]) for r in content["rows"]]
+    # Records of other settings are in the way.
+    fewer = replace(config, num_episodes=2)
+    with pytest.raises(ValueError, match=r"other settings \(config\.num_episodes \(was 3, now 2\)\); write to another"):
+        run(fewer)
+    assert run(replace(fewer, overwrite=True))["rows"][0]["summary"]["num_episodes"] == 2
     with pytest.raises(ValueError, match="only must be among 'full', 'few', 'actor', got 'many'"):
         run(replace(config, only=("many",)))
 
@@ -125,7 +121,7 @@ def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypat
     save_file({k: v * 0 if "actor_critic.actor" in k else v for k, v in weights.items()}, mine / "model.safetensors")
     with caplog.at_level("INFO"):
         (again,) = run(config)["rows"]
-    assert "1 of 1 rows" in caplog.text
+    assert "is of other weights" in caplog.text
     (fresh,) = run(replace(config, output=tmp_path / "b.json"))["rows"]
     assert again["weights"] == fresh["weights"] != before["weights"]
     assert again["summary"] == fresh["summary"]
@@ -213,9 +209,6 @@ def test_a_grid_of_video_models(tmp_path, monkeypatch):
     assert len(table) == 4
     assert table[2].count("<br>") >= 2  # two seeds, one below the other
     assert config.output.with_suffix(".png").stat().st_size > 1000
-
-    def never(*_, **__):
-        raise AssertionError("trained twice")
 
     monkeypatch.setattr("pretrain.video.training.VideoTraining.forward", never)
     assert run(config)["rows"] == rows

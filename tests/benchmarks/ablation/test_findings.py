@@ -1,12 +1,16 @@
 """The paper's findings on images, judged from rows."""
 
 from benchmarks.ablation.findings import markdown
+from benchmarks.ablation.grids import GRIDS
+
+TRAITS = {variant.name: variant.traits for name in ("images", "image-weights") for variant in GRIDS[name].variants}
 
 
 def rows(**accuracies: list[float]) -> list[dict]:
     return [
         {
-            "variant": variant.replace("_", " "),
+            "variant": variant,
+            "traits": TRAITS[variant],
             "seed": seed,
             "linear": {"accuracy": accuracy / 100, "correct": round(100 * accuracy), "total": 10_000},
         }
@@ -45,12 +49,12 @@ def test_a_setting_worse_than_random_weights_has_collapsed_and_leaves_the_mean()
         "SIGReg 0.1": [30], "SIGReg 1": [80], "SIGReg 10": [90], "SIGReg 100": [85],
         "VICReg, std 1, cov 1": [70], "VICReg, std 100, cov 1": [60],
     }  # fmt: skip
-    found = cells(rows(random_weights=[48, 52]), rows(**weights))
+    found = cells(rows(**{"random weights": [48, 52]}), rows(**weights))
     assert found[3] == "0.1 → 30.0, 1 → 80.0, 10 → 90.0, 100 → 85.0: confirmed"
     assert found[4] == "85.0 against 65.0: confirmed"
     assert found[5] == "1 of 6 settings below random weights (50.0), lowest SIGReg 0.1: 30.0: confirmed"
     # With another best weight and none below random weights:
     weights |= {"SIGReg 0.1": [92]}
-    found = cells(rows(random_weights=[50]), rows(**weights))
+    found = cells(rows(**{"random weights": [50]}), rows(**weights))
     assert found[3].endswith("best at 0.1")
     assert found[5].endswith("lowest VICReg, std 100, cov 1: 60.0: not seen")

@@ -8,13 +8,23 @@ import torch
 from agents.evaluation.evaluate import EvalResult
 from agents.evaluation.results import Episode
 from agents.world_model.config import PlannerConfig
-from benchmarks.analysis.attribution import NUM_STATES, STATE_SCALE, AttributeConfig, OracleModel, _failures, run
+from benchmarks.analysis.attribution import (
+    STATE_SCALE,
+    AttributeConfig,
+    OracleModel,
+    _failures,
+    num_state_numbers,
+    run,
+)
+from benchmarks.records.store import read_record
+from envs.domain import find_domain
 from worldmodel.checkpoint import load_pretrained
 
 
 def test_the_oracle_imagines_what_happens(checkpoint):
     model = load_pretrained(checkpoint).model
-    oracle = OracleModel(model)
+    simulation = find_domain("two-rooms").simulation()
+    oracle, num_states = OracleModel(model, simulation), num_state_numbers(simulation)
     env = gym.make("envs:TwoRooms-v0")
     blocked = 0
     for seed in range(6):
@@ -28,10 +38,10 @@ def test_the_oracle_imagines_what_happens(checkpoint):
             observation, _, _, _, info = env.step(action)
             blocked += bool(np.array_equal(before, info["position"]))
             if t % 4 == 3:
-                state = imagined[0, t // 4, -NUM_STATES:].numpy() / STATE_SCALE
+                state = imagined[0, t // 4, -num_states:].numpy() / STATE_SCALE
                 np.testing.assert_allclose(state[:2], info["position"], atol=0.05)
                 seen = model.encode(torch.from_numpy(observation["observation"][None]))[0].detach()
-                torch.testing.assert_close(imagined[0, t // 4, :-NUM_STATES], seen, atol=0.05, rtol=0.05)
+                torch.testing.assert_close(imagined[0, t // 4, :-num_states], seen, atol=0.05, rtol=0.05)
     assert blocked > 0
 
 
@@ -69,15 +79,15 @@ def test_a_small_attribution(checkpoint, tmp_path, monkeypatch, cost):
         videos=tmp_path,
         progress=False,
     )
-    content = run(config)
-    assert set(content["variants"]) == {"as configured", "true dynamics", "larger budget", "actor alone"}
-    assert content["variants"]["as configured"]["gain"]["difference"] == 0.0
-    failed = 2 - round(2 * content["variants"]["as configured"]["summary"]["final_success"])
-    assert len(content["failures"]) == failed
-    assert (tmp_path / "a.json").exists()
+    record = run(config)
+    assert [row["variant"] for row in record.rows] == ["as configured", "true dynamics", "larger budget", "actor alone"]
+    assert record.rows[0]["gain"]["difference"] == 0.0
+    failed = 2 - round(2 * record.rows[0]["summary"]["final_success"])
+    assert len(record.facts["failures"]) == failed
+    assert read_record(tmp_path / "a.json") == record
     # A video of the first failure, if there is one, says whose fault it was.
     assert len(rendered) == min(failed, 1)
-    for failure, config in zip(content["failures"], rendered, strict=False):
+    for failure, config in zip(record.facts["failures"], rendered, strict=False):
         assert config.episodes == (failure["episode"],)
         assert config.output == tmp_path / f"failed-validation-{failure['episode']}-{failure['fault']}"
 

@@ -1,6 +1,5 @@
 """``worldmodel detect``: a table beside baselines, a film, and clear errors."""
 
-import json
 from dataclasses import replace
 
 import imageio.v3 as iio
@@ -8,9 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks.analysis.detection import DetectConfig, markdown, run
-from pretrain.config import HeadsConfig, VideoConfig, VideoDataConfig
+from benchmarks.records.store import read_record
 from pretrain.train import fit
-from worldmodel.build import VideoModelConfig
+from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
+from worldmodel.video.build import VideoModelConfig
 
 TINY = VideoConfig(
     model=VideoModelConfig(
@@ -42,8 +42,8 @@ def test_a_table_and_a_film(runs, tmp_path, capsys):
     config = DetectConfig(
         checkpoint=str(trained), untrained=untrained, num_videos=70, shown=2, output=tmp_path / "d.json"
     )
-    content = run(config)
-    assert json.loads(config.output.read_text()) == content
+    record = run(config)
+    assert read_record(config.output) == record
     names = [
         "Video-JEPA",
         "last latent copied",
@@ -51,16 +51,16 @@ def test_a_table_and_a_film(runs, tmp_path, capsys):
         "untrained encoder",
         "oracle, constant velocity",
     ]
-    assert list(content["rows"]) == names
-    assert content["horizons"] == [1, 2, 3]
-    for row in content["rows"].values():
+    assert [row["forecast"] for row in record.rows] == names
+    assert record.config["horizons"] == [1, 2, 3]
+    for row in record.rows:
         assert len(row["reference"]) == len(row["strict"]) == 3
         assert row["strict_mean"] == pytest.approx(np.mean(row["strict"]))
     # Nothing has been learned here, and the oracle knows where digits were.
-    assert content["rows"][names[-1]]["strict"][0] > 0.3 > content["rows"][names[0]]["strict"][0]
+    assert record.rows[-1]["strict"][0] > 0.3 > record.rows[0]["strict"][0]
     assert "oracle" in capsys.readouterr().out
     lines = markdown(config.output).splitlines()
-    assert lines[0].startswith("| forecast | **mAP** | AP_1 | AP_2 | AP_3 |")
+    assert lines[0].startswith("| forecast | mAP | AP_1 | AP_2 | AP_3 |")
     assert len(lines) == 7
     for suffix in (".gif", ".mp4"):
         film = iio.imread(config.output.with_suffix(suffix))

@@ -1,14 +1,13 @@
 """``worldmodel probe``: what it measures of a run, trained and untrained, from the command line."""
 
-import json
-
 import pytest
 import torch
 
 from benchmarks.analysis.image_probe import ProbeConfig, run, untrained
+from benchmarks.records.store import read_record
 from pretrain.data.labelled_images import LabelledImages
 from worldmodel.__main__ import main
-from worldmodel.build import ImageModelConfig, build_classifier, build_image_jepa
+from worldmodel.image.build import ImageModelConfig, build_classifier, build_image_jepa
 from worldmodel.image.checkpoint import load_image_jepa, save_image_jepa
 
 OPTIONS = [
@@ -46,19 +45,20 @@ def test_the_command_measures_a_run_and_its_random_twin(folder, capsys):
     shown = capsys.readouterr().out
     assert shown.count("linear probe") == 1
     assert "100 test images of digits" in shown
-    trained, random = (json.loads((folder / name).read_text()) for name in ("probe.json", "probe-untrained.json"))
-    for content in (trained, random):
-        assert (content["num_train"], content["num_test"]) == (900, 100)
+    trained, random = (read_record(folder / name) for name in ("probe.json", "probe-untrained.json"))
+    for record in (trained, random):
+        assert (record.facts["num_train"], record.facts["num_test"]) == (900, 100)
         for measure in ("linear", "knn"):
-            row = content[measure]
+            row = record.facts[measure]
             assert row["accuracy"] == row["correct"] / row["total"] > 0.2
             assert row["interval"][0] < row["accuracy"] < row["interval"][1]
-        assert content["provenance"]["checkpoint_hash"]
-        assert content["training"]["projector"] == [16, 8]
-    assert (trained["untrained"], trained["step"], random["untrained"], random["step"]) == (False, 4, True, 0)
-    assert trained["online"]["total"] == 100
-    assert "online" not in random
-    assert trained["linear"] != random["linear"] or trained["effective_rank"] != random["effective_rank"]
+        assert record.provenance["checkpoint_hash"] == record.config["weights"]
+        assert record.facts["training"]["projector"] == [16, 8]
+    steps = [(record.key["untrained"], record.facts["training"]["step"]) for record in (trained, random)]
+    assert steps == [(False, 4), (True, 0)]
+    assert trained.facts["online"]["total"] == 100
+    assert "online" not in random.facts
+    assert any(trained.facts[name] != random.facts[name] for name in ("linear", "effective_rank"))
 
 
 def test_an_untrained_network_is_the_runs_at_its_start(folder):
@@ -77,8 +77,8 @@ def test_an_untrained_network_is_the_runs_at_its_start(folder):
 
 
 def test_the_output_goes_where_asked(folder, tmp_path):
-    content = run(ProbeConfig(checkpoint=folder, output=tmp_path / "a" / "b.json", progress=False))
-    assert json.loads((tmp_path / "a" / "b.json").read_text()) == content
+    record = run(ProbeConfig(checkpoint=folder, output=tmp_path / "a" / "b.json", progress=False))
+    assert read_record(tmp_path / "a" / "b.json") == record
 
 
 def test_of_other_images_the_runs_own_classifier_is_not_asked(folder, tmp_path):
@@ -86,8 +86,8 @@ def test_of_other_images_the_runs_own_classifier_is_not_asked(folder, tmp_path):
         images: run(ProbeConfig(checkpoint=folder, images=images, output=tmp_path / "b.json", progress=False))
         for images in ("digits", "elsewhere/digits", "elsewhere/other")
     }
-    assert [images for images, content in results.items() if "online" in content] == ["digits", "elsewhere/digits"]
-    assert results["elsewhere/other"]["images"] == "other"
+    assert [images for images, one in results.items() if "online" in one.facts] == ["digits", "elsewhere/digits"]
+    assert results["elsewhere/other"].config["images"] == "other"
 
 
 def test_what_does_not_fit_is_explained(folder, tmp_path, capsys):

@@ -1,27 +1,27 @@
-import json
-
 import numpy as np
 import pytest
 
 from benchmarks.analysis.maps import MapsConfig, distances, run
-from envs.two_rooms.physics import Layout
+from benchmarks.records.store import read_record
+from envs.domain import find_domain
 from worldmodel.checkpoint import load_pretrained
 
 
 def test_maps_are_drawn_with_their_correlations(checkpoint, tmp_path):
-    content = run(MapsConfig(policy=str(checkpoint), episodes=(0, 3), output=tmp_path / "maps.png"))
+    record = run(MapsConfig(policy=str(checkpoint), episodes=(0, 3), output=tmp_path / "maps.png"))
     assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "maps.json").read_text()) == content
-    assert [row["episode"] for row in content["correlations"]] == [0, 3]
-    for row in content["correlations"]:
+    assert read_record(tmp_path / "maps.json") == record
+    assert [row["episode"] for row in record.rows] == [0, 3]
+    for row in record.rows:
         for kind in ("latent", "critic"):
-            assert all(-1 <= row[kind][where] <= 1 for where in ("all", "other_room"))
+            assert all(-1 <= row[kind][where] <= 1 for where in ("all", "hidden"))
 
 
 def test_distances_are_none_at_the_goal_and_long_around_the_wall(checkpoint):
     goal = np.array([20.0, 20.0], np.float32)
     positions = np.array([[20.0, 20.0], [40.0, 20.0]], np.float32)
-    maps = distances(load_pretrained(checkpoint), positions, goal, Layout(30, 50, False))
+    simulation = find_domain("two-rooms").simulation()
+    maps = distances(load_pretrained(checkpoint), simulation, positions, goal, np.array([30, 50, 0]))
     assert maps["true"][0] == 0.0
     assert maps["true"][1] > 50.0
     assert maps["latent"][0] == pytest.approx(0.0, abs=1e-9)

@@ -1,29 +1,39 @@
-import json
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.analysis import speed
+from benchmarks.records.store import read_record
+from envs.domain import find_domain
 
 
 def test_all_figures_are_measured_and_written(tmp_path, checkpoint):
     output = tmp_path / "new" / "speed.json"
-    content = speed.run(
+    record = speed.run(
         speed.SpeedConfig(checkpoint=str(checkpoint), num_envs=2, repeats=2, seconds=0.01, output=output)
     )
-    assert json.loads(output.read_text()) == content
-    assert set(content["figures"]) == {
-        "environment, pixels",
-        "vector environment of 2, pixels",
-        "trajectory generator, rendered, reference",
-        "trajectory generator, rendered, wall-rich",
+    assert read_record(output) == record
+    assert {row["what"] for row in record.rows} == {
+        "Two Rooms, pixels",
+        "Two Rooms, pixels, vector of 2",
+        *(f"trajectory generator, drawn, {recipe}" for recipe in find_domain("two-rooms").simulation().recipes),
         "Moving MNIST generator",
         "encoder",
         "training step",
     }
-    for figure in content["figures"].values():
+    for figure in record.rows:
         assert len(figure["measured"]) == 2
         assert 0 < figure["median"] <= figure["best"]
-    assert content["latency"]["steps_per_plan"] == 4
+    assert record.facts["latency"]["steps_per_plan"] == 4
+    assert "percentile 95" in speed.table(record).markdown()
+
+
+def test_an_environment_without_a_simulation_has_no_generator(tmp_path, checkpoint, monkeypatch):
+    domain = find_domain("two-rooms")
+    monkeypatch.setattr(speed, "find_domain", lambda name: replace(domain, simulate=None, compact=None))
+    settings = {"checkpoint": str(checkpoint), "num_envs": 2, "repeats": 1, "seconds": 0.01}
+    record = speed.run(speed.SpeedConfig(**settings, output=tmp_path / "s.json"))
+    assert [row["what"] for row in record.rows][2:] == ["Moving MNIST generator", "encoder", "training step"]
 
 
 def test_a_rate_is_units_over_seconds(monkeypatch):
@@ -39,5 +49,5 @@ def test_settings_out_of_range_are_refused(change):
 
 
 def test_a_checkpoint_of_another_environment_is_refused(rgb_checkpoint, tmp_path):
-    with pytest.raises(ValueError, match=r"checkpoint must be one of Two Rooms, got images of \(3, 32, 32\)"):
+    with pytest.raises(ValueError, match="must have the shape the checkpoint was trained on"):
         speed.run(speed.SpeedConfig(checkpoint=str(rgb_checkpoint), output=tmp_path / "s.json"))

@@ -5,9 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.comparison import compare
-from benchmarks.comparison.compare import CompareConfig, markdown, report, run
-from benchmarks.comparison.contenders import CONTENDERS, training_facts
+from benchmarks.comparison import compare, training
+from benchmarks.comparison.compare import RESULTS, CompareConfig, output_of, report, run, table
+from benchmarks.comparison.contenders import CONTENDERS, RANDOM, find_base, learned, longer, named, planned
+from benchmarks.evaluation import success
+from benchmarks.records.store import Store, plain
+from worldmodel.config import ConfigError
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No plots, no latency, which take most of the time: one test has them."""
+    monkeypatch.setattr(compare, "draw", lambda *_: None)
+    monkeypatch.setattr(compare, "LATENCY_EPISODES", 0)
 
 
 def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
@@ -18,7 +28,7 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     rows = {row["contender"]: row for row in content["rows"]}
     assert sorted(rows) == sorted(names)
     assert [run_config.max_minutes for run_config in learned] == [5.0] * 2
-    assert rows["expert"]["random-wall"]["final"] == [1.0]
+    assert rows["expert"]["manifests"]["random-wall"]["final"] == [1.0]
     assert rows["random"]["env_steps"] == [0]
     assert rows["jepa-mppi"]["difference"]["difference"] == 0.0
     assert rows["jepa-mppi"]["env_steps"] == [2 * 2 * 2 * 4]
@@ -29,9 +39,14 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     assert [point["step"] for point in rows["gcbc"]["curves"][0]] == [2]
     assert rows["gcbc"]["curves"][0][0]["loss"] > 0
     assert json.loads(config.output.read_text())["rows"] == json.loads(json.dumps(content["rows"]))
-    table = config.output.with_suffix(".md").read_text()
-    assert table == markdown(content)
-    assert len(table.splitlines()) == 2 + len(names)
+    text = config.output.with_suffix(".md").read_text()
+    assert text == table(content).markdown()
+    assert len(text.splitlines()) == 2 + len(names)
+    keys = [record.key for record in Store(config.store).records()]
+    assert len(keys) == 3 * len(names)
+    key = {"environment": "two-rooms", "contender": "gcbc", "minutes": 5.0, "seed": 0, "manifest": "bounce"}
+    assert key in keys
+    assert key | {"contender": "random", "minutes": None} in keys
     for name in ("costs", "curves", "difficulty"):
         assert config.output.with_name(f"compare-{name}.png").stat().st_size > 10_000
 
@@ -43,13 +58,13 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     assert report(config)["rows"] == content["rows"]
 
 
-def test_runs_are_shared(tiny, tmp_path):
+def test_runs_are_shared(tiny, quick, tmp_path):
     config, _ = tiny
     run(replace(config, contenders=("jepa-mppi", "jepa-actor")))
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"two-rooms-5min-seed0"}
+    assert {path.name for path in (tmp_path / "runs" / "two-rooms").iterdir()} == {"two-rooms-5min-seed0"}
 
 
-def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny):
+def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny, quick):
     config, learned = tiny
     config = replace(config, contenders=("tqc-state", "tqc-state-4x"), seeds=(3, 4))
     content = run(config)
@@ -62,13 +77,14 @@ def test_a_longer_budget_goes_on_with_the_common_one_and_is_a_column(tiny):
     # 64 steps were its budget already, and are not run again.
     assert second["curves"] == first["curves"][:1]
     assert second["extends"] == "tqc-state"
-    lines = markdown(content).splitlines()
-    assert len(lines) == 3
-    assert lines[0].split(" | ")[4] == "with 4× time"
-    assert lines[2].split(" | ")[4].startswith(f"{second['random-wall']['final'][0]:.1%} [")
+    shown = table(content)
+    assert len(shown.rows) == 1
+    assert shown.columns[4] == "with 4× time"
+    assert shown.rows[0][4].startswith(f"{second['manifests']['random-wall']['final'][0]:.1%} [")
+    assert set(shown.columns) - set(table(content, short=True).columns) >= {"ever", "SPL", "steps to goal", "bounce"}
 
 
-def test_what_is_not_trained_is_compared_with_every_seed_and_a_seed_without_partner_with_none(tiny):
+def test_what_is_not_trained_is_compared_with_every_seed_and_a_seed_without_partner_with_none(tiny, quick):
     config, _ = tiny
     content = run(replace(config, contenders=("random", "jepa-mppi"), seeds=(0, 1)))
     rows = {row["contender"]: row for row in content["rows"]}
@@ -79,22 +95,100 @@ def test_what_is_not_trained_is_compared_with_every_seed_and_a_seed_without_part
     assert rows["gcbc"]["difference"] is None
 
 
-def test_budgets_and_numbers_of_episodes_are_not_mixed(tiny):
+def test_budgets_and_numbers_of_episodes_are_not_mixed(tiny, quick):
     config, learned = tiny
     config = replace(config, contenders=("sac-state",))
     run(config)
     longer = run(replace(config, minutes=7.0))
     assert [one.output.name for one in learned] == ["sac-state-5min-seed0", "sac-state-7min-seed0"]
     assert len(longer["rows"][0]["seeds"]) == 1
-    with pytest.raises(ValueError, match=r"random-wall\.json must be of all episodes, got 2; choose another --store"):
+    with pytest.raises(
+        ValueError, match=r"random-wall\.json holds the result .*config.num_episodes \(was 2, now 1000\)"
+    ):
         run(replace(config, num_episodes=None))
-    with pytest.raises(ValueError, match="must be of 3 episodes, got 2"):
+    with pytest.raises(ValueError, match=r"config.num_episodes \(was 2, now 3\)"):
         run(replace(config, num_episodes=3))
 
 
+def test_what_is_trained_otherwise_is_not_taken_for_the_same(tiny, quick, monkeypatch):
+    config, _ = tiny
+    config = replace(config, contenders=("gcbc",))
+    run(config)
+    before = training.preset
+    monkeypatch.setattr(training, "preset", lambda name: training.changed(before(name), {"learning_rate": 0.5}))
+    with pytest.raises(ValueError, match=r"config.training.learning_rate \(was 0.001, now 0.5\)"):
+        run(config)
+
+
+def test_what_was_trained_elsewhere_is_not_trained_again(tiny, quick, tmp_path, monkeypatch):
+    config, _ = tiny
+    config = replace(config, contenders=("gcbc", "sac-state"))
+    content = run(config)
+    (tmp_path / "runs").rename(tmp_path / "gone")
+    monkeypatch.setattr(success, "run", None)  # calling it would fail
+    assert run(config)["rows"] == content["rows"]
+
+
+def test_new_weights_are_measured_anew(tiny, quick, tmp_path):
+    config, _ = tiny
+    config = replace(config, contenders=("jepa-mppi", "jepa-actor"))
+    run(config)
+    before = {record.key["contender"]: record.config["weights"] for record in Store(config.store).records()}
+    run(replace(config, seeds=(1,)))
+    other, folder = (tmp_path / "runs" / "two-rooms" / f"two-rooms-5min-seed{seed}" for seed in (1, 0))
+    (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    run(config)
+    after = {r.key["contender"]: r.config["weights"] for r in Store(config.store).records(seed=0)}
+    assert all(after[name] != before[name] for name in before)
+
+
 def test_facts_of_what_is_not_trained_are_nothing(tmp_path):
-    facts = training_facts(CONTENDERS["random"], tmp_path)
+    facts = training.costs(RANDOM, tmp_path)
     assert (facts["minutes"], facts["env_steps"], facts["curve"]) == (0.0, 0, [])
+    assert training.settings(RANDOM, 0) == {}
+
+
+def test_contenders_say_what_they_are():
+    contenders = CONTENDERS["two-rooms"]
+    assert all(one.name == name and one.environment == "two-rooms" for name, one in contenders.items())
+    recurrent = named("two-rooms", learned("recurrent-ppo", "state", "Recurrent PPO, state"))["recurrent-ppo-state"]
+    settings = training.settings(recurrent, 3)
+    assert {name: settings[name] for name in ("algorithm", "observation", "env_id", "seed")} == {
+        "algorithm": "recurrent-ppo", "observation": "state", "env_id": "TwoRooms-v0", "seed": 3
+    }  # fmt: skip
+    assert longer(recurrent).extends == recurrent.name
+    assert find_base("two-rooms") == contenders["jepa-mppi"]
+
+
+def test_another_environment_has_contenders_manifests_and_files_of_its_own(tiny, quick, monkeypatch):
+    config, _ = tiny
+    ours = named("two-rooms", RANDOM, planned("model", "A model", preset="two-rooms"))
+    monkeypatch.setitem(CONTENDERS, "two-rooms", ours)
+    content = run(config)
+    assert (content["environment"], content["base"]) == ("two-rooms", "model")
+    assert table(content).columns[-1] == "difference to A model"
+    assert output_of(CompareConfig()) == RESULTS / "compare.json"
+    assert output_of(CompareConfig(environment="pillars")).name == "compare-pillars.json"
+    with pytest.raises(ConfigError, match="environment must be one of 'two-rooms', 'pillars', got 'mine'"):
+        CompareConfig(environment="mine")
+
+
+def test_what_is_published_is_of_the_contenders_as_they_are_and_makes_the_published_table(monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(training, "train", never)
+    config, stored = CompareConfig(), {record.key["contender"] for record in Store(RESULTS / "compare").records()}
+    for name in stored:
+        contender = CONTENDERS["two-rooms"][name]
+        for seed in compare._seeds(config, contender):
+            compare._measure(config, contender, seed)
+    assert plain(report_rows(config)) == json.loads((RESULTS / "compare.json").read_text())["rows"]
+
+
+def report_rows(config):
+    results = compare._read(config)
+    return [compare._row(config, name, found, results["jepa-mppi"]) for name, found in results.items()]
 
 
 def test_errors_name_the_rule(tmp_path):
@@ -103,7 +197,31 @@ def test_errors_name_the_rule(tmp_path):
         run(replace(config, contenders=("human",)))
     with pytest.raises(ValueError, match=r"minutes must be greater than 0, got 0\.0"):
         run(replace(config, minutes=0.0))
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"x.json must be a record"):
+        run(replace(config, only_report=True))
+    (tmp_path / "x.json").unlink()
     with pytest.raises(ValueError, match="store must hold evaluations of contenders, got none in"):
         run(replace(config, only_report=True))
     with pytest.raises(ValueError, match="num_episodes must be at least 1, got 0"):
         run(replace(config, num_episodes=0))
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({}, "got one of 'random' that is not: KeyError: 'training'"),
+        ({"training": 5}, "TypeError"),
+        ({"training": {"minutes": "x", "env_steps": [], "images": 1, "curve": []}}, "TypeError"),
+        (
+            {"training": {"minutes": 0, "env_steps": 0, "images": 1, "curve": [{}]}},
+            "points of a curve must have seconds",
+        ),
+    ],
+)
+def test_records_of_something_else_are_refused(tmp_path, facts, message):
+    published = next(Store(RESULTS / "compare").records(contender="random", manifest="random-wall"))
+    kept = {name: value for name, value in published.facts.items() if name != "training"}
+    Store(tmp_path).save(replace(published, facts=kept | facts))
+    with pytest.raises(ValueError, match=message):
+        report(CompareConfig(store=tmp_path, output=tmp_path / "compare.json", progress=False))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.comparison.page import HEADS, ReportConfig, data_url, run
+from benchmarks.comparison.page import ReportConfig, data_url, run
 
 MEASURES = {
     "final": [0.5, 0.75], "ever": [0.6, 0.8], "spl": [0.4, 0.5], "steps_to_goal": [30.0, None], "ms": [1.5],
@@ -18,9 +18,9 @@ MEASURES = {
 
 def row(name: str, title: str, **changes):
     return {
-        "contender": name, "title": title, "sees": "pixels", "rewarded": False, "pretrained": False,
-        "minutes": [7.0, 8.0], "env_steps": [1_000_000, 3_000_000],
-        "random-wall": MEASURES, "held-out": None, "bounce": MEASURES, "difference": None,
+        "contender": name, "title": title, "sees": "pixels", "rewarded": False, "pretrained": False, "extends": None,
+        "budgets": 1, "minutes": [7.0, 8.0], "env_steps": [1_000_000, 3_000_000], "difference": None,
+        "manifests": {"random-wall": MEASURES, "held-out": None, "bounce": MEASURES},
     } | changes  # fmt: skip
 
 
@@ -33,7 +33,8 @@ def comparison(tmp_path):
     worse = {"difference": -0.25, "low": -0.3, "high": -0.2}
     rows = [row("random", "random <actions>", difference=worse), row("jepa-mppi", "JEPA + MPPI")]
     path = tmp_path / "compare.json"
-    path.write_text(json.dumps({"rows": rows, "provenance": provenance}))
+    content = {"environment": "two-rooms", "base": "jepa-mppi", "rows": rows, "provenance": provenance}
+    path.write_text(json.dumps(content))
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "compare-costs.png")
     return path
 
@@ -69,15 +70,16 @@ def test_one_file_holds_everything(comparison, tmp_path):
     assert page.tags.count("video") == 1
     assert page.sources == [data_url(comparison.with_name("compare-costs.png")), data_url(film)]
     assert not re.search(r"https?://", text)
-    assert page.tags.count("th") == len(HEADS)
-    assert len(page.cells) == 2 * len(HEADS)
+    assert "Two Rooms: plan with a world model" in text
+    columns = page.tags.count("th")
+    assert len(page.cells) == 2 * columns == 26
     assert page.cells[0] == "random <actions>"  # escaped in the file
     assert "<actions>" not in text
-    assert page.cells[3] == "50.0%\n75.0%"
-    assert page.cells[8] == "–"
-    assert page.cells[10] == "2.00 M"
-    assert page.cells[13] == "-25.0% [-30.0%, -20.0%]"
-    assert page.cells[27] == "–"
+    assert page.cells[3] == "50.0%\n75.0%\n[55.0%, 70.0%]"
+    assert page.cells[7] == "–"
+    assert page.cells[9] == "2.00 M"
+    assert page.cells[12] == "-25.0%\n[-30.0%, -20.0%]"
+    assert page.cells[25] == "–"
     assert text.count('class="base"') == 1
 
 

@@ -1,4 +1,4 @@
-"""README's table from many evaluations."""
+"""Every training seed on every published manifest, once; and the table of it."""
 
 import json
 import shutil
@@ -6,20 +6,22 @@ import shutil
 import pytest
 
 from agents.evaluation.manifest import Manifest
-from benchmarks.evaluation.headline import EVALUATIONS, HeadlineConfig, markdown, run
+from benchmarks.evaluation import headline
+from benchmarks.evaluation.headline import HeadlineConfig, run, table
 from benchmarks.evaluation.manifests import load_manifest
 
 
 @pytest.fixture
 def checkpoints(checkpoint, tmp_path):
-    """Two seeds and a run without door crossings."""
+    """Two seeds and a run of another recipe."""
     folders = []
-    for i, name in enumerate(("two-rooms-seed0", "two-rooms-seed1", "two-rooms-no-crossings-seed0")):
-        folder = tmp_path / name
+    for i, recipe in enumerate(("wall-rich", "", "no-crossings")):
+        folder = tmp_path / f"run{i}"
         shutil.copytree(checkpoint, folder)
         config = json.loads((folder / "config.json").read_text())
-        config["training"] = {"config": {"seed": i}, "step": 7, "seconds": 60.0 * (i + 1)}
-        (folder / "config.json").write_text(json.dumps(config))
+        data = {"dataset": "two-rooms", "recipe": recipe}
+        training = {"preset": "two-rooms", "config": {"seed": i, "data": data}, "step": 7, "seconds": 60.0 * (i + 1)}
+        (folder / "config.json").write_text(json.dumps(config | {"training": training}))
         folders.append(folder)
     return tuple(folders)
 
@@ -33,18 +35,30 @@ def test_every_checkpoint_on_every_manifest_once(checkpoints, tmp_path, monkeypa
 
     monkeypatch.setattr("benchmarks.evaluation.success.load_manifest", short)
     config = HeadlineConfig(checkpoints=checkpoints, latency_episodes=1, output=tmp_path / "out", progress=False)
-    contents = run(config)
-    assert len(contents) == 2 * len(EVALUATIONS) + 4
-    assert [c["training"]["seconds"] for c in contents if c["manifest"] == "held-out"] == [60.0, 60.0, 120.0, 120.0]
-    lines = markdown(tmp_path / "out").splitlines()
-    assert len({line.count("|") for line in lines}) == 1
-    row = next(line for line in lines if line.startswith("| random-wall, MPPI, final success"))
-    assert row.count("0.0% [0.0%, 65.8%]") == 2
-    assert any("without a door crossing" in line for line in lines)
-    assert "| 1.0; 2.0 | 1.5 |" in next(line for line in lines if line.startswith("| training"))
+    records = run(config)
+    assert len(records) == 2 * (4 + 3 * 2) + 4
+    assert [r.facts["training"]["seconds"] for r in records if r.key["manifest"] == "held-out"] == [60, 60, 120, 120]
+    assert {r.key["recipe"] for r in records} == {"wall-rich", "no-crossings"}
+    assert records[0].config["training"] == {"preset": "two-rooms", "recipe": "wall-rich", "seed": 0}
+    rows = {row[0]: row for row in table(tmp_path / "out", "two-rooms").rows}
+    assert rows["random-wall, MPPI"][1:3] == ["97 ± 2 %", "≥ 99 %"]
+    assert rows["random-wall, MPPI"][3] == "0.0% [0.0%, 65.8%]; 0.0% [0.0%, 65.8%]"
+    assert rows["random-wall, MPPI, trained on no-crossings"][4] == "0.0%"
+    assert "held-out, MPPI, trained on no-crossings" not in rows
+    assert rows["minutes of training, data included"][3:] == ["1.0; 2.0", "1.5"]
 
     def never(*_, **__):
         raise AssertionError("evaluated twice")
 
     monkeypatch.setattr("benchmarks.evaluation.success.evaluate", never)
-    assert json.loads(json.dumps(run(config))) == json.loads(json.dumps(contents))
+    assert run(config) == records
+
+
+def test_without_references_there_is_no_column_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(headline, "REFERENCES", tmp_path / "none.json")
+    assert list(table(headline.RESULTS, "two-rooms").columns) == ["measure", "each seed", "mean"]
+
+
+def test_a_checkpoint_of_no_training_run_is_refused(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="checkpoints must be folders of training runs of a preset, got"):
+        run(HeadlineConfig(checkpoints=(checkpoint,), output=tmp_path, progress=False))

@@ -1,24 +1,33 @@
 import numpy as np
 import pytest
 
-from benchmarks.evaluation.manifests import FOLDER, RECIPES, ManifestsConfig, load_manifest, make_manifest, run
+from benchmarks.evaluation import manifests
+from benchmarks.evaluation.manifests import ManifestsConfig, load_manifest, make_manifest, run
+from envs.domain import domains, find_domain
 from envs.two_rooms.layouts import layout_set
 from envs.two_rooms.physics import Layout, is_free, shortest_path_to_goal_disc
 
 COUNTS = {"random-wall": 1000, "fixed-wall": 300, "held-out": 500, "validation": 500, "bounce": 1000}
 LAYOUTS = {"random-wall": "train", "bounce": "train", "held-out": "held-out", "validation": "validation"}
 
+TWO_ROOMS = find_domain("two-rooms")
+ALL = [(domain, name) for domain in domains() for name in domain.recipes]
+
 
 def columns(manifest):
     return (np.array([episode[key] for episode in manifest.episodes]) for key in ("layout", "start", "goal"))
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_making_a_manifest_again_gives_the_file(name):
-    assert make_manifest(name) == load_manifest(name)
+@pytest.mark.parametrize(("domain", "name"), ALL, ids=[f"{domain.name}/{name}" for domain, name in ALL])
+def test_making_a_manifest_again_gives_the_file(domain, name):
+    assert make_manifest(domain, name) == load_manifest(f"{domain.name}/{name}")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+def test_a_name_alone_is_of_the_first_environment_that_has_it():
+    assert load_manifest("held-out") == load_manifest("two-rooms/held-out")
+
+
+@pytest.mark.parametrize("name", TWO_ROOMS.recipes)
 def test_contents(name):
     manifest = load_manifest(name)
     layouts, starts, goals = columns(manifest)
@@ -53,17 +62,22 @@ def test_bounce_has_the_episodes_of_random_wall():
 
 
 def test_files_are_small():
-    assert max(path.stat().st_size for path in FOLDER.glob("*.json")) < 300_000
+    for domain in domains():
+        assert max(path.stat().st_size for path in (domain.folder / "manifests").glob("*.json")) < 300_000
 
 
-def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match=r"manifest must be one of 'random-wall', .*, got 'easy'"):
-        load_manifest("easy")
+@pytest.mark.parametrize("name", ["easy", "three-rooms/held-out"])
+def test_an_unknown_name_is_refused(name):
+    with pytest.raises(ValueError, match=rf"manifest must be one of 'random-wall', .*, got '{name}'"):
+        load_manifest(name)
 
 
-def test_the_command_writes_and_checks(tmp_path):
-    run(ManifestsConfig(output=tmp_path))
-    assert (tmp_path / "held-out.json").read_bytes() == (FOLDER / "held-out.json").read_bytes()
-    make_manifest("fixed-wall").save(tmp_path / "validation.json")
+def test_the_command_writes_and_checks(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifests, "_path", lambda domain, name: tmp_path / domain.name / f"{name}.json")
+    config = ManifestsConfig(environments=("two-rooms",))
+    run(config)
+    shipped = TWO_ROOMS.folder / "manifests" / "held-out.json"
+    assert (tmp_path / "two-rooms" / "held-out.json").read_bytes() == shipped.read_bytes()
+    make_manifest(TWO_ROOMS, "fixed-wall").save(tmp_path / "two-rooms" / "validation.json")
     with pytest.raises(ValueError, match=r"validation.json must be what its recipe gives"):
-        run(ManifestsConfig(output=tmp_path, check=True))
+        run(ManifestsConfig(environments=("two-rooms",), check=True))

@@ -1,17 +1,18 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.saved import make_policy
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.evaluation.policies import make_policy
-from benchmarks.evaluation.success import EvaluateConfig, run
-from benchmarks.records import results as report
+from benchmarks.evaluation.success import EvaluateConfig, find_record, main, result_of, run
+from benchmarks.records.store import read_record
 
 PLANNER = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=3)
 
@@ -28,98 +29,131 @@ def in_temporary_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("manifest", ["validation", "fixed-wall", "held-out", "bounce"])
 def test_the_expert_always_gets_there(manifest):
-    summary = evaluate("expert", manifest=manifest, num_episodes=20, num_envs=20)["summary"]
+    summary = evaluate("expert", manifest=manifest, num_episodes=20, num_envs=20).facts["summary"]
     assert summary["final_success"] == 1.0
     assert summary["ever_success"] == 1.0
     assert 0.85 < summary["spl"] <= 1.0
 
 
 def test_the_random_policy_hardly_ever_does():
-    summary = evaluate("random", num_episodes=40, num_envs=40)["summary"]
+    summary = evaluate("random", num_episodes=40, num_envs=40).facts["summary"]
     assert summary["final_success"] < 0.2
     assert summary["spl"] < 0.2
     assert summary["env_steps"] == 40 * 200
 
 
 def test_the_file_says_all_that_is_needed_to_repeat_it(tmp_path, checkpoint):
-    content = evaluate(checkpoint, tmp_path / "out" / "a.json", num_episodes=2, latency_episodes=1)
-    stored = report.read_result(tmp_path / "out" / "a.json")
-    assert stored == json.loads(json.dumps(content))
-    assert stored["finished"]
-    assert stored["policy"] == "tiny"
-    assert stored["manifest_hash"] == load_manifest("validation").hash
-    assert len(stored["provenance"]["checkpoint_hash"]) == 64
-    assert {"python", "torch", "gymnasium", "numpy"} <= set(stored["provenance"]["versions"])
-    assert {"command", "commit", "machine"} <= set(stored["provenance"])
-    assert stored["config"]["planner"]["num_samples"] == 8
-    assert stored["seed"] == 0
-    assert [row["index"] for row in stored["result"]["rows"]] == [0, 1]
-    assert stored["latency"]["num_plans"] == 50  # one for each 4 of 200 steps
-    assert stored["latency"]["step_p50_ms"] == pytest.approx(stored["latency"]["plan_p50_ms"] / 4)
+    record = evaluate(checkpoint, tmp_path / "out" / "a.json", num_episodes=2, latency_episodes=1)
+    stored = read_record(tmp_path / "out" / "a.json")
+    assert stored == record
+    assert stored.finished
+    assert stored.facts["policy"] == "tiny"
+    weights = stored.config["weights"]
+    assert list(stored.key) == ["environment", "manifest", "policy", "planner", "weights"]
+    assert list(stored.key.values()) == ["two-rooms", "validation", "tiny", "mppi", weights[:8]]
+    assert len(weights) == 64
+    assert stored.provenance["checkpoint_hash"] == weights
+    assert stored.config["manifest_hash"] == load_manifest("validation").hash
+    assert {"python", "torch", "gymnasium", "numpy"} <= set(stored.provenance["versions"])
+    assert {"command", "commit", "machine"} <= set(stored.provenance)
+    assert stored.config["planner"]["num_samples"] == 8
+    assert (stored.config["seed"], stored.config["num_episodes"]) == (0, 2)
+    assert [row["index"] for row in stored.rows] == [0, 1]
+    latency = stored.facts["latency"]
+    assert latency["num_plans"] == 50  # one for each 4 of 200 steps
+    assert latency["step_p50_ms"] == pytest.approx(latency["plan_p50_ms"] / 4)
+    assert result_of(stored).summary() == stored.facts["summary"]
+
+
+def test_callers_say_which_cell_of_which_table_it_is(tmp_path, checkpoint):
+    config = EvaluateConfig(
+        policy=str(checkpoint), manifest="validation", num_episodes=1, latency_episodes=0, output=tmp_path / "a.json",
+        progress=False,
+    )  # fmt: skip
+    key, settings = {"contender": "x", "seed": 1}, {"training": {"rate": (1, 2)}}
+    assert find_record(config, key=key, plans=True, settings=settings) is None
+    record = run(config, key=key, settings=settings, facts={"minutes": 3})
+    assert record.key == key
+    assert (record.config["training"], record.facts["minutes"]) == ({"rate": [1, 2]}, 3)
+    assert find_record(config, key=key, plans=True, settings=settings) == record
+    with pytest.raises(ValueError, match="holds the result of other settings"):
+        find_record(config, key=key, plans=True)
+    with pytest.raises(ValueError, match="holds the result of other settings"):
+        run(config, key=key, settings={"training": {"rate": [1, 3]}})
+
+
+def test_weights_that_are_gone_are_those_that_were_measured(tmp_path, checkpoint):
+    folder = shutil.copytree(checkpoint, tmp_path / "run")
+    config = EvaluateConfig(
+        policy=str(folder), manifest="validation", num_episodes=1, latency_episodes=0, output=tmp_path / "a.json",
+        progress=False,
+    )  # fmt: skip
+    record = run(config, key={"seed": 1})
+    shutil.rmtree(folder)
+    assert find_record(config, key={"seed": 1}, plans=True) == record
 
 
 @pytest.mark.parametrize("policy", ["random", "checkpoint"])
 def test_a_killed_evaluation_goes_on_to_the_same_result(tmp_path, monkeypatch, checkpoint, policy):
     policy = checkpoint if policy == "checkpoint" else policy
     whole = evaluate(policy, tmp_path / "whole.json")
-    write, writes = report.write_result, []
+    write, writes = success.write_record, []
 
-    def write_and_die(path, content):
-        write(path, content)
+    def write_and_die(path, record):
+        write(path, record)
         writes.append(path)
         if len(writes) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "write_result", write_and_die)
+    monkeypatch.setattr(success, "write_record", write_and_die)
     with pytest.raises(KeyboardInterrupt):
         evaluate(policy, tmp_path / "parts.json")
-    partial = report.read_result(tmp_path / "parts.json")
-    assert not partial["finished"]
-    assert len(partial["result"]["rows"]) == 3
+    partial = read_record(tmp_path / "parts.json")
+    assert not partial.finished
+    assert len(partial.rows) == 3
     parts = evaluate(policy, tmp_path / "parts.json")
-    assert parts["result"]["rows"] == whole["result"]["rows"]
-    assert parts["fingerprint"] == whole["fingerprint"]
+    assert parts.rows == whole.rows
+    assert parts.fingerprint == whole.fingerprint
+    assert parts.facts["id"] == partial.facts["id"]
 
 
 def test_a_finished_evaluation_is_not_run_again(tmp_path, monkeypatch):
     first = evaluate("random", tmp_path / "a.json")
     monkeypatch.setattr(success, "evaluate", None)  # calling it would fail
-    assert evaluate("random", tmp_path / "a.json") == json.loads(json.dumps(first))
+    assert evaluate("random", tmp_path / "a.json") == first
 
 
 def test_overwrite_runs_it_again(tmp_path):
     evaluate("random", tmp_path / "a.json")
-    assert evaluate("expert", tmp_path / "a.json", overwrite=True)["policy"] == "expert"
+    assert evaluate("expert", tmp_path / "a.json", overwrite=True).facts["policy"] == "expert"
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"num_envs": 2}, {"collision": "bounce"}, {"num_episodes": 5}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"num_envs": 2}, {"env_kwargs": {"collision": "bounce"}}, {"num_episodes": 5}]
+)
 def test_a_file_of_another_evaluation_is_left_alone(tmp_path, change):
     evaluate("random", tmp_path / "a.json")
     before = (tmp_path / "a.json").read_bytes()
-    with pytest.raises(ValueError, match=r"a.json holds another evaluation .* --overwrite"):
+    with pytest.raises(ValueError, match=r"a.json holds the result of other settings .*overwrite it"):
         evaluate("random", tmp_path / "a.json", **change)
     assert (tmp_path / "a.json").read_bytes() == before
 
 
 def test_another_checkpoint_in_the_same_place_is_another_evaluation(tmp_path, checkpoint):
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
     copy = tmp_path / "tiny"
     shutil.copytree(checkpoint, copy)
     evaluate(copy, tmp_path / "a.json", num_episodes=1)
     tensors = load_file(copy / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, copy / "model.safetensors")
-    with pytest.raises(ValueError, match="another checkpoint"):
+    with pytest.raises(ValueError, match=r"other settings \(.*key.weights"):
         evaluate(copy, tmp_path / "a.json", num_episodes=1)
 
 
-def test_another_collision_mode_is_another_task():
-    content = evaluate("random", collision="bounce", num_episodes=1)
-    assert content["env_kwargs"] == {"collision": "bounce"}
-    assert content["manifest"] == "validation, bounce"
-    assert content["manifest_hash"] != load_manifest("validation").hash
+def test_other_keywords_are_another_task():
+    record = evaluate("random", env_kwargs={"collision": "bounce"}, num_episodes=1)
+    assert record.config["env_kwargs"] == {"collision": "bounce"}
+    assert record.config["manifest"] == "validation, collision=bounce"
+    assert record.config["manifest_hash"] != load_manifest("validation").hash
 
 
 @pytest.mark.parametrize(("manifest", "logged"), [("validation", False), ("held-out", True), ("random-wall", True)])
@@ -134,27 +168,29 @@ def test_looks_at_test_episodes_are_logged(log, manifest, logged):
 
 def test_a_log_that_cannot_be_written_fails_no_evaluation(log):
     log.parent.write_text("a file where the folder should be")
-    assert evaluate("random", manifest="held-out", num_episodes=1)["finished"]
+    assert evaluate("random", manifest="held-out", num_episodes=1).finished
 
 
 @pytest.mark.parametrize("policy", ["random", "rgb"])
 def test_an_environment_of_ones_own(rgb_env, rgb_checkpoint, policy):
-    content = evaluate(rgb_checkpoint if policy == "rgb" else policy, env_id=rgb_env)
-    assert content["summary"]["num_episodes"] == 6
-    assert content["summary"]["env_steps"] == 6 * 30  # the environment's limit
-    assert content["summary"]["spl"] is None
-    assert content["manifest"] == rgb_env
+    record = evaluate(rgb_checkpoint if policy == "rgb" else policy, env_id=rgb_env)
+    summary = record.facts["summary"]
+    assert summary["num_episodes"] == 6
+    assert summary["env_steps"] == 6 * 30  # the environment's limit
+    assert summary["spl"] is None
+    assert record.config["manifest"] == rgb_env
+    assert record.key["environment"] == "rgb-reach"
 
 
 def test_fewer_episodes_of_ones_own_environment_are_the_first_of_more(rgb_env):
-    few, more = (evaluate("random", env_id=rgb_env, num_episodes=n)["result"]["rows"] for n in (3, 6))
+    few, more = (evaluate("random", env_id=rgb_env, num_episodes=n).rows for n in (3, 6))
     assert few == more[:3]
 
 
 def test_two_rooms_without_a_manifest():
-    content = evaluate("expert", env_id="TwoRooms-v0", collision="bounce")
-    assert content["summary"]["final_success"] == 1.0
-    assert content["env_kwargs"] == {"collision": "bounce"}
+    record = evaluate("expert", env_id="TwoRooms-v0", env_kwargs={"collision": "bounce"})
+    assert record.facts["summary"]["final_success"] == 1.0
+    assert record.config["env_kwargs"] == {"collision": "bounce"}
 
 
 @pytest.mark.parametrize(
@@ -165,8 +201,11 @@ def test_two_rooms_without_a_manifest():
         ({"policy": "random", "num_episodes": 501}, "num_episodes must be from 1 to 500"),
         ({"policy": "random", "env_id": "Nowhere-v0"}, "env_id must be a registered Gymnasium environment"),
         ({"policy": "random", "env_id": "TwoRooms-v0", "num_episodes": 0}, "num_episodes must be at least 1, got 0"),
-        ({"policy": "expert", "env_id": "Pendulum-v1"}, "'expert' is for Two Rooms only, got environment 'Pendulum"),
-        ({"policy": "random", "env_id": "Pendulum-v1", "collision": "stay"}, "collision is a setting of Two Rooms"),
+        (
+            {"policy": "expert", "env_id": "Pendulum-v1"},
+            "'expert' needs an environment with a scripted expert, got 'Pend",
+        ),
+        ({"policy": "random", "env_id": "Pendulum-v1", "env_kwargs": {"x": 1}}, "env_id must be a registered"),
         ({"policy": "random", "env_id": "Pendulum-v1"}, "must report 'is_success' in info"),
     ],
 )
@@ -187,7 +226,7 @@ def test_an_environment_without_images_is_refused(checkpoint):
 
 def test_a_file_that_is_no_evaluation_is_left_alone(tmp_path):
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"a.json must be the JSON of an evaluation"):
+    with pytest.raises(ValueError, match=r"a.json must be a record"):
         evaluate("random", tmp_path / "a.json")
     assert (tmp_path / "a.json").read_text() == "{}"
 
@@ -212,11 +251,11 @@ def test_the_hash_is_that_of_the_weights_that_acted(checkpoint, tmp_path, monkey
     with monkeypatch.context() as patched:
         patched.setattr("benchmarks.evaluation.success.make_policy", trained_on)
         found = run(replace(config, output=tmp_path / "beside.json"))
-    assert found["provenance"]["checkpoint_hash"] == expected["provenance"]["checkpoint_hash"]
-    assert found["result"]["rows"] == expected["result"]["rows"]
+    assert found.provenance["checkpoint_hash"] == expected.provenance["checkpoint_hash"]
+    assert found.rows == expected.rows
     later = run(replace(config, output=tmp_path / "later.json"))
-    assert later["provenance"]["checkpoint_hash"] != expected["provenance"]["checkpoint_hash"]
-    assert later["result"]["rows"] != expected["result"]["rows"]
+    assert later.provenance["checkpoint_hash"] != expected.provenance["checkpoint_hash"]
+    assert later.rows != expected.rows
 
 
 def test_a_result_holds_no_path_of_this_machine(checkpoint, tmp_path, monkeypatch):
@@ -236,5 +275,16 @@ def test_a_result_holds_no_path_of_this_machine(checkpoint, tmp_path, monkeypatc
         )
         for name, folder in (("inside", checkpoint), ("outside", copy))
     )
-    assert (inside["config"]["policy"], outside["config"]["policy"]) == ("tiny", "tiny")
+    assert (inside.facts["policy"], outside.facts["policy"]) == ("tiny", "tiny")
     assert str(tmp_path) not in (tmp_path / "inside.json").read_text() + (tmp_path / "outside.json").read_text()
+
+
+def test_the_command_writes_beside_the_others(capsys, monkeypatch):
+    main(["random", "--manifest", "two-rooms/validation", "--num-episodes", "2", "--latency-episodes", "0"])
+    assert "0.0% [0.0%, 65.8%]" in capsys.readouterr().out
+    (path,) = Path("runs/evaluate").glob("*.json")
+    assert path.name.startswith("two-rooms-validation-random-")
+    assert read_record(path).config["num_episodes"] == 2
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "worldmodel evaluate" in capsys.readouterr().out

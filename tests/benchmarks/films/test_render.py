@@ -3,15 +3,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents.evaluation.task import make_task
+from agents.saved import make_policy
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.evaluation.policies import make_policy, make_task
 from benchmarks.films import encoding
 from benchmarks.films import render as video
 from benchmarks.films.drawing import HEIGHT, RED, SCENE_SIZE, WIDTH, EpisodeFigure, PlanView, Scene
 from benchmarks.films.render import RenderConfig, run
-from envs.two_rooms.physics import Layout
-from envs.two_rooms.viewer import to_canvas
+from envs.domain import domain_of
+from envs.two_rooms.pictures.viewer import to_canvas
 from worldmodel.checkpoint import load_pretrained
 
 PLANNER = PlannerConfig(num_samples=12, num_elites=4, num_iterations=2, horizon=3)
@@ -97,9 +98,9 @@ def test_an_episode_ends_soon_after_the_goal():
 def scene(step, position, plan=None):
     return Scene(
         step=step,
-        layout=Layout(32, 18, False),
+        domain=domain_of("TwoRooms-v0"),
+        info={"layout": (32, 18), "goal": np.array([50.0, 50.0])},
         position=np.array(position),
-        goal=np.array([50.0, 50.0]),
         distance=10.0,
         plan=plan,
     )

@@ -116,7 +116,7 @@ def test_images_are_stored_without_loss(tmp_path):
 
 
 def test_two_rooms_can_store_pixels(tmp_path):
-    dataset = collect(small(tmp_path, observation="pixels", num_episodes=1))
+    dataset = collect(small(tmp_path, env_kwargs={"observation": "pixels"}, num_episodes=1))
     image = dataset[0].observations["observation"]
     assert (image.shape, image.dtype) == ((13, 2, 65, 65), np.uint8)
 
@@ -131,7 +131,7 @@ def test_environments_with_plain_observations(tmp_path, env_id):
 
 
 def test_layout_set_and_keywords_reach_the_environment(tmp_path):
-    held_out = collect(small(tmp_path, layout_set="held-out", dataset_id="a-v0"))
+    held_out = collect(small(tmp_path, env_kwargs={"layout_set": "held-out"}, dataset_id="a-v0"))
     scenes = np.concatenate([episode.observations["observation"] for episode in held_out])
     assert ((scenes[:, 2] >= 30) & (scenes[:, 2] <= 34) & (scenes[:, 3] >= 28) & (scenes[:, 3] <= 36)).all()
     fixed = collect(small(tmp_path, env_kwargs={"layout": [25, 40]}, dataset_id="b-v0"))
@@ -292,14 +292,16 @@ def test_existing_dataset_is_kept_until_its_replacement_is_complete(tmp_path, mo
         ({"env_id": "CartPole-v1"}, "'CartPole-v1' must have bounded Box actions, got Discrete"),
         ({"env_id": "Pendulum-v1", "env_kwargs": {"gravitas": 1}}, r"cannot be made with keywords \{'gravitas': 1\}"),
         (
-            {"env_id": "Pendulum-v1", "layout_set": "train"},
-            "layout_set are for Two Rooms only, got env_id 'Pendulum-v1'",
+            {"env_id": "Pendulum-v1", "policy": "wall-seeking"},
+            "must be one of 'random', 'expert', 'random-walk' or a saved agent, got 'wall-seeking'",
         ),
-        ({"env_id": "Pendulum-v1", "policy": "wall-seeking"}, "'wall-seeking' is for Two Rooms only, got .*Pendulum"),
-        ({"env_id": "Pendulum-v1", "policy": "expert"}, "policy 'expert' is for Two Rooms only"),
-        ({"policy": "wall-seeking", "observation": "pixels"}, "wall-seeking explorer needs .*observation='state'"),
-        ({"policy": "walk"}, "policy must be one of 'random', 'random-walk', .* or a saved agent, got 'walk'"),
-        ({"layout_set": "test"}, "layout_set must be one of 'train'.* got 'test'"),
+        ({"env_id": "Pendulum-v1", "policy": "expert"}, "'expert' needs an environment with a scripted expert"),
+        (
+            {"policy": "wall-seeking", "env_kwargs": {"observation": "pixels"}},
+            "wall-seeking explorer needs .*observation='state'",
+        ),
+        ({"policy": "walk"}, "policy must be one of .*'random-walk', .* or a saved agent, got 'walk'"),
+        ({"env_kwargs": {"layout_set": "test"}}, "layout_set must be one of 'train'.* got 'test'"),
         ({"dataset_id": "no version"}, "dataset_id must be 'name-v0' or 'namespace/name-v0', .* got 'no version'"),
         ({"num_episodes": 0}, "num_episodes must be at least 1, got 0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),

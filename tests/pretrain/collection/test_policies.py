@@ -6,7 +6,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import envs  # noqa: F401
+import envs
+from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.collection.policies import PixelsFromStates, agent_digest
 from pretrain.shards import ShardFolder
@@ -23,6 +24,10 @@ def rgb_reach(monkeypatch: pytest.MonkeyPatch) -> None:
 def small(root: Path, **changes) -> CollectConfig:
     settings = {"num_episodes": 2, "max_episode_steps": 12, "root": root, "progress": False}
     return CollectConfig(**settings | changes)
+
+
+def digest(policy: str) -> str | None:
+    return agent_digest(policy, envs.domain_of("TwoRooms-v0"))
 
 
 def interrupt(*args) -> None:
@@ -53,7 +58,7 @@ def test_pixel_agents_see_in_states_what_the_environment_draws(horizontal):
             return np.float32([0.5, -0.25]), state
 
     recorder = Recorder()
-    adapter = PixelsFromStates(recorder, horizontal=horizontal)
+    adapter = PixelsFromStates(recorder, TwoRoomsSimulation(orientation))
     adapter.set_random_seed(4)
     states = gym.make("TwoRooms-v0", observation="state", wall_orientation=orientation)
     pixels = gym.make("TwoRooms-v0", wall_orientation=orientation)
@@ -70,24 +75,24 @@ def test_pixel_agents_see_in_states_what_the_environment_draws(horizontal):
 
 def test_digest_follows_the_content(tmp_path):
     (tmp_path / "a.json").write_text("1")
-    first = agent_digest(str(tmp_path))
+    first = digest(str(tmp_path))
     (tmp_path / "a.json").write_text("2")
     assert len(first) == 64
-    assert first != agent_digest(str(tmp_path))
-    assert agent_digest("random") is None
+    assert first != digest(str(tmp_path))
+    assert digest("random") is None
 
 
 def test_digest_of_files_as_they_are_read(tmp_path):
     (tmp_path / "weights").write_bytes(bytes(3 * 2**20 + 1))
-    first = agent_digest(str(tmp_path))
+    first = digest(str(tmp_path))
     (tmp_path / ".lock").write_text("process 1")  # hidden files are of whoever trains there
     (tmp_path / "gone").symlink_to("nowhere")
-    assert agent_digest(str(tmp_path)) == first
+    assert digest(str(tmp_path)) == first
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe must be a regular file, got a pipe"):
-        agent_digest(str(tmp_path))
+        digest(str(tmp_path))
     with pytest.raises(ValueError, match="/dev/zero must be a regular file, got a character device"):
-        agent_digest("/dev/zero")
+        digest("/dev/zero")
 
 
 class Agent:
@@ -109,17 +114,17 @@ class Agent:
 def test_saved_agents_see_pixels_whatever_is_stored(tmp_path, monkeypatch, env_id, shape):
     agent, loaded = Agent(), []
 
-    def from_pretrained(path, *, action_space):
-        loaded.append((path, action_space.shape))
-        return agent
+    def open_policy(path, task):
+        loaded.append((path, task.env_id))
+        return agent, "pixels"
 
-    monkeypatch.setattr("agents.planning_agent.PlanningAgent.from_pretrained", from_pretrained)
+    monkeypatch.setattr("pretrain.collection.policies.open_policy", open_policy)
     checkpoint = tmp_path / "my-agent"
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text("{}")
     config = small(tmp_path / "a", env_id=env_id, policy=str(checkpoint))
     dataset = collect(config)
-    assert loaded == [(str(checkpoint), (2,))]
+    assert loaded == [(str(checkpoint), env_id)]
     keys = ("observation", "achieved_goal", "desired_goal")
     assert agent.shapes == {(key, shape, "uint8") for key in keys}
     assert dataset.id.endswith("/my-agent-v0")
@@ -128,7 +133,7 @@ def test_saved_agents_see_pixels_whatever_is_stored(tmp_path, monkeypatch, env_i
 
 
 def test_another_agent_at_the_same_path_does_not_finish_the_collection(tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.planning_agent.PlanningAgent.from_pretrained", lambda *args, **kwargs: Agent())
+    monkeypatch.setattr("pretrain.collection.policies.open_policy", lambda *args: (Agent(), "pixels"))
     checkpoint = tmp_path / "agent.bin"
     checkpoint.write_text("old weights")
     with monkeypatch.context() as patch:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.config import DataConfig, PolicyConfig, WorldModelConfig
+from pretrain.data.config import DataConfig
 from pretrain.loop.stages import freeze, muon, stage_at, to_modules, total_steps
 from pretrain.sources import build_sources
+from pretrain.world_model.config import PolicyConfig, WorldModelConfig
 from pretrain.world_model.policy_validation import validate_policy
 from pretrain.world_model.training import build_training
 from worldmodel.build import ActorCriticConfig, ModelConfig
@@ -16,7 +17,7 @@ from worldmodel.checkpoint import load_pretrained
 
 CONFIG = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
-    data=DataConfig(num_frames=3, batch_size=4),
+    data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=4),
     policy=PolicyConfig(num_steps=5, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
     rollout_steps=2,
     num_steps=10,

@@ -13,12 +13,15 @@ from agents.offline.agent import MethodConfig, OfflineAgent, build_method
 from agents.offline.gcbc import GCBC
 from agents.offline.gcivl import GCIVL
 from agents.offline.goal_encoder import GoalEncoder
-from pretrain.config import DataConfig, OfflineConfig
+from pretrain.data.config import DataConfig
+from pretrain.data.windows import WindowSource
 from pretrain.loop.run_log import read_metrics
+from pretrain.loop.stages import select
+from pretrain.offline.config import OfflineConfig
 from pretrain.offline.training import build_training, draw_goals
 from pretrain.presets import preset
+from pretrain.sources import build_sources
 from pretrain.train import fit
-from pretrain.two_rooms.windows import TwoRoomsWindows
 from worldmodel.build import DataSpec
 from worldmodel.checkpoint import WEIGHTS, CheckpointError, load_pretrained
 from worldmodel.nn.normalize import Normalizer
@@ -32,7 +35,8 @@ DATA = DataSpec(
 def tiny(name: str, **changes) -> OfflineConfig:
     return OfflineConfig(
         method=MethodConfig(name=name, latent_dim=8, hidden_dim=16, num_layers=1),
-        data=DataConfig(num_frames=5, batch_size=4),
+        data=DataConfig(dataset="two-rooms", num_frames=5, batch_size=4),
+        checkpoint="two-rooms",
         num_steps=4,
         accelerator="cpu",
         precision="32-true",
@@ -62,20 +66,24 @@ def line(places: torch.Tensor) -> torch.Tensor:
     return places[..., None, None, None].expand(*places.shape, 1, 4, 4).to(torch.uint8)
 
 
+def trajectories(num_frames: int) -> WindowSource:
+    return build_sources(DataConfig(dataset="two-rooms", num_frames=num_frames), 4, torch.device("cpu"))[0]
+
+
 def test_goals_lie_ahead_and_actions_are_means_of_blocks():
-    source = TwoRoomsWindows(6, 4)
+    source = trajectories(6)
     batch = draw_goals(source, 200, np.random.default_rng(0))
     windows = source.sample(200, np.random.default_rng(0))
     assert torch.equal(batch.pixels, windows.pixels)
     np.testing.assert_allclose(batch.actions, windows.actions.reshape(200, 5, 4, 2).mean(2), rtol=1e-6)
     for t in range(5):
         assert set(batch.goals[:, t].tolist()) == set(range(t + 1, 6))  # all that are later, and no other
-    part = batch.select(slice(3, 5))
+    part = select(batch, slice(3, 5))
     assert torch.equal(part.goals, batch.goals[3:5])
 
 
 def test_trajectories_in_a_row_share_a_scene():
-    source = TwoRoomsWindows(3, 4)
+    source = trajectories(3)
     walls = draw_goals(source, 7, np.random.default_rng(0), per_scene=3).pixels[:, 0, 1]
     same = [[torch.equal(a, b) for a in walls] for b in walls]
     scene = np.arange(7) // 3
@@ -142,8 +150,8 @@ def test_cloning_goes_where_the_goal_is():
 def learned_values(draw, **changes) -> GCIVL:
     """Implicit values learned on a line, from places ``(32, T)`` and strides ``(32, T − 1)`` that ``draw`` returns."""
     torch.manual_seed(0)
-    options = {"hidden_dim": 64, "num_layers": 1, "discount": 0.9, "expectile": 0.9, "target_rate": 0.05}
-    method = GCIVL(corner(), **options | changes)
+    options = {"hidden_dim": 64, "num_layers": 1, "discount": 0.9, "expectile": 0.9, "temperature": 3.0}
+    method = GCIVL(corner(), **options | {"target_rate": 0.05} | changes)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
     for step in range(600):
@@ -214,10 +222,10 @@ def test_the_target_of_values_follows_in_training_only():
 def test_errors_name_the_rule():
     with pytest.raises(ValueError, match="method 'gcidm' acts on the latents of a world model, got none"):
         build_method(MethodConfig(name="gcidm"), DATA)
-    unknown = MethodConfig()
-    object.__setattr__(unknown, "name", "dqn")  # types are checked in tests only
-    with pytest.raises(ValueError, match="method must be one of 'gcbc', 'gcidm', 'gcivl', got 'dqn'"):
-        build_method(unknown, DATA)
+    with pytest.raises(ValueError, match="name must be one of 'gcbc', 'gcidm', 'gcivl', got 'dqn'"):
+        MethodConfig(name="dqn")
+    with pytest.raises(ValueError, match="checkpoint must be a world model, on whose latents gcidm acts, got ''"):
+        build_training(replace(tiny("gcidm"), checkpoint=""), torch.device("cpu"))
     with pytest.raises(ValueError, match=r"num_frames must be at least 2, got 1"):
         OfflineConfig(data=DataConfig(num_frames=1))
     with pytest.raises(ValueError, match="trajectories_per_scene must be at least 1, got 0"):

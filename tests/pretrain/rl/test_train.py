@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.rl import models as rl
+from agents.evaluation.task import make_task
+from agents import rl
 from agents.rl.held_actions import HeldPolicy
+from agents.saved import make_policy, open_source
 from agents.vec_env import SB3VecEnv
 from benchmarks.comparison.contenders import CONTENDERS, training_facts
-from benchmarks.evaluation.policies import make_policy, make_task, open_source
 from benchmarks.evaluation.success import EvaluateConfig
 from benchmarks.evaluation.success import run as evaluate
 from pretrain.rl import train as train_rl

@@ -1,8 +1,6 @@
 """Moving MNIST: digits keep their speed, stay in the frame, and are drawn where they are said to be."""
 
 import errno
-import io
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.data.labelled_images import LabelledImages, load_images
+from pretrain.loop.stages import select
 from pretrain.video.export import MovingMNISTConfig, contact_sheet, run
-from pretrain.video.moving_mnist import CanonicalVideos, MovingMNIST, bounce, draw, write_canonical
+from pretrain.video.moving_mnist import MovingMNIST, bounce, draw, write_canonical
 from worldmodel.config import ConfigError
 
 DIGITS = LabelledImages(np.full((3, 1, 5, 5), 200, np.uint8), np.arange(3, dtype=np.uint8))
@@ -75,7 +74,7 @@ def test_the_default_is_the_canonical_procedure():
     for first, second in zip(videos, again, strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(videos.pixels, source.sample(8, np.random.default_rng(1)).pixels)
-    assert torch.equal(videos.select(slice(2, 3)).labels, videos.labels[2:3])
+    assert torch.equal(select(videos, slice(2, 3)).labels, videos.labels[2:3])
 
 
 @pytest.mark.parametrize(
@@ -101,78 +100,6 @@ def test_a_file_holds_the_videos_in_the_canonical_layout(tmp_path, monkeypatch):
     assert (stored.shape, stored.dtype) == ((6, 7, 16, 16), np.uint8)
     drawn = source.sample(3, np.random.default_rng([1, 3])).pixels[:, :, 0].numpy()
     np.testing.assert_array_equal(stored[:, 3:6], drawn.swapaxes(0, 1))
-    file = CanonicalVideos(path, num_frames=4)
-    assert (len(file), file.num_frames, file.size) == (7, 4, 16)
-    videos = file.sample(5, np.random.default_rng(0))
-    assert videos.centres is None
-    chosen = np.random.default_rng(0).integers(7, size=5)
-    np.testing.assert_array_equal(videos.pixels[:, :, 0].numpy(), stored[:4, chosen].swapaxes(0, 1))
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def npz() -> bytes:
-    file = io.BytesIO()
-    np.savez(file, videos=np.zeros((2, 3, 4, 4), np.uint8))
-    return file.getvalue()
-
-
-def claims(*shape: int) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return file.getvalue()
-
-
-RULE = r"must hold uint8 \[T, N, S, S\], each at least 1, in NumPy's format \(.npy\), got"
-BAD_FILES = {
-    "not square": (npy(np.zeros((2, 3, 4, 5), np.uint8)), rf"{RULE} uint8 \[2, 3, 4, 5\]"),
-    "three dimensions": (npy(np.zeros((2, 3, 4), np.uint8)), rf"{RULE} uint8 \[2, 3, 4\]"),
-    "size 0": (npy(np.zeros((2, 3, 0, 0), np.uint8)), rf"{RULE} uint8 \[2, 3, 0, 0\]"),
-    "no videos": (npy(np.zeros((2, 0, 4, 4), np.uint8)), rf"{RULE} uint8 \[2, 0, 4, 4\]"),
-    "no frames": (npy(np.zeros((0, 3, 4, 4), np.uint8)), rf"{RULE} uint8 \[0, 3, 4, 4\]"),
-    "float": (npy(np.zeros((2, 3, 4, 4))), rf"{RULE} float64 \[2, 3, 4, 4\]"),
-    "pickle": (npy(np.full((2, 3, 4, 4), None)), rf"{RULE} object \[2, 3, 4, 4\]"),
-    "npz": (npz(), rf"{RULE} a file that begins with b'PK"),
-    "text": (b"hello, world", rf"{RULE} a file that begins with b'hello, w'"),
-    "empty": (b"", rf"{RULE} a file that begins with b''"),
-    "cut header": (npy(np.zeros((2, 3, 4, 4), np.uint8))[:50], rf"{RULE} a file that begins with b'.x93NUMPY"),
-    "cut": (npy(np.zeros((2, 3, 4, 4), np.uint8))[:-1], "must hold 96 bytes after its header, as it says, got 95"),
-    "huge": (claims(10**6, 10**6, 10**6, 10**6), "must hold 1,000,000,.* bytes after its header, as it says, got 0"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD_FILES)
-def test_files_of_another_layout_are_refused(tmp_path, kind):
-    content, message = BAD_FILES[kind]
-    path = tmp_path / "videos.npy"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        CanonicalVideos(path)
-
-
-def test_special_files_are_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path, kind in (
-        (tmp_path / "pipe", "a pipe"),
-        (Path("/dev/zero"), "a character device"),
-        (tmp_path, "a folder"),
-    ):
-        with pytest.raises(ValueError, match=f"must be a regular file, got {kind}"):
-            CanonicalVideos(path)
-
-
-def test_files_in_other_orders_and_of_fewer_frames(tmp_path):
-    path = tmp_path / "videos.npy"
-    videos = np.random.default_rng(0).integers(256, size=(2, 3, 4, 4), dtype=np.uint8)
-    np.save(path, np.asfortranarray(videos))
-    np.testing.assert_array_equal(CanonicalVideos(path).videos, videos)
-    for num_frames in (0, 3):
-        with pytest.raises(ValueError, match=rf"num_frames must be in \[1, 2\] for .*, got {num_frames}"):
-            CanonicalVideos(path, num_frames=num_frames)
 
 
 def test_what_does_not_fit_into_memory_is_not_begun():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.config import HeadsConfig, VideoConfig, VideoDataConfig
 from pretrain.loop.run_log import read_metrics
 from pretrain.presets import preset
 from pretrain.train import Run, fit
+from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
 from pretrain.video.training import build_source, build_training, validate_video
-from worldmodel.build import VideoModelConfig
 from worldmodel.checkpoint import WEIGHTS, CheckpointError, load_pretrained, load_training_state
+from worldmodel.video.build import VideoModelConfig
 from worldmodel.video.checkpoint import load_video_jepa
 
 MODEL = VideoModelConfig(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from worldmodel.build import ImageModelConfig, build_classifier, build_image_jepa
 from worldmodel.checkpoint import CheckpointError
+from worldmodel.image.build import ImageModelConfig, build_classifier, build_image_jepa
 from worldmodel.image.checkpoint import load_image_jepa, save_image_jepa
 from worldmodel.image.encoders import ResNet18, VisionTransformer
 from worldmodel.image.jepa import ImageJEPA
@@ -49,7 +49,7 @@ def test_images_become_vectors(config, shape):
 
 
 def test_the_papers_network_is_resnet_18():
-    encoder = ResNet18(3)
+    encoder = ResNet18((3, 32, 32))
     assert encoder.latent_dim == 512
     # torchvision's count for ResNet-18, less its classifier, with a 3 × 3 stem in place of 7 × 7.
     assert sum(p.numel() for p in encoder.parameters()) == 11_689_512 - 513_000 - 64 * 3 * (49 - 9)

@@ -25,14 +25,13 @@ from pretrain.image.training import view_seed
 from pretrain.loop.processes import any_process
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.nn.distributed import gather_batch
-from worldmodel.encoders import ResidualEncoder
 from worldmodel.image.encoders import ResNet18
 from worldmodel.image.jepa import ImageJEPA
 from worldmodel.image.objective import ImageLossWeights, ImageObjective
 from worldmodel.nn.normalize import Normalizer
 from worldmodel.objective import LossWeights, Objective
-from worldmodel.predictors import UNetPredictor
 from worldmodel.video.jepa import VideoJEPA
+from worldmodel.video.networks import ResidualEncoder, UNetPredictor
 from worldmodel.video.objective import VideoLossWeights, VideoObjective
 
 NO_TERM = dict(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0)
@@ -62,7 +61,7 @@ class ImageViews(torch.nn.Module):
 
     def __init__(self, weights):
         super().__init__()
-        encoder = ResNet18(2, width=4)  # with batch normalisation, as the projector
+        encoder = ResNet18((2, 20, 20), width=4)  # with batch normalisation, as the projector
         model = ImageJEPA(encoder, Normalizer((2, 20, 20), 0), encoder.latent_dim)
         self.objective = ImageObjective(model, weights, projector=(16, 8))
 

@@ -13,12 +13,6 @@ def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def test_prediction_is_the_mean_squared_error():
-    predicted, target = torch.zeros(2, 3, 4), torch.full((2, 3, 4), 1.5)
-    assert losses.prediction(predicted, target).item() == pytest.approx(2.25)
-    assert losses.prediction(target, target).item() == 0.0
-
-
 @pytest.mark.parametrize("margin", [1.0, 0.5, 3.0])
 def test_variance_of_data_with_known_standard_deviations(margin):
     # Values ±s have the unbiased standard deviation s · sqrt(n / (n − 1)).
@@ -67,11 +61,6 @@ def test_temporal_similarity_is_the_mean_squared_difference_of_neighbours():
 def test_temporal_similarity_does_not_compare_trajectories():
     apart = torch.tensor([0.0, 100.0])[:, None, None].expand(2, 3, 4)
     assert losses.temporal_similarity(apart).item() == 0.0
-
-
-def test_inverse_dynamics_is_the_mean_squared_error_of_actions():
-    recovered, actions = torch.zeros(2, 3, 2), torch.tensor([3.0, 4.0]).expand(2, 3, 2)
-    assert losses.inverse_dynamics(recovered, actions).item() == pytest.approx(12.5)
 
 
 def epps_pulley(samples: np.ndarray, low: float = -3.0, high: float = 3.0, num_points: int = 20_001) -> float:

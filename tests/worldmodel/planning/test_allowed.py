@@ -9,7 +9,15 @@ import torch
 from hypothesis import given
 
 from action_boxes import action_boxes, max_norms, outside
-from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, ProposalPlanner, SearchOptions, warm_start
+from worldmodel.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    ActionBounds,
+    ProposalPlanner,
+    SearchOptions,
+    warm_start,
+)
 
 FLAT = ((1,), (2,), (3,))
 
@@ -109,7 +117,7 @@ def test_candidates_plans_and_elites_are_allowed(
 def test_proposals_are_executed_within_the_bounds(data, box, seed):
     bounds = bounds_of(box, data.draw(max_norms(box)))
     proposed = torch.from_numpy(outside(box, 12, seed)).float().view(3, 1, 4, -1)
-    planner = ProposalPlanner(bounds=bounds, horizon=4)
+    planner = ProposalPlanner(bounds=bounds, replan_every=4)
     plan = planner.plan(lambda a: a.clamp(-1, 1).sum((2, 3)), init=proposed, generators=generators(3))
     assert_allowed(plan.actions, box, bounds)
 
@@ -117,9 +125,8 @@ def test_proposals_are_executed_within_the_bounds(data, box, seed):
 @pytest.mark.parametrize("kind", [MPPI, CEM, ICEM])
 @pytest.mark.parametrize("init", [None, 0.0])
 def test_in_a_box_without_zero_doing_nothing_is_what_is_nearest_to_it(kind, init):
-    planner = kind(
-        bounds=ActionBounds([0.5, -3.0], [1.0, -2.0]), options=SearchOptions(horizon=2, num_samples=8, num_elites=2)
-    )
+    options = SearchOptions(horizon=2, num_samples=8, num_elites=2)
+    planner = kind(bounds=ActionBounds([0.5, -3.0], [1.0, -2.0]), options=options)
     start = None if init is None else torch.full((1, 2, 2), init)
     plan = planner.plan(lambda a: a.abs().sum((2, 3)), init=start, generators=generators(1))
     assert plan.actions.tolist() == [[[0.5, -2.0]] * 2]

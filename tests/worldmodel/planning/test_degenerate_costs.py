@@ -7,7 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, ProposalPlanner, SearchOptions, warm_start
+from worldmodel.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    ActionBounds,
+    ProposalPlanner,
+    SearchOptions,
+    warm_start,
+)
 
 PLANNERS = [MPPI, CEM, ICEM]
 WIDE = ActionBounds([-5.0, -5.0], [5.0, 5.0])
@@ -19,7 +27,10 @@ def generators(count, seed=0):
 
 
 def make(kind, **options):
-    return kind(bounds=WIDE, options=SearchOptions(**{"horizon": 3, "num_samples": 16, "num_elites": 6} | options))
+    defaults = {"num_samples": 16, "num_iterations": 3, "num_elites": 6, "init_std": 1.0, "keep_elites": 0.0}
+    own = {MPPI: {"temperature": 1.0}, CEM: {"momentum": 0.0}, ICEM: {"momentum": 0.1}}[kind]
+    own = {name: options.pop(name, value) for name, value in own.items()}
+    return kind(bounds=WIDE, options=SearchOptions(**defaults | options), **own)
 
 
 def distance(actions):
@@ -166,22 +177,22 @@ def test_no_finite_cost_at_all_names_the_environments(kind, execute, bad):
         costs[1:] = bad
         return costs
 
-    with pytest.raises(FloatingPointError, match=r"cost must be finite .* none of environments \[1, 2\]"):
+    with pytest.raises(FloatingPointError, match=r"cost must be finite .* none in environments \[1, 2\]"):
         make(kind, execute=execute).plan(cost, init=None, generators=generators(3))
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_proposal_without_a_finite_cost_names_the_environments(bad):
-    planner = ProposalPlanner(bounds=WIDE, horizon=2)
+    planner = ProposalPlanner(bounds=WIDE, replan_every=2)
     proposed = torch.zeros(3, 2, 2)
 
     def cost(actions):
         return torch.tensor([[0.0], [bad], [1.0]])
 
-    with pytest.raises(FloatingPointError, match=r"cost must be finite .* none of environments \[1\]"):
+    with pytest.raises(FloatingPointError, match=r"cost must be finite .* none in environments \[1\]"):
         planner.plan(cost, init=proposed, generators=generators(3))
     proposed[2, 1, 0] = math.nan
-    with pytest.raises(FloatingPointError, match=r"init must hold .* without NaN; .* for environments \[2\]"):
+    with pytest.raises(FloatingPointError, match=r"init must hold .* without NaN, .* for environments \[2\]"):
         planner.plan(distance, init=proposed, generators=generators(3))
     with pytest.raises(ValueError, match=r"cost must return shape \(3, 1\), got \(3,\)"):
         planner.plan(lambda a: a.sum((1, 2, 3)), init=torch.zeros(3, 2, 2), generators=generators(3))
@@ -190,10 +201,10 @@ def test_a_proposal_without_a_finite_cost_names_the_environments(bad):
 @pytest.mark.parametrize("temperature", [1e-300, 1e-50, 1e-44, 1e-38, 1e38, 1e300])
 @pytest.mark.parametrize("execute", ["best", "mean"])
 def test_any_positive_temperature_gives_a_plan(temperature, execute):
-    options = SearchOptions(horizon=2, num_samples=16, num_elites=4, execute=execute, min_std=0.0)
-    plan = MPPI(bounds=WIDE, options=options, temperature=temperature).plan(
-        distance, init=None, generators=generators(2)
-    )
+    def found(temperature):
+        options = {"horizon": 2, "num_elites": 4, "execute": execute, "min_std": 0.0, "temperature": temperature}
+        return make(MPPI, **options).plan(distance, init=None, generators=generators(2))
+
+    plan, best = found(temperature), found(1e-30)
     assert torch.isfinite(plan.actions).all()
-    best = MPPI(bounds=WIDE, options=options, temperature=1e-30).plan(distance, init=None, generators=generators(2))
     assert torch.equal(plan.actions, best.actions) or temperature > 1  # the best elite alone

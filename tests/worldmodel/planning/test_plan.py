@@ -38,4 +38,4 @@ def test_a_warm_start_holds_the_plan_and_its_kept_elites_once(execute, keep_elit
 def test_planners_follow_the_protocol(kind):
     planner = kind(bounds=ActionBounds([-1.0], [1.0]))
     assert isinstance(planner, Planner)
-    assert planner.horizon == 20
+    assert planner.horizon == 3

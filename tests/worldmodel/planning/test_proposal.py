@@ -9,7 +9,8 @@ def cost(actions):
 
 
 def test_what_is_proposed_is_executed_within_the_bounds():
-    planner = ProposalPlanner(bounds=ActionBounds([-1.0, -1.0], [1.0, 1.0], 1.0), horizon=2)
+    bounds = ActionBounds([-1.0, -1.0], [1.0, 1.0], 1.0)
+    planner = ProposalPlanner(bounds=bounds, replan_every=2)
     assert isinstance(planner, Planner)
     proposals = torch.tensor([[[0.5, 0.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, -0.25]]])  # (2, 2, 2)
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
@@ -24,12 +25,12 @@ def test_what_is_proposed_is_executed_within_the_bounds():
 
 
 def test_of_several_proposals_the_first_is_executed():
-    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]), horizon=1)
+    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]))
     plan = planner.plan(cost, init=torch.tensor([[[[0.5]], [[0.0]]]]), generators=[torch.Generator()])
     assert plan.actions.item() == 0.5
 
 
 def test_nothing_proposed_is_explained():
-    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]), horizon=1)
+    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]))
     with pytest.raises(ValueError, match="init must hold a proposed plan for each environment, got None"):
         planner.plan(cost, init=None, generators=[torch.Generator()])

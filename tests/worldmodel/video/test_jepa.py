@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from worldmodel.build import VideoModelConfig, build_video_jepa
-from worldmodel.encoders import ResidualEncoder
 from worldmodel.nn import losses
 from worldmodel.nn.normalize import Normalizer
-from worldmodel.predictors import UNetPredictor
+from worldmodel.video.build import VideoModelConfig, build_video_jepa
 from worldmodel.video.heads import DetectionHead
 from worldmodel.video.jepa import VideoJEPA
+from worldmodel.video.networks import ResidualEncoder, UNetPredictor
 from worldmodel.video.objective import VideoLossWeights, VideoObjective
 
 
@@ -190,5 +189,5 @@ def test_normalised_latents_are_on_one_scale():
 
 def test_the_detection_head_has_a_logit_for_each_kind_in_each_cell():
     for cell in (1, 2, 4):
-        logits = DetectionHead(3, cell, num_kinds=2, hidden_channels=4)(torch.randn(5, 3, 8 * cell, 8 * cell))
+        logits = DetectionHead(3, cell, hidden_channels=4)(torch.randn(5, 3, 8 * cell, 8 * cell))
         assert logits.shape == (5, 2, 8, 8)

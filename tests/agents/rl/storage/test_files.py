@@ -13,7 +13,7 @@ import stable_baselines3
 import torch
 from gymnasium import spaces
 
-from agents.rl import models as rl
+from agents import rl
 from agents.rl.evaluation import Stopped
 from agents.rl.features import FEATURES, CodeFeatures
 from agents.rl.storage.files import read_progress

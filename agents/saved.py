@@ -1,0 +1,247 @@
+"""Any agent by its name: scripted, or the folder of a training run; its files are read once.
+
+::
+
+    open_source    name or folder ──► Source: what it is, its files as they were read, the hash of its weights
+    make_policy    Source, task   ──► a policy with ``predict``, and the kind of observation that it is given
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents import rl
+from agents.actions import to_space
+from agents.evaluation.task import Task
+from agents.offline.agent import FORMAT as OFFLINE_FORMAT
+from agents.offline.agent import SECTIONS as OFFLINE_SECTIONS
+from agents.offline.agent import OfflineAgent
+from agents.planning_agent import PlanningAgent
+from agents.rl.codes import CodedPolicy, open_code
+from agents.rl.held_actions import HeldPolicy
+from agents.scripted import RandomPolicy
+from agents.world_model.config import PlannerConfig
+from envs.domain import PIXELS, STATE, Policy
+from envs.simulation import Array
+from worldmodel.checkpoint import (
+    CONFIG,
+    CheckpointError,
+    CheckpointFiles,
+    Pretrained,
+    load_pretrained,
+    locate,
+    read_checkpoint,
+    read_format,
+    read_world_model,
+    shipped_checkpoints,
+)
+from worldmodel.storage.files import current
+
+SCRIPTED = ("random", "expert")
+"""Policies that have no weights; the expert is the environment's own, where it has one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a policy's name stands for, its files read once: what is hashed is what acts, whatever is written meanwhile.
+
+    Attributes:
+        kind: A scripted policy, or what the folder of a training run holds.
+        name: Its name: a scripted policy's, or the folder's.
+        path: The folder; None for scripted policies.
+        checkpoint: Files of a checkpoint of this project.
+        run: Files of a reinforcement learning run.
+    """
+
+    kind: Literal["scripted", "world model", "offline", "rl"]
+    name: str
+    path: Path | None = None
+    checkpoint: CheckpointFiles | None = None
+    run: rl.RunFiles | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the weights, in hexadecimal; None for scripted policies."""
+        files = self.checkpoint or self.run
+        return None if files is None else files.sha256
+
+
+def open_source(policy: str | Path) -> Source:
+    """Looks up what a policy's name stands for, and reads its files.
+
+    Args:
+        policy: "random", "expert", the folder of a training run or the name of a shipped checkpoint.
+
+    Raises:
+        ValueError: If there is no such policy, or its files are not valid.
+    """
+    if policy in SCRIPTED:
+        return Source("scripted", str(policy))
+    try:
+        path = locate(policy)
+    except CheckpointError as error:
+        names = ", ".join(map(repr, (*SCRIPTED, *shipped_checkpoints())))
+        raise ValueError(
+            f"policy must be one of {names} or the directory of a checkpoint, got {_shown(policy)}"
+        ) from error
+    # A checkpoint of this project is what its config.json says, whatever else lies in its folder.
+    if not current(path, CONFIG).exists() and current(path, rl.CONFIG).exists():
+        return Source("rl", path.name, path, run=rl.read_files(path))
+    if read_format(path) == OFFLINE_FORMAT:
+        files = read_checkpoint(path, OFFLINE_FORMAT, OFFLINE_SECTIONS)
+        return Source("offline", path.name, path, files)
+    return Source("world model", path.name, path, read_world_model(path))
+
+
+def find_hash(folder: Path) -> str | None:
+    """Hash of the weights that a folder of a training run holds; None where it holds none that can be read."""
+    try:
+        return open_source(folder).sha256
+    except (OSError, ValueError):
+        return None
+
+
+def open_checkpoint(policy: str, device: str = "cpu") -> Pretrained | None:
+    """The world model that a policy's name stands for; None for policies without one.
+
+    Raises:
+        ValueError: If there is no such policy or device, or its checkpoint is not valid.
+    """
+    source = open_source(policy)
+    return load_pretrained(source.checkpoint, device) if source.kind == "world model" and source.checkpoint else None
+
+
+def make_policy(
+    policy: str | Source,
+    task: Task,
+    *,
+    planner: PlannerConfig | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    record: bool = False,
+) -> tuple[Policy, str | None]:
+    """Makes a policy, and says what it looks at.
+
+    Args:
+        policy: As for :func:`open_source`, or what that gives.
+        task: The environment it acts in.
+        planner: How an agent with a checkpoint plans.
+        seed: Seed of the policy.
+        device: Where the agent plans.
+        record: Whether the agent records its plans, for pictures.
+
+    Returns:
+        The policy, and the kind of observation that it is given, one of the domain's; None: any.
+
+    Raises:
+        ValueError: If there is no such policy, or it does not fit the environment.
+    """
+    source = policy if isinstance(policy, Source) else open_source(policy)
+    domain = task.domain
+    if source.kind == "scripted" and source.name == "random":
+        return RandomPolicy(task.action_space, seed), domain.expert_sees
+    if source.kind == "scripted":
+        if domain.expert is None:
+            raise ValueError(f"policy 'expert' needs an environment with a scripted expert, got {task.env_id!r}")
+        return domain.expert(task.env_kwargs), domain.expert_sees
+    if not isinstance(task.action_space, gym.spaces.Box):
+        raise ValueError(f"the action space of {task.env_id!r} must be a Box, got {task.action_space}")
+    if source.run is not None:
+        return _learned(source.run, task, device)
+    assert source.checkpoint is not None
+    if source.kind == "offline":
+        offline = OfflineAgent.from_pretrained(source.checkpoint, task.action_space)
+        _check_images(task, offline.pixel_shape)
+        return offline, PIXELS
+    pretrained = load_pretrained(source.checkpoint, device)
+    _check_images(task, pretrained.data.pixel_shape)
+    agent = PlanningAgent.from_pretrained(
+        pretrained, planner, action_space=task.action_space, seed=seed, device=device, record=record
+    )
+    return agent, PIXELS
+
+
+def _learned(files: rl.RunFiles, task: Task, device: str) -> tuple[Policy, str]:
+    """A policy of reinforcement learning: the one that was best at validation, seeing and acting as it was trained."""
+    run, path = files.config, files.folder / rl.CONFIG
+    seen, done = run.read_spaces()
+    kind = STATE if run.observation == STATE else PIXELS
+    assert isinstance(task.action_space, gym.spaces.Box)
+    if task.action_space.shape != done.shape:
+        raise ValueError(f"the action space of {task.env_id!r} must be as in {path}, {done}")
+    env = task.make(kind)
+    env.close()
+    given = _shapes(env.observation_space)
+    policy: Policy = rl.load_to_act(files, device)
+    if run.kept_as in (None, "state"):
+        if given != _shapes(seen):
+            raise ValueError(f"the observations of {task.env_id!r} must be as in {path}, {seen}")
+    else:
+        code = open_code(run.kept_as, files.folder, given["observation"])
+        if _shapes(seen)["observation"] != (code.dim,):
+            raise CheckpointError(
+                f"{path} must describe observations of {code.dim} numbers, as {run.kept_as} are, got {seen}"
+            )
+        assert isinstance(policy, BaseAlgorithm)
+        policy = CodedPolicy(policy, code)
+    policy = _InSpace(policy, task.action_space)
+    return (HeldPolicy(policy, run.action_repeat) if run.action_repeat > 1 else policy), kind
+
+
+def _shapes(space: gym.Space[Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parts of an observation; of a goal-conditioned one, of each part."""
+    parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"observation": space}
+    return {key: part.shape or () for key, part in parts.items()}
+
+
+class _InSpace:
+    """A policy whose actions are in the action space of the environment that it acts in.
+
+    Args:
+        policy: The policy.
+        action_space: The action space.
+    """
+
+    def __init__(self, policy: Policy, action_space: gym.spaces.Box) -> None:
+        self.policy = policy
+        self.action_space = action_space
+
+    def set_random_seed(self, seed: int) -> None:
+        """Starts the randomness of the policy anew."""
+        set_seed = getattr(self.policy, "set_random_seed", None)
+        if set_seed is not None:
+            set_seed(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Array, Any]:
+        """The policy's actions, in the space, and its next state."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+        return to_space(actions, self.action_space).reshape(np.shape(actions)), state
+
+
+def _shown(policy: str | Path) -> str:
+    text = repr(str(policy))
+    return text if len(text) < 200 else f"{text[:200]}…"
+
+
+def _check_images(task: Task, pixel_shape: tuple[int, int, int]) -> None:
+    space = task.observation_space
+    keys = ("observation", "desired_goal")
+    if not isinstance(space, gym.spaces.Dict) or not set(keys) <= set(space.spaces):
+        raise ValueError(
+            f"the observations of {task.env_id!r} must be a Dict with images 'observation' and 'desired_goal' "
+            f"(Gymnasium-Robotics' names), got {space}"
+        )
+    c, h, w = pixel_shape
+    for key in keys:
+        shape = space[key].shape
+        if shape not in ((c, h, w), (h, w, c)):
+            raise ValueError(
+                f"{key!r} of {task.env_id!r} must have the shape the checkpoint was trained on, "
+                f"{(c, h, w)} or {(h, w, c)}, got {shape}"
+            )

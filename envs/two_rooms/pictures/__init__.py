@@ -1,0 +1,1 @@
+"""What Two Rooms looks like, to agents and to people."""

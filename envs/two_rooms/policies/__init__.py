@@ -1,0 +1,1 @@
+"""Policies that know the geometry of Two Rooms."""

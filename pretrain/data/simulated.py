@@ -1,0 +1,97 @@
+"""Windows without end: trajectories are simulated as they are asked for, and drawn on the training device."""
+
+import numpy as np
+import torch
+
+from envs.simulation import Array, Simulation
+from pretrain.data.windows import SceneBatch, WindowBatch
+
+
+class SimulatedWindows:
+    """Windows of simulated trajectories, drawn anew at each call.
+
+    Args:
+        simulation: The environment as arithmetic.
+        num_frames: Frames T of a window.
+        frame_skip: Environment steps between two frames, for which actions may be held.
+        recipe: How trajectories are drawn, one of the simulation's recipes; by default its first.
+        layout_set: Layouts to draw from.
+        action_max_norm: Largest Euclidean norm of an action, or None.
+        device: Where windows are put.
+
+    Raises:
+        ValueError: If the recipe is unknown, or a window has fewer than two frames.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        num_frames: int,
+        frame_skip: int,
+        *,
+        recipe: str = "",
+        layout_set: str = "train",
+        action_max_norm: float | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if recipe and recipe not in simulation.recipes:
+            raise ValueError(f"recipe must be one of {', '.join(map(repr, simulation.recipes))}, got {recipe!r}")
+        if num_frames < 2 or frame_skip < 1:
+            raise ValueError(
+                f"num_frames must be at least 2 and frame_skip at least 1, got {num_frames} and {frame_skip}"
+            )
+        self.simulation = simulation
+        self.num_frames = num_frames
+        self.frame_skip = frame_skip
+        self.recipe = recipe
+        self.layout_set = layout_set
+        self.pixel_shape = simulation.pixel_shape
+        self.action_low, self.action_high = simulation.action_low, simulation.action_high
+        self.action_dim = len(self.action_low)
+        self.action_max_norm = action_max_norm
+        self.device = torch.device(device)
+
+    def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
+        """Draws windows.
+
+        Args:
+            batch_size: Number of windows B.
+            generator: Source of all randomness.
+            per_scene: How many windows in a row share a layout.
+
+        Returns:
+            The windows, with positions and layouts, on the source's device.
+        """
+        positions, actions, layout = self.simulation.trajectories(
+            generator,
+            batch_size,
+            (self.num_frames - 1) * self.frame_skip,
+            hold=self.frame_skip,
+            recipe=self.recipe,
+            layout_set=self.layout_set,
+            per_layout=per_scene,
+        )
+        frames = positions[:, :: self.frame_skip].copy()
+        return WindowBatch(
+            pixels=self._draw(frames, layout),
+            actions=torch.from_numpy(actions.reshape(batch_size, self.num_frames - 1, -1)).to(self.device),
+            positions=torch.from_numpy(frames).to(self.device),
+            layout=torch.from_numpy(layout).to(self.device),
+        )
+
+    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
+        """Draws ``num_images`` images M in each of so many layouts B: pixels uint8 ``(B, M, C, H, W)``."""
+        positions, layout = self.simulation.scenes(
+            generator, batch_size, num_images, recipe=self.recipe, layout_set=self.layout_set
+        )
+        return SceneBatch(self._draw(positions, layout))
+
+    def _draw(self, positions: Array, layout: Array) -> torch.Tensor:
+        """Draws on the training device.
+
+        On a CPU numpy draws: it uses one thread, where torch's threads would compete with those of the training step.
+        """
+        if self.device.type == "cpu":
+            return torch.from_numpy(self.simulation.draw(positions, layout))
+        there = (torch.from_numpy(array).to(self.device) for array in (positions, layout))
+        return self.simulation.draw(*there)

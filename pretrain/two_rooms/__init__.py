@@ -1,1 +1,0 @@
-"""Training data that a simulation of Two Rooms gives."""
