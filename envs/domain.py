@@ -174,17 +174,6 @@ class Domain:
                 raise ValueError(f"domain {self.name!r}: {rule}")
 
     @property
-    def locate(self) -> Callable[[NDArray[np.uint8]], Array]:
-        """Reads positions ``(N, P)`` off images ``(N, ...)``.
-
-        Raises:
-            ValueError: If nobody said how.
-        """
-        if self.read_positions is None:
-            raise ValueError(f"this needs an environment whose positions can be read off images, got {self.title}")
-        return self.read_positions
-
-    @property
     def env_id(self) -> str:
         """The environment that is trained in.
 

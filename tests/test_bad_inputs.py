@@ -286,23 +286,23 @@ def test_runs_of_reinforcement_learning(capsys, learned, name, damage, words):
 def evaluated(tmp_path_factory) -> dict:
     """The JSON of an evaluation of the random policy, as the store of the comparison has it."""
     path = tmp_path_factory.mktemp("evaluated") / "out.json"
-    evaluation = ["evaluate", "random", "--num-episodes", "1", "--latency-episodes", "0", "--no-progress"]
+    evaluation = ["evaluate", "random", *shlex.split(commands.ALWAYS["evaluate"])]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.records.results.ROOT", path.parent)  # no line in the log of evaluations
+        patch.setattr("benchmarks.records.log.ROOT", path.parent)  # no line in the log of evaluations
         assert main([*evaluation, "--output", str(path)]) == 0
-    return json.loads(path.read_text()) | {"contender": "random", "training_seed": 0, "training": FACTS}
+    record = json.loads(path.read_text())
+    return record | {"facts": record["facts"] | {"training": FACTS}}
 
 
 @pytest.mark.parametrize(
     ("command", "name", "change", "words"), results.FILES, ids=[" ".join(row[:2]) for row in results.FILES]
 )
 def test_files_of_results(capsys, evaluated, command, name, change, words):
-    changed = change(json.loads(json.dumps(evaluated)))
-    for path in map(
-        Path, ("out.json", "tune.json", "ablate.json", "compare.json", "store/random-seed0-random-wall.json")
-    ):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(changed if isinstance(changed, bytes) else json.dumps(changed).encode())
+    record = json.loads(json.dumps(evaluated))
+    changed = change(record | {"key": results.KEY} if command.startswith("compare") else record)
+    path = Path(results.PLACES[command])
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(changed if isinstance(changed, bytes) else json.dumps(changed).encode())
     check_command(capsys, shlex.split(f"{command} {commands.ALWAYS[command.split()[0]]}"), words)
 
 

@@ -42,7 +42,7 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
     worldmodel("evaluate", "run", *common, "--output", "agent.json")
     worldmodel("evaluate", "random", *common, "--output", "random.json")
-    agent, random = (json.loads((workplace / name).read_text())["summary"] for name in ("agent.json", "random.json"))
+    agent, random = (json.loads((workplace / name).read_text())["facts"]["summary"] for name in ("agent.json", "random.json"))
     assert agent["num_episodes"] == random["num_episodes"] == 10
     assert agent["ever_success"] > random["ever_success"], "planning with what was learned must beat chance"
 
@@ -55,7 +55,7 @@ def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
     )
     content = json.loads((workplace / "out.json").read_text())
     assert content["finished"]
-    assert len(content["result"]["rows"]) == 2
+    assert len(content["rows"]) == 2
     worldmodel("render", "run", "--manifest", "validation", "--max-steps", "8", *TINY_SEARCH, "--output", "video")
     assert {path.suffix for path in workplace.glob("video.*")} == {".mp4", ".gif"}
 

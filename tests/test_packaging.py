@@ -225,9 +225,7 @@ def test_one_thread_a_process_and_repeatable_examples():
 
 
 def test_make_has_the_promised_targets():
-    assert make_targets() == {
-        *("help", "demo", "test", "check", "format", "docs", "figures", "build", "lock", "clean")
-    }
+    assert make_targets() == {*("help", "demo", "test", "check", "format", "docs", "figures", "build", "lock", "clean")}
 
 
 def test_make_help_lists_the_targets():

@@ -45,7 +45,7 @@ class Code(Protocol):
     dim: int
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
+        """Codes ``(B, dim)`` of images ``(B, C, H, W)`` or ``(B, H, W, C)``."""
         ...
 
 
@@ -61,8 +61,8 @@ class Profiles:
         self.dim = channels * (height + width)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
-        return axis_means(torch.from_numpy(images).float()).numpy()
+        """Codes ``(B, dim)`` of images ``(B, C, H, W)`` or ``(B, H, W, C)``."""
+        return axis_means(torch.from_numpy(channels_first(images)).float()).numpy()
 
 
 class Latents:
@@ -78,8 +78,8 @@ class Latents:
 
     @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Codes ``(B, dim)`` of images ``(B, C, H, W)``."""
-        return self.model.encode(torch.from_numpy(images)).float().numpy()
+        """Codes ``(B, dim)`` of images ``(B, C, H, W)`` or ``(B, H, W, C)``."""
+        return self.model.encode(torch.from_numpy(channels_first(images))).float().numpy()
 
 
 def open_code(name: str, folder: Path, pixel_shape: tuple[int, ...]) -> Code:
@@ -152,7 +152,7 @@ class CodedVecEnv(VecEnvWrapper):
     def _coded(self, images: Any) -> dict[str, NDArray[np.float32]]:
         keys = ("observation", *GOALS)
         stacked = np.concatenate([images[key] for key in keys])
-        coded = dict(zip(keys, np.split(self.code(channels_first(stacked)), len(keys)), strict=True))
+        coded = dict(zip(keys, np.split(self.code(stacked), len(keys)), strict=True))
         for key in GOALS:
             coded[key] = np.concatenate([coded[key], self.locate(images[key]).astype(np.float32)], axis=-1)
         return coded
@@ -188,7 +188,7 @@ class CodedPolicy:
             ValueError: If the observation does not fit.
         """
         images, goals, batched = read_images(observation)
-        present, wanted = np.split(self.code(channels_first(np.concatenate([images, goals]))), 2)
+        present, wanted = np.split(self.code(np.concatenate([images, goals])), 2)
         # Positions are for rewards: there are none here, and the policy does not miss them.
         space = self.model.observation_space
         assert isinstance(space, spaces.Dict)

@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from agents.actions import to_space
-from agents.evaluation.evaluate import Policy
+from envs.domain import Policy
 from envs.inputs import read_starts
 
 

@@ -4,6 +4,7 @@ Success and return on the environment's validation layouts, where it has some, a
 with the best mean return is kept beside the last, and is the one that is evaluated later.
 """
 
+import functools
 import logging
 import math
 import shutil
@@ -28,7 +29,7 @@ from agents.rl.held_actions import RepeatedActions
 from agents.rl.storage.files import ActionRepeat, NumEnvs
 from agents.rl.storage.spaces import space_to_json
 from agents.vec_env import SB3VecEnv
-from envs.domain import domain_of, domains, find_spec, slug
+from envs.domain import STATE, domain_of, domains, find_spec, slug
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, CheckpointError, load_pretrained
@@ -193,11 +194,16 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
         kwargs["vector_kwargs"] = {"autoreset_mode": AutoresetMode.SAME_STEP}
     vector = gym.make_vec(config.env_id, num_envs=num_envs or _num_envs(config), **kwargs)
     env: VecEnv = SB3VecEnv(RepeatedActions(vector, config.action_repeat))
-    if code is not None:
+    if code is not None and not _hindsight(config):
+        env = CodedVecEnv(env, code, lambda images: np.zeros((len(images), 0)), lambda *goals: None, 0)
+    elif code is not None:
+        if domain.read_positions is None or STATE not in domain.observations:
+            raise ConfigError("hindsight", f"off where positions cannot be read off images, as in {domain.title}", True)
         # Goals of codes are rewarded by what the environment says of positions.
-        states: Any = gym.make(config.env_id, **domain.keywords(observation="state", reward=reward)).unwrapped
+        states: Any = gym.make(config.env_id, **domain.keywords(observation=STATE, reward=reward)).unwrapped
         (position_dim,) = states.observation_space["desired_goal"].shape
-        env = CodedVecEnv(env, code, domain.locate, lambda *goals: states.compute_reward(*goals, {}), position_dim)
+        reward_of = functools.partial(states.compute_reward, info={})
+        env = CodedVecEnv(env, code, domain.read_positions, reward_of, position_dim)
     env = VecMonitor(env, info_keywords=("is_success",))
     env.seed(config.seed + 1_000_003)  # a model that is trained in it seeds it anew
     return env

@@ -14,7 +14,7 @@ ALWAYS = {
     "render": "--max-steps 1 --frames-per-step 1 --formats gif --output film --no-progress",
     "train-rl": "--max-steps 8 --num-envs 2 --eval-episodes 1 --output run --no-progress",
     "compare": "--num-episodes 1 --runs runs --store store --output compare.json --no-progress",
-    "tune": "--runs runs --output tune.json --no-progress",
+    "tune": "--runs runs --output tune --no-progress",
     "ablate": "--runs runs --output ablate.json --no-progress",
     "detect": "--num-videos 2 --shown 0 --no-progress",
     "probe": "--no-progress",
@@ -34,8 +34,8 @@ COLLECT = (
     ("--seed 4294967296", r"seed must be less than 4294967296, got 4294967296"),
     ("--env-id Nowhere-v0", r"env_id must be .*Nowhere"),
     ("--policy nobody", r"policy must be one of 'random', .*got 'nobody'"),
-    ("--layout-set some", r"layout_set must be one of 'train', .*got 'some'"),
-    ("--observation sound", r"observation must be one of .*got 'sound'"),
+    ('--env-kwargs \'{"layout_set": "some"}\'', r"layout_set must be one of 'train', .*got 'some'"),
+    ('--env-kwargs \'{"observation": "sound"}\'', r"observation must be one of .*got 'sound'"),
     ("--env-kwargs []", r"env_kwargs must be a JSON object such as .*, got \[\]"),
     ("--env-kwargs '{\"size\": 3}'", r"size"),
     ("--root ~no-such-user/here", r"must begin with a home folder that exists, got '~no-such-user/here'"),
@@ -148,7 +148,7 @@ EVALUATE = (
     ("--env-id nowhere:Nowhere-v0", r"env_id must be a registered Gymnasium environment, got 'nowhere:Nowhere-v0'"),
     ("--env-id CartPole-v1", r"action space of 'CartPole-v1' must be a Box, got Discrete\(2\)"),
     ("--env-id Pendulum-v1", r"observations of 'Pendulum-v1' must be a Dict with images 'observation'"),
-    ("--env-id Pendulum-v1 --collision bounce", r"collision is a setting of Two Rooms only, got 'bounce'"),
+    ('--env-id Pendulum-v1 --env-kwargs \'{"collision": "bounce"}\'', r"env_id must be .* with keywords"),
 )
 POLICIES = (
     ("a" * 5000, r"policy must be one of 'random', 'expert', .* or the directory of a checkpoint, got 'a+…"),

@@ -9,127 +9,74 @@ from bad_inputs.checkpoints import GONE
 from bad_inputs.runs import key
 
 DEEP = b"[" * 10**6
-STORED = r"store/random-seed0-random-wall.json"
-EVALUATION = "must be the JSON of an evaluation"
+COMPARE, EVALUATE, REPORT = "compare --only-report", "evaluate random", "report --comparison compare.json"
+TUNE, ABLATE = "tune gcbc", "ablate planning"
+PLACES = {
+    EVALUATE: "out.json",
+    COMPARE: "store/two-rooms-random-seed0-random-wall.json",
+    "compare --contenders random": "store/two-rooms-random-seed0-random-wall.json",
+    REPORT: "compare.json",
+    TUNE: "tune/two-rooms-gcbc-learning_rate-0.001--num_steps-3500-seed100.json",
+    ABLATE: "ablate/planning-full--MPPI-seed0.json",
+}
+"""The file that a command reads."""
 
 
 def constant(value):
     return lambda _: value
 
 
-COMPARE, EVALUATE, REPORT = "compare --only-report", "evaluate random", "report --comparison compare.json"
-TABLE = {"contender": "gcbc", "minutes": 5.0, "seed": 100, "num_episodes": 200}
+def within(part, name, value):
+    """A change of one entry of a part of a record."""
+    return lambda c: c | {part: {k: v for k, v in (c[part] | {name: value}).items() if v is not GONE}}
+
+
+KEY = {"environment": "two-rooms", "contender": "random", "minutes": None, "seed": 0, "manifest": "random-wall"}
+"""Key of an evaluation in the store of the comparison."""
 COSTS = {"minutes": "x", "env_steps": [], "images": 1, "curve": []}
-ROW = {"contender": "random", "random-wall": {"final": [0.5]}}
+ROW = {"contender": "random", "manifests": {"random-wall": {"final": [0.5]}}}
+RECORD = (
+    ("deep", constant(DEEP), r"{} must be a record, an object: .*"),
+    ("of a list", constant([]), r"{} must be a record, an object: got a list"),
+    ("binary", constant(b"\x80\xff"), r"{} must be a record, an object"),
+    ("of nothing", constant({}), r"{} must be a record, an object with key, config, .*, got"),
+    ("without key", key("key", GONE), r"{} must be a record, an object with key, .*, got"),
+    ("with rows of 5", key("rows", 5), r"rows of \S*{} must be of type list, got '5'"),
+    ("with rows of numbers", key("rows", [5]), r"{} must be a record whose rows"),
+    ("with facts of 5", key("facts", 5), r"facts of \S*{} must be of type dict, got '5'"),
+)
+STORED = r"store must hold evaluations that worldmodel compare made, got one of 'random' that is not"
 FILES = (
-    (EVALUATE, "deep", constant(DEEP), rf"out.json {EVALUATION}, an object: .*"),
-    (EVALUATE, "of a list", constant([]), rf"out.json {EVALUATION}, an object: got a list"),
-    (EVALUATE, "binary", constant(b"\x80\xff"), rf"out.json {EVALUATION}, an object"),
-    (EVALUATE, "without manifest", key("manifest", GONE), rf"out.json {EVALUATION}, got one without 'manifest'"),
-    (EVALUATE, "without result", key("result", GONE), rf"out.json {EVALUATION}, got one without 'result'"),
-    (EVALUATE, "with a result of 5", key("result", 5), rf"out.json {EVALUATION}: "),
-    (EVALUATE, "of another policy", key("fingerprint", "x"), r"out.json holds another evaluation \(policy 'random'"),
-    (COMPARE, "deep", constant(DEEP), rf"{STORED} {EVALUATION}, an object"),
-    (COMPARE, "without config", key("config", GONE), rf"{STORED} {EVALUATION}, got one without 'config'"),
-    (COMPARE, "without manifest", key("manifest", GONE), rf"{STORED} .*without 'manifest'"),
-    (
-        COMPARE,
-        "of an unknown manifest",
-        key("manifest", "mine"),
-        rf"{STORED} must be of one of the manifests .*, got 'mine'",
-    ),
-    (COMPARE, "of a manifest in a list", key("manifest", ["mine"]), rf"{STORED} must be .*"),
-    (COMPARE, "of another hash", key("manifest_hash", "x"), rf"{STORED} must be of one of the manifests"),
-    (
-        COMPARE,
-        "without training",
-        key("training", GONE),
-        rf"{STORED} must say what its training cost, in minutes, .*, got None",
+    *(
+        (command, name, change, words.format(PLACES[command]))
+        for command in (EVALUATE, COMPARE, TUNE, ABLATE)
+        for name, change, words in RECORD
     ),
     (
-        COMPARE,
-        "with training of 5",
-        key("training", 5),
-        rf"{STORED} must say what its training cost, in minutes, .*, got 5",
+        EVALUATE,
+        "of another policy",
+        within("config", "policy", "expert"),
+        r"out.json holds the result of other settings",
     ),
-    (COMPARE, "with a training of texts", key("training", COSTS), rf"{STORED} must say what its training cost, .*'x'"),
-    (COMPARE, "with a summary of nothing", key("summary", {}), rf"{STORED} {EVALUATION}: KeyError: 'num_episodes'"),
-    (
-        COMPARE,
-        "with a summary of texts",
-        lambda c: c | {"summary": c["summary"] | {"final_success": "x"}},
-        rf"{STORED} {EVALUATION}: .*final_success",
-    ),
+    (EVALUATE, "of another seed", within("config", "seed", 7), r"out.json holds the result of other settings \(.*seed"),
+    (COMPARE, "without training", within("facts", "training", GONE), rf"{STORED}: KeyError"),
+    (COMPARE, "with training of 5", within("facts", "training", 5), rf"{STORED}: TypeError"),
+    (COMPARE, "with a training of texts", within("facts", "training", COSTS), STORED),
+    (COMPARE, "with episodes of nothing", key("rows", [{}]), r"must be a record whose rows have the columns"),
+    (COMPARE, "of an unknown contender", within("key", "contender", "x"), r"store must hold evaluations .*, got none"),
     (
         "compare --contenders random",
         "of other episodes",
-        lambda c: c | {"config": c["config"] | {"num_episodes": 7}},
-        rf"{STORED} must be of 1 episodes, got 7",
+        within("config", "num_episodes", 7),
+        r"random-wall.json holds the result of other settings \(.*num_episodes",
     ),
     (REPORT, "deep", constant(DEEP), r"compare.json must be a comparison, an object"),
     (REPORT, "of a list", constant([]), r"compare.json must be a comparison, an object: got a list"),
-    (REPORT, "without rows", constant({}), r"compare.json must be written by worldmodel compare; it lacks 'rows'"),
-    (
-        REPORT,
-        "with rows of 5",
-        constant({"rows": 5}),
-        r"compare.json must be written by worldmodel compare, got TypeError",
-    ),
-    (REPORT, "with a row of nothing", constant({"rows": [{}]}), r"it lacks '(random-wall|contender)'"),
-    (REPORT, "with a short row", constant({"rows": [ROW]}), r"it lacks 'difference'"),
-    (REPORT, "without provenance", constant({"rows": []}), r"it lacks 'provenance'"),
-    (REPORT, "with provenance of 5", constant({"rows": [], "provenance": 5}), r"compare.json must be .*TypeError"),
-    (
-        REPORT,
-        "with provenance without command",
-        constant({"rows": [], "provenance": {"machine": {}}}),
-        r"it lacks 'command'",
-    ),
-    ("tune gcbc", "deep", constant(DEEP), r"tune.json must be a table of hyperparameters, an object"),
-    ("tune gcbc", "of a list", constant([]), r"tune.json must be a table of hyperparameters, an object: got a list"),
-    (
-        "tune gcbc",
-        "of nothing",
-        constant({}),
-        r"tune.json must be a table that worldmodel tune wrote, got one without 'contender'",
-    ),
-    (
-        "tune gcbc",
-        "of another",
-        constant({"contender": "x"}),
-        r"contender of \S+tune.json must be x, got gcbc; or another --output",
-    ),
-    (
-        "tune gcbc",
-        "without rows",
-        constant(TABLE),
-        r"tune.json must hold rows that worldmodel tune wrote, each with changes",
-    ),
-    (
-        "tune gcbc",
-        "with rows of 5",
-        constant(TABLE | {"rows": [5]}),
-        r"tune.json must hold rows that worldmodel tune wrote, each with changes",
-    ),
-    ("ablate planning", "deep", constant(DEEP), r"ablate.json must be the table of an ablation, an object"),
-    (
-        "ablate planning",
-        "of a list",
-        constant([]),
-        r"ablate.json must be the table of an ablation, an object: got a list",
-    ),
-    (
-        "ablate planning",
-        "without rows",
-        constant({}),
-        r"ablate.json must be the table of an ablation, with a list of rows",
-    ),
-    (
-        "ablate planning",
-        "with rows of 5",
-        constant({"rows": [5]}),
-        r"ablate.json must be the table of an ablation, with a list of rows",
-    ),
+    (REPORT, "without rows", constant({}), r"compare.json must be written by worldmodel compare; it lacks"),
+    (REPORT, "with rows of 5", constant({"environment": "two-rooms", "rows": 5}), r"compare.json must be written by"),
+    (REPORT, "with a row of nothing", constant({"environment": "two-rooms", "rows": [{}]}), r"it lacks"),
+    (REPORT, "with a short row", constant({"environment": "two-rooms", "rows": [ROW]}), r"it lacks"),
+    (REPORT, "of nowhere", constant({"environment": "x", "rows": []}), r"compare.json must be .*'x'"),
 )
 """Contents of the file that a command reads."""
 
@@ -158,9 +105,9 @@ MANIFESTS = (
     ({"max_steps": "200"}, r"manifest 'm': max_steps must be an integer, got '200'"),
     (
         {"env_id": "os:system"},
-        r"manifest 'm': env_id must be the id of an environment, such as 'TwoRooms-v0', got 'os:system'",
+        r"manifest 'm': env_id must be the id of an environment, such as 'Pendulum-v1', got 'os:system'",
     ),
-    ({"env_id": ""}, r"manifest 'm': env_id must be the id of an environment, such as 'TwoRooms-v0', got ''"),
+    ({"env_id": ""}, r"manifest 'm': env_id must be the id of an environment, such as 'Pendulum-v1', got ''"),
     ({"env_id": 5}, r"manifest 'm': env_id must be a text, got 5"),
     ({"env_kwargs": 5}, r"manifest 'm': env_kwargs must be names with values, got 5"),
     ({"name": 5}, r"manifest '5': name must be a text, got 5"),

@@ -2,7 +2,6 @@
 
 import gymnasium as gym
 import minari
-import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
@@ -50,8 +49,6 @@ def test_what_nobody_registered_has_a_generic_domain(env, name):
     assert list(domain.explorers) == ["random-walk"]
     with pytest.raises(ValueError, match=r"needs an environment with a simulation \('two-rooms'.*\), got"):
         domain.simulation()
-    with pytest.raises(ValueError, match="whose positions can be read off images"):
-        domain.locate(np.zeros((1, 3, 8, 8), np.uint8))
 
 
 def test_kinds_that_an_environment_does_not_have():

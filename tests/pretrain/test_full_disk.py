@@ -90,7 +90,7 @@ def test_on_a_disk_that_is_really_full(tmp_path, kilobytes):
         pytest.skip("may not mount")
     try:
         program = (
-            "import json, sys; from pathlib import Path; from pretrain.collection.collect import CollectConfig, collect\n"
+            "import json, sys; from pathlib import Path; from pretrain import CollectConfig, collect\n"
             f"config = CollectConfig(root=Path({str(disk)!r}), num_episodes=50, max_episode_steps=30, progress=False)\n"
             "try: collect(config)\n"
             "except OSError as error: print(json.dumps(str(error)))"

@@ -36,7 +36,7 @@ def test_importing_the_package_imports_no_training() -> None:
         "from pretrain import PRESETS, CollectConfig, PretrainConfig, collect, fit, preset\n"
         "import pretrain.train, pretrain.collection.collect\n"
         "assert (fit, collect) == (pretrain.train.fit, pretrain.collection.collect.collect)\n"
-        "assert all(hasattr(pretrain, name) for name in pretrain.__all__) and not hasattr(pretrain, 'fits')\n"
+        "assert not hasattr(pretrain, 'fits')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""

@@ -78,7 +78,7 @@ def test_plans_are_recorded_with_their_imagined_candidates(checkpoint):
     assert [scene.step for scene in scenes] == list(range(10))
     assert [scene.plan.step for scene in scenes] == [0, 0, 0, 0, 4, 4, 4, 4, 8, 8]
     np.testing.assert_allclose(scenes[0].position, manifest.episodes[0]["start"], atol=1e-5)
-    np.testing.assert_allclose(scenes[0].goal, manifest.episodes[0]["goal"], atol=1e-5)
+    np.testing.assert_allclose(scenes[0].info["goal"], manifest.episodes[0]["goal"], atol=1e-5)
     plan = scenes[0].plan
     assert plan.duration == 4
     assert plan.best.shape == plan.elite.shape == (2,)

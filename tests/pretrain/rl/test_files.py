@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.evaluation.task import make_task
 from agents import rl
+from agents.evaluation.task import make_task
 from agents.rl.storage.files import read_progress
 from agents.saved import make_policy, open_source
 from agents.vec_env import SB3VecEnv

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.evaluation.task import make_task
 from agents import rl
+from agents.evaluation.task import make_task
 from agents.rl.held_actions import HeldPolicy
 from agents.saved import make_policy, open_source
 from agents.vec_env import SB3VecEnv
-from benchmarks.comparison.contenders import CONTENDERS, training_facts
+from benchmarks.comparison import training
+from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation.success import EvaluateConfig
 from benchmarks.evaluation.success import run as evaluate
 from pretrain.rl import train as train_rl
@@ -65,16 +66,16 @@ def test_a_run_is_a_policy_like_any_other(algorithm, observation, tmp_path):
             policy=str(folder), manifest="validation", num_episodes=2, output=tmp_path / "e.json", progress=False
         )
     )
-    assert content["finished"]
-    assert content["provenance"]["checkpoint_hash"] == source.sha256
-    assert "planner" not in content["config"]
+    assert content.finished
+    assert content.provenance["checkpoint_hash"] == content.config["weights"] == source.sha256
+    assert "planner" not in content.config
 
 
 def test_held_actions_count_as_the_steps_they_take_and_are_held_later(tmp_path):
     folder = run(tiny_run(tmp_path, "a2c", action_repeat=4, max_steps=960))
     curve = [json.loads(line)["steps"] for line in (folder / train_rl.CURVE).read_text().splitlines()]
     assert curve[:4] == [240, 480, 720, 960]
-    facts = training_facts(CONTENDERS["sac-state"], folder)
+    facts = training.costs(CONTENDERS["two-rooms"]["sac-state"], folder)
     assert facts["env_steps"] == 4 * rl.spent(folder).steps >= 960
     policy, _ = make_policy(str(folder), make_task("TwoRooms-v0"))
     assert isinstance(policy, HeldPolicy)
