@@ -42,7 +42,9 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
     worldmodel("evaluate", "run", *common, "--output", "agent.json")
     worldmodel("evaluate", "random", *common, "--output", "random.json")
-    agent, random = (json.loads((workplace / name).read_text())["facts"]["summary"] for name in ("agent.json", "random.json"))
+    agent, random = (
+        json.loads((workplace / name).read_text())["facts"]["summary"] for name in ("agent.json", "random.json")
+    )
     assert agent["num_episodes"] == random["num_episodes"] == 10
     assert agent["ever_success"] > random["ever_success"], "planning with what was learned must beat chance"
 
