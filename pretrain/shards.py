@@ -36,7 +36,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Episode:
+class RecordedEpisode:
     """One episode of L steps.
 
     Attributes:
@@ -119,7 +119,7 @@ class ShardFolder:
                 _remove(path)
         return done
 
-    def save(self, index: int, episode: Episode) -> None:
+    def save(self, index: int, episode: RecordedEpisode) -> None:
         """Writes an episode; it is there completely or not at all.
 
         Raises:
@@ -134,7 +134,7 @@ class ShardFolder:
             arrays[name] = np.asarray(getattr(episode, name))
         write_atomically(self._shard(index), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
-    def load(self, index: int) -> Episode:
+    def load(self, index: int) -> RecordedEpisode:
         """Reads an episode.
 
         Raises:
@@ -214,12 +214,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: 
         write(file)
 
 
-def _episode(arrays: Mapping[str, Array]) -> Episode:
+def _episode(arrays: Mapping[str, Array]) -> RecordedEpisode:
     observations, infos = (
         {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
         for prefix in ("observations/", "infos/")
     )
-    return Episode(
+    return RecordedEpisode(
         seed=int(arrays["seed"]),
         observations=observations or arrays["observations"],
         actions=arrays["actions"],
@@ -230,7 +230,7 @@ def _episode(arrays: Mapping[str, Array]) -> Episode:
     )
 
 
-def _check_lengths(episode: Episode) -> None:
+def _check_lengths(episode: RecordedEpisode) -> None:
     """Raises a ValueError where the arrays of an episode are not of one length."""
     length = len(episode.actions)
     observations = episode.observations if isinstance(episode.observations, dict) else {"": episode.observations}

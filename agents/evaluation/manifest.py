@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from worldmodel.config import ConfigError, check
-from worldmodel.storage.files import read_json, write_text
+from worldmodel.storage.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,7 @@ class Manifest:
 
     def save(self, path: str | Path) -> None:
         """Writes the manifest and its hash as JSON, one episode a line."""
-        head = asdict(self) | {"hash": self.hash}
-        lists = {key: head.pop(key) for key in ("episodes",) if head[key] is not None}
-        text = ",\n".join(
-            f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in head.items()
-        )
-        for key, values in lists.items():
-            rows = ",\n".join(json.dumps(value, separators=(",", ":")) for value in values)
-            text += f",\n{json.dumps(key)}: [\n{rows}\n]"
-        write_text(Path(path), "{" + text + "}\n")
+        write_json(Path(path), asdict(self) | {"hash": self.hash})
 
     @classmethod
     def load(cls, path: str | Path) -> "Manifest":

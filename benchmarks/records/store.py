@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.config import differences
-from worldmodel.storage.files import read_json, write_text
+from worldmodel.storage.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -151,24 +151,12 @@ def file_name(text: str) -> str:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Writes a record as JSON, whole or not at all; rows of the same columns stand one a line, below their names."""
-    text = _indented({name: getattr(record, name) for name in PARTS[:-1]}).removesuffix("\n}")
+    """Writes a record as JSON, whole or not at all; rows that share their columns stand below the columns' names."""
+    content = {name: getattr(record, name) for name in PARTS}
     columns = list(record.rows[0]) if record.rows else []
     if all(list(row) == columns for row in record.rows):
-        lines = ",\n".join("  " + json.dumps(list(row.values())) for row in record.rows)
-        text += f',\n "columns": {json.dumps(columns)}'
-    else:
-        lines = ",\n".join("  " + json.dumps(row) for row in record.rows)
-    write_text(path, f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
-
-
-def _indented(value: Any, depth: int = 0) -> str:
-    """JSON with a line for each entry of an object; lists stand on one line."""
-    if not isinstance(value, Mapping) or not value:
-        return json.dumps(value)
-    inner = " " * (depth + 1)
-    lines = (f"{inner}{json.dumps(str(name))}: {_indented(entry, depth + 1)}" for name, entry in value.items())
-    return "{\n" + ",\n".join(lines) + f"\n{' ' * depth}}}"
+        content |= {"columns": columns, "rows": [list(row.values()) for row in record.rows]}
+    write_json(path, content)
 
 
 def read_record(path: Path) -> Record:

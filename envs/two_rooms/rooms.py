@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs.two_rooms import physics
 from envs.two_rooms.physics import GOAL_RADIUS, SIZE, Layout
 from envs.two_rooms.pictures.rendering import draw_agents, render
-from envs.two_rooms.task import Episode, Settings, distances, image_positions, window_positions
+from envs.two_rooms.task import Settings, Setup, distances, image_positions, window_positions
 
 
 class View(NamedTuple):
@@ -66,7 +66,7 @@ class Rooms:
         """The layouts, fields of shape ``(N,)``."""
         return Layout(self.layouts[:, 0], self.layouts[:, 1], np.full(self.num, self.task.horizontal))
 
-    def begin(self, which: Sequence[int], episodes: Sequence[Episode]) -> None:
+    def begin(self, which: Sequence[int], episodes: Sequence[Setup]) -> None:
         """Starts new episodes in the places ``which``."""
         index = np.asarray(which, dtype=np.int64)
         layouts = np.array([episode.layout[:2] for episode in episodes], dtype=np.int64)

@@ -189,7 +189,7 @@ def window_positions(corners: NDArray[np.int64], blobs: NDArray[np.uint8]) -> ND
     return (moments[:, 1:] + corners * mass) / mass
 
 
-class Episode(NamedTuple):
+class Setup(NamedTuple):
     """How an episode starts.
 
     Attributes:
@@ -219,7 +219,7 @@ def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()
     return {key: value for key, value in options.items() if value is not None}
 
 
-def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Episode:
+def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Setup:
     """Draws how an episode starts: a layout, then a start and a goal in different rooms, except where options fix them.
 
     Args:
@@ -243,7 +243,7 @@ def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[st
         layout = Layout(int(wall[0]), int(door[0]), task.horizontal)
     points = {name: check_position(name, given[name], layout) for name in ("start", "goal") if name in given}
     if len(points) == 2:
-        return Episode(layout, points["start"], points["goal"])
+        return Setup(layout, points["start"], points["goal"])
     drawn = sample_endpoints(rng, layout.broadcast((1,)))
     start, goal = drawn[0][0], drawn[1][0]
     axis = int(task.horizontal)
@@ -251,4 +251,4 @@ def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[st
         low_room = point[axis] < layout.wall
         other = start if (start[axis] < layout.wall) != low_room else goal
         start, goal = (point, other) if name == "start" else (other, point)
-    return Episode(layout, start, goal)
+    return Setup(layout, start, goal)

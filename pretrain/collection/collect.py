@@ -26,7 +26,7 @@ from pretrain.collection.policies import agent_digest, make_policy, set_random_s
 from pretrain.data.episodes import first_fault
 from pretrain.data.paths import dataset_folder, work_folder
 from pretrain.loop.interruption import Interruption
-from pretrain.shards import Episode, ShardFolder, collecting, discard, remove_discarded
+from pretrain.shards import RecordedEpisode, ShardFolder, collecting, discard, remove_discarded
 from worldmodel.config import Count, JsonDict, Seed, command, config
 
 MAX_DEFAULT_NAME = 50
@@ -147,7 +147,7 @@ def default_dataset_id(env_id: str, policy: str) -> str:
     return f"{environment}/{actor}-v0"
 
 
-def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy_seed: int) -> Episode:
+def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy_seed: int) -> RecordedEpisode:
     """Runs one episode.
 
     A policy that draws random numbers is seeded by its ``set_random_seed`` first, where it has one.
@@ -187,7 +187,7 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
     assert isinstance(env.action_space, gym.spaces.Box)
     if fault := first_fault(taken, env.action_space):
         raise ValueError(f"the policy must return actions that are finite and within their bounds, got {fault}")
-    return Episode(
+    return RecordedEpisode(
         seed=env_seed,
         observations=_stack(observations),
         actions=taken,

@@ -4,7 +4,7 @@
 
     trajectories ──► goals: later images of the same trajectory ──► method      (GCBC, GCIDM or GCIVL)
 
-An action is the mean of a block: what the generator of Two Rooms holds for as long.
+An action is the mean of a block; a simulation may hold it for as long.
 """
 
 from collections.abc import Mapping

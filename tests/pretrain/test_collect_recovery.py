@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.shards import Episode, ShardFolder, collecting, write_atomically
+from pretrain.shards import RecordedEpisode, ShardFolder, collecting, write_atomically
 from worldmodel.storage.locks import locked
 
 module = importlib.import_module("pretrain.collection.collect")  # the package's attribute of this name is the function
@@ -190,11 +190,11 @@ def test_episodes_whose_arrays_do_not_fit_are_not_loaded(tmp_path):
     shards = ShardFolder(tmp_path, {})
     lengths = {"observations": 4, "actions": 3, "rewards": 3, "terminations": 3, "truncations": 3}
     arrays = {name: np.zeros((length, 2)) for name, length in lengths.items()}
-    whole = Episode(seed=1, infos={"is_success": np.zeros(4, bool)}, **arrays)
+    whole = RecordedEpisode(seed=1, infos={"is_success": np.zeros(4, bool)}, **arrays)
     shards.save(0, whole)
     assert shards.load(0).seed == 1
     for name in lengths:
-        shards.save(1, Episode(seed=1, infos=whole.infos, **arrays | {name: arrays[name][1:]}))
+        shards.save(1, RecordedEpisode(seed=1, infos=whole.infos, **arrays | {name: arrays[name][1:]}))
         with pytest.raises(ValueError, match=r"shard .*episode-0000001.npz must be a whole episode: .* fit \d actions"):
             shards.load(1)
     assert shards.finished(5) == {0}

@@ -88,8 +88,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a result as JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    """Writes JSON that people can read and compare, whole or not at all: see :func:`to_lines`."""
+    write_text(path, to_lines(content) + "\n")
+
+
+def to_lines(value: Any, indent: str = "") -> str:
+    """JSON with a line for each entry of an object, and for each entry of a list of lists or objects.
+
+    Example:
+        >>> print(to_lines({"seeds": [1, 2], "rows": [[1, 0.5], [2, 0.25]]}))
+        {
+         "seeds": [1, 2],
+         "rows": [
+          [1, 0.5],
+          [2, 0.25]
+         ]
+        }
+    """
+    inner = indent + " "
+    if isinstance(value, Mapping) and value:
+        entries = [f"{json.dumps(str(name))}: {to_lines(entry, inner)}" for name, entry in value.items()]
+        return "{\n" + ",\n".join(inner + entry for entry in entries) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and any(isinstance(entry, list | tuple | Mapping) for entry in value):
+        return "[\n" + ",\n".join(inner + json.dumps(entry) for entry in value) + f"\n{indent}]"
+    return json.dumps(value)
 
 
 def commit(folder: Path, files: Mapping[str, Content]) -> None:
