@@ -117,3 +117,8 @@ class Simulation(Protocol):
     def free_positions(self, layout: Array) -> NDArray[np.float32]:
         """Positions ``(N, P)`` on a grid of spacing 1 where an agent can be, in a layout ``(L,)``."""
         ...
+
+
+def state_size(simulation: Simulation) -> int:
+    """Numbers that make up a state: a position and a layout."""
+    return len(simulation.position_low) + len(simulation.layout_names)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.domain import Domain, domain_of
-from envs.simulation import Simulation
+from envs.simulation import Simulation, state_size
 from pretrain.data.episodes import (
     METADATA_FILE,
     DatasetError,
@@ -276,7 +276,7 @@ def _frame_space(dataset: minari.MinariDataset, domain: Domain) -> tuple[gym.spa
     if isinstance(space, gym.spaces.Box):
         if domain.compact and space.dtype == np.float32 and len(space.shape) == 1:
             simulation = domain.simulation(dataset.env_spec.kwargs if dataset.env_spec else {})
-            if space.shape == (len(simulation.position_low) + len(simulation.layout_names),):
+            if space.shape == (state_size(simulation),):
                 return space, simulation, False
         if space.dtype == np.uint8 and len(space.shape) == 3 and min(space.shape) >= 1:
             few = [size <= 4 for size in space.shape]

@@ -29,7 +29,7 @@ from benchmarks.records import provenance
 from benchmarks.records.store import WEIGHTS, Record, plain, write_record
 from benchmarks.records.tables import Table, gain, number, percent
 from envs.domain import VALIDATION
-from envs.simulation import Simulation
+from envs.simulation import Simulation, state_size
 from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import Pretrained
 from worldmodel.config import Count, CountFromZero, Seed, command, config
@@ -96,7 +96,7 @@ class OracleModel:
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Latents ``(b, t, d + p + l)`` after blocks of actions ``(b, t, frame_skip * a)``."""
         simulation = self.simulation
-        num_coordinates, num_states = len(simulation.position_low), num_state_numbers(simulation)
+        num_coordinates, num_states = len(simulation.position_low), state_size(simulation)
         state = (latents[:, -num_states:].double() / STATE_SCALE).numpy()
         positions, layout = state[:, :num_coordinates].astype(np.float32), state[:, num_coordinates:].round()
         visited = []
@@ -131,11 +131,6 @@ class OracleActor:
     def trajectory_cost(self, latents: Tensor, goals: Tensor) -> Tensor:
         """Costs ``(b,)``."""
         return self.actor_critic.trajectory_cost(latents[..., : -self.num_states], goals[..., : -self.num_states])
-
-
-def num_state_numbers(simulation: Simulation) -> int:
-    """Numbers that make up a state: a position and a layout."""
-    return len(simulation.position_low) + len(simulation.layout_names)
 
 
 def run(config: AttributeConfig) -> Record:
@@ -213,7 +208,7 @@ def _variants(config: AttributeConfig, pretrained: Pretrained, task: Task) -> di
         return PlanningAgent.from_pretrained(pretrained.path, planner, action_space=space, seed=config.seed)
 
     as_configured = agent(planner)  # refuses a learned cost where nothing was learned
-    wrapped = OracleActor(own, num_state_numbers(simulation)) if own is not None else None
+    wrapped = OracleActor(own, state_size(simulation)) if own is not None else None
     if planner.cost == "value":
         assert wrapped is not None
         measure: Measure = wrapped.trajectory_cost

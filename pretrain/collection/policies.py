@@ -11,7 +11,7 @@ from agents.evaluation.task import Task
 from agents.saved import SCRIPTED
 from agents.saved import make_policy as open_policy
 from envs.domain import PIXELS, Domain, Policy
-from envs.simulation import Array, Simulation
+from envs.simulation import Array, Simulation, state_size
 from worldmodel.storage.files import open_regular
 
 
@@ -77,8 +77,7 @@ class PixelsFromStates:
 
 def _holds_states(space: gym.Space[Any], simulation: Simulation) -> bool:
     """Whether observations are states of a simulation."""
-    size = len(simulation.position_low) + len(simulation.layout_names)
-    return isinstance(space, gym.spaces.Dict) and space["observation"].shape == (size,)
+    return isinstance(space, gym.spaces.Dict) and space["observation"].shape == (state_size(simulation),)
 
 
 def set_random_seed(policy: Policy, seed: int | None) -> None:

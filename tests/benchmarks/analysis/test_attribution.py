@@ -13,18 +13,18 @@ from benchmarks.analysis.attribution import (
     AttributeConfig,
     OracleModel,
     _failures,
-    num_state_numbers,
     run,
 )
 from benchmarks.records.store import read_record
 from envs.domain import find_domain
+from envs.simulation import state_size
 from worldmodel.checkpoint import load_pretrained
 
 
 def test_the_oracle_imagines_what_happens(checkpoint):
     model = load_pretrained(checkpoint).model
     simulation = find_domain("two-rooms").simulation()
-    oracle, num_states = OracleModel(model, simulation), num_state_numbers(simulation)
+    oracle, num_states = OracleModel(model, simulation), state_size(simulation)
     env = gym.make("envs:TwoRooms-v0")
     blocked = 0
     for seed in range(6):
