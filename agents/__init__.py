@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from agents.evaluation.results import EvalResult
     from agents.evaluation.task import make_task
     from agents.offline.agent import OfflineAgent
-    from agents.planning_agent import PlanningAgent
+    from agents.world_model.agent import PlanningAgent
     from agents.saved import make_policy, open_source
     from agents.scripted import RandomPolicy
     from agents.world_model.config import PlannerConfig
@@ -23,7 +23,7 @@ __getattr__ = exports(
         "evaluation.results": "EvalResult",
         "evaluation.task": "make_task",
         "offline.agent": "OfflineAgent",
-        "planning_agent": "PlanningAgent",
+        "world_model.agent": "PlanningAgent",
         "saved": "make_policy open_source",
         "scripted": "RandomPolicy",
         "world_model.config": "PlannerConfig",

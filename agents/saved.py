@@ -20,10 +20,10 @@ from agents.evaluation.task import Task
 from agents.offline.agent import FORMAT as OFFLINE_FORMAT
 from agents.offline.agent import SECTIONS as OFFLINE_SECTIONS
 from agents.offline.agent import OfflineAgent
-from agents.planning_agent import PlanningAgent
 from agents.rl.codes import CodedPolicy, open_code
 from agents.rl.held_actions import HeldPolicy
 from agents.scripted import RandomPolicy
+from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig
 from envs.domain import PIXELS, STATE, Policy
 from envs.simulation import Array

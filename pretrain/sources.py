@@ -4,9 +4,9 @@ import torch
 
 import envs
 from pretrain.data.config import DataConfig
+from pretrain.data.minari import MinariWindows
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowSource
-from pretrain.datasets import MinariWindows
 from worldmodel.build import DataSpec
 from worldmodel.config import ConfigError
 

@@ -6,7 +6,7 @@ import envs  # noqa: F401 - registers Two Rooms
 from agents import rl
 from agents.rl.features import VectorFeatures
 from agents.rl.storage.spaces import space_to_json
-from agents.vec_env import SB3VecEnv
+from agents.rl.vec_env import SB3VecEnv
 
 ON_POLICY = {"a2c": {"n_steps": 4}, "ppo": {"n_steps": 8, "batch_size": 8, "n_epochs": 1}}
 ON_POLICY["trpo"] = {"n_steps": 8, "batch_size": 8}

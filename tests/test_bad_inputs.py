@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from agents.evaluation.manifest import Manifest
-from agents.planning_agent import PlanningAgent
+from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig
 from bad_inputs import checkpoints, commands, data, results, runs
 from bad_inputs.checking import check_command, check_line
 from bad_inputs.checkpoints import change_config
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.data.labelled_images import load_images
-from pretrain.datasets import MinariWindows
+from pretrain.data.minari import MinariWindows
 from worldmodel.__main__ import main
 from worldmodel.checkpoint import SHIPPED, CheckpointError, load_pretrained
 from worldmodel.video.checkpoint import load_video_jepa

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.planning_agent import PlanningAgent
+from agents.world_model.agent import PlanningAgent
 from worldmodel.__main__ import main
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "own-environment.md"

@@ -20,8 +20,8 @@ from torch import Tensor
 from agents.evaluation.evaluate import EvalResult, evaluate
 from agents.evaluation.results import compare
 from agents.evaluation.task import Task, make_task
-from agents.planning_agent import PlanningAgent
 from agents.saved import open_checkpoint
+from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.films import render as video

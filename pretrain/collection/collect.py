@@ -23,10 +23,10 @@ from agents.evaluation.task import Task, make_task
 from envs.domain import Policy, domain_of, domains, find_spec, slug
 from pretrain.collection.joining import join, num_joined, num_published, publish, restore_replaced
 from pretrain.collection.policies import agent_digest, make_policy, set_random_seed
+from pretrain.collection.shards import RecordedEpisode, ShardFolder, collecting, discard, remove_discarded
 from pretrain.data.episodes import first_fault
 from pretrain.data.paths import dataset_folder, work_folder
 from pretrain.loop.interruption import Interruption
-from pretrain.shards import RecordedEpisode, ShardFolder, collecting, discard, remove_discarded
 from worldmodel.config import Count, JsonDict, Seed, command, config
 
 MAX_DEFAULT_NAME = 50

@@ -19,11 +19,11 @@ import numpy as np
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import NAMESPACE_METADATA_FILENAME
 
+from pretrain.collection.hdf5_file import new_hdf5
+from pretrain.collection.shards import JOINED, REPLACED, ShardFolder
 from pretrain.data.episodes import DATA_FILE, METADATA_FILE
-from pretrain.data.hdf5_file import new_hdf5
 from pretrain.loop.interruption import Interruption
-from pretrain.shards import JOINED, REPLACED, ShardFolder, write_atomically
-from worldmodel.storage.files import read_bytes
+from worldmodel.storage.files import read_bytes, write_text
 
 MARK = "joined.ok"
 """Name of the file that says that the joined dataset is complete: how many episodes it has."""
@@ -65,8 +65,7 @@ def join(
         num_steps = _write_episodes(data / DATA_FILE, shards, num_episodes)
         size = storage.get_size()
         storage.update_metadata({"total_steps": num_steps, "total_episodes": num_episodes, "dataset_size": size})
-        text = str(num_episodes).encode()
-        write_atomically(shards.path / MARK, lambda file: file.write(text), durable=True)
+        write_text(shards.path / MARK, str(num_episodes))
     except BaseException:
         shutil.rmtree(joined, ignore_errors=True)
         raise
@@ -82,7 +81,7 @@ def publish(work: Path, dataset_id: str, target: Path) -> None:
     """
     for folder in target.parents[: len(Path(dataset_id).parts) - 1]:
         if not (folder / NAMESPACE_METADATA_FILENAME).exists():
-            write_atomically(folder / NAMESPACE_METADATA_FILENAME, lambda file: file.write(b"{}"), durable=True)
+            write_text(folder / NAMESPACE_METADATA_FILENAME, "{}")
     if target.exists():
         replaced = work / REPLACED
         if replaced.exists():

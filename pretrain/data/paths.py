@@ -5,13 +5,14 @@ from pathlib import Path
 
 from minari.dataset.minari_dataset import parse_dataset_id
 
-from pretrain.shards import DISCARDED
 from worldmodel.storage.files import absolute
 
 MAX_NAME_BYTES = 255
 """Longest name of a file or folder on common file systems."""
 WORK_NAME = ".{}.collecting"
 """How the folder of an unfinished collection is called."""
+DISCARDED = ".done"
+"""End of the name of such a folder while it is being removed."""
 
 
 def datasets_root(root: str | Path | None = None) -> Path:

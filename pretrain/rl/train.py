@@ -28,7 +28,7 @@ from agents.rl.codes import WORLD_MODEL, Code, CodedVecEnv, open_code
 from agents.rl.held_actions import RepeatedActions
 from agents.rl.storage.files import ActionRepeat, NumEnvs
 from agents.rl.storage.spaces import space_to_json
-from agents.vec_env import SB3VecEnv
+from agents.rl.vec_env import SB3VecEnv
 from envs.domain import STATE, domain_of, domains, find_spec, slug
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT

@@ -14,10 +14,10 @@ from torch import nn
 from action_boxes import action_boxes, max_norms, outside
 from agents.actions import check_action_space, to_space
 from agents.offline.agent import OfflineAgent
-from agents.planning_agent import PlanningAgent
 from agents.rl.codes import CodedPolicy, Profiles
 from agents.rl.held_actions import HeldPolicy
 from agents.scripted import RandomPolicy
+from agents.world_model.agent import PlanningAgent
 from worldmodel.build import DataSpec
 from worldmodel.planning import CEM, ICEM, MPPI, ActionBounds, ProposalPlanner, SearchOptions
 

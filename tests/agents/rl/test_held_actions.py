@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from agents.rl.held_actions import HeldPolicy, RepeatedActions
-from agents.vec_env import SB3VecEnv
+from agents.rl.vec_env import SB3VecEnv
 
 ENV_ID = "envs:TwoRooms-v0"
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.planning_agent import PlanningAgent
+from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.checkpoint import CheckpointError, save_pretrained

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from envs.two_rooms.physics import MAX_STEP, Layout, step
-from pretrain import shards
+from pretrain.collection import shards
 from pretrain.collection.collect import CollectConfig, collect, default_dataset_id, make_env
 from pretrain.data.paths import check_dataset_id
 from worldmodel.config import ConfigError, parse

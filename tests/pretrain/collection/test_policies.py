@@ -10,7 +10,7 @@ import envs
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.collection.policies import PixelsFromStates, agent_digest
-from pretrain.shards import ShardFolder
+from pretrain.collection.shards import ShardFolder
 
 TESTS = Path(__file__).parents[2]
 

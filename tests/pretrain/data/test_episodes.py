@@ -14,10 +14,10 @@ import minari
 import numpy as np
 import pytest
 
-from pretrain import datasets
 from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data import minari as datasets
 from pretrain.data.episodes import first_fault
-from pretrain.datasets import MinariWindows, open_dataset
+from pretrain.data.minari import MinariWindows, open_dataset
 
 TESTS = Path(__file__).parents[2]
 ROOMS = "two-rooms/random-walk-v0"

@@ -7,8 +7,8 @@ import minari
 import pytest
 
 from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data.minari import MinariWindows, datasets_root
 from pretrain.data.paths import check_dataset_id, dataset_folder, local_datasets
-from pretrain.datasets import MinariWindows, datasets_root
 
 module = importlib.import_module("pretrain.collection.collect")  # the package's attribute of this name is the function
 

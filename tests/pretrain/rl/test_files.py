@@ -15,8 +15,8 @@ import pytest
 from agents import rl
 from agents.evaluation.task import make_task
 from agents.rl.storage.files import read_progress
+from agents.rl.vec_env import SB3VecEnv
 from agents.saved import make_policy, open_source
-from agents.vec_env import SB3VecEnv
 from pretrain.rl import train as train_rl
 from pretrain.rl.train import TrainRLConfig, hyperparameters, run
 from worldmodel.checkpoint import SHIPPED, CheckpointError

@@ -9,8 +9,8 @@ import pytest
 from agents import rl
 from agents.evaluation.task import make_task
 from agents.rl.held_actions import HeldPolicy
+from agents.rl.vec_env import SB3VecEnv
 from agents.saved import make_policy, open_source
-from agents.vec_env import SB3VecEnv
 from benchmarks.comparison import training
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation.success import EvaluateConfig

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.shards import RecordedEpisode, ShardFolder, collecting, write_atomically
+from pretrain.collection.shards import RecordedEpisode, ShardFolder, collecting
+from worldmodel.storage.files import replacing
 from worldmodel.storage.locks import locked
 
 module = importlib.import_module("pretrain.collection.collect")  # the package's attribute of this name is the function
@@ -255,12 +256,10 @@ def test_looking_at_a_folder_touches_nothing_that_another_writes(tmp_path):
     parameters = {"seed": 0}
     ShardFolder(tmp_path, parameters)
 
-    def write(file) -> None:
+    with replacing(tmp_path / "episode-0000000.npz", durable=False) as temporary, temporary.open("wb") as file:
         file.write(b"half")
         ShardFolder(tmp_path, parameters)
         file.write(b" and half")
-
-    write_atomically(tmp_path / "episode-0000000.npz", write)
     assert (tmp_path / "episode-0000000.npz").read_bytes() == b"half and half"
 
 

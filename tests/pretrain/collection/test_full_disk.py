@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pretrain.collection import hdf5_file
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.data import hdf5_file
 
 WORK = Path("two-rooms/.random-walk-v0.collecting")
 

@@ -10,15 +10,16 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.storage.files import open_regular, parse_json, read_json, replacing
+from pretrain.data.paths import DISCARDED
+from worldmodel.storage.files import open_regular, parse_json, read_json, replacing, write_json
 from worldmodel.storage.locks import LOCK, locked
 
 FORMAT = 1
@@ -27,8 +28,6 @@ MANIFEST = "manifest.json"
 """Name of the file with the parameters."""
 JOINED = "joined"
 """Name of the folder in which the episodes are joined."""
-DISCARDED = ".done"
-"""End of the name of a folder that is being removed."""
 REPLACED = "replaced"
 """Name of the folder in which a dataset waits until the one that replaces it is in its place."""
 
@@ -92,8 +91,7 @@ class ShardFolder:
                 "finish it, overwrite=True to start anew, or another dataset_id"
             )
         empty(path)
-        text = json.dumps(wanted, indent=2).encode()
-        write_atomically(path / MANIFEST, lambda file: file.write(text), durable=True)
+        write_json(path / MANIFEST, wanted)
 
     @staticmethod
     def parameters_match(path: Path, parameters: dict[str, Any]) -> bool:
@@ -132,7 +130,8 @@ class ShardFolder:
             arrays["observations"] = episode.observations
         for name in ("seed", "actions", "rewards", "terminations", "truncations"):
             arrays[name] = np.asarray(getattr(episode, name))
-        write_atomically(self._shard(index), lambda file: np.savez(file, allow_pickle=False, **arrays))
+        with replacing(self._shard(index), durable=False) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def load(self, index: int) -> RecordedEpisode:
         """Reads an episode.
@@ -200,18 +199,6 @@ def discard(work: Path) -> None:
 def remove_discarded(work: Path) -> None:
     """Removes what a process that was killed while it discarded a folder left of it."""
     shutil.rmtree(work.with_name(work.name + DISCARDED), ignore_errors=True)
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, durable: bool = False) -> None:
-    """Writes a file that appears under its name only when it is complete.
-
-    Args:
-        path: The file.
-        write: Writes the content to an open file.
-        durable: Whether the file is on the disk before it gets its name (:func:`worldmodel.storage.files.replacing`).
-    """
-    with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
-        write(file)
 
 
 def _episode(arrays: Mapping[str, Array]) -> RecordedEpisode:

@@ -10,11 +10,11 @@ from envs.two_rooms.physics import MAX_STEP, Layout, step
 from envs.two_rooms.pictures.rendering import render
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.collection.collect import CollectConfig, collect
+from pretrain.data.minari import MinariWindows, datasets_root, open_dataset, split_episodes
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowSource
-from pretrain.datasets import MinariWindows, datasets_root, open_dataset, split_episodes
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 ROOMS = "two-rooms/random-walk-v0"
 REACH = "rgb-reach/random-walk-v0"
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.data import hdf5_file
-from pretrain.data.hdf5_file import SpillingFile, new_hdf5
+from pretrain.collection import hdf5_file
+from pretrain.collection.hdf5_file import SpillingFile, new_hdf5
 
 
 class SmallDisk:
@@ -94,7 +94,7 @@ def test_the_process_survives_a_limit_that_the_system_sets(tmp_path):
 import resource, signal
 from pathlib import Path
 import numpy as np
-from pretrain.data.hdf5_file import new_hdf5
+from pretrain.collection.hdf5_file import new_hdf5
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:

@@ -12,7 +12,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
-from agents.planning_agent import PlanningAgent
+from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
 from agents.world_model.state import PlanningState
 from worldmodel.planning import COST_KINDS, distance_measure

@@ -6,7 +6,7 @@ from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents.vec_env import SB3VecEnv
+from agents.rl.vec_env import SB3VecEnv
 
 ENV_ID = "envs:TwoRooms-v0"
 
