@@ -18,6 +18,15 @@ def check_action_space(space: Any, action_dim: int) -> None:
         raise ValueError(f"action_space must have {action_dim} dimensions as the model, got {space}")
 
 
+def check_defined(actions: NDArray[Any]) -> None:
+    """Raises FloatingPointError if an action of ``(n, ...)`` holds NaN, which no bounds can mend."""
+    undefined = np.isnan(actions).reshape(len(actions), -1).any(1)
+    if undefined.any():
+        raise FloatingPointError(
+            f"actions must be numbers, got NaN for environments {np.flatnonzero(undefined).tolist()}"
+        )
+
+
 def to_space(actions: Any, space: spaces.Box) -> NDArray[Any]:
     """Actions of the shape and dtype of a space, clipped to its bounds: each of them is in the space.
 
@@ -34,11 +43,7 @@ def to_space(actions: Any, space: spaces.Box) -> NDArray[Any]:
         FloatingPointError: If an action holds NaN, which no bounds can mend.
     """
     given = np.asarray(actions).reshape(-1, *space.shape)
-    undefined = np.isnan(given).reshape(len(given), -1).any(1)
-    if undefined.any():
-        raise FloatingPointError(
-            f"actions must be numbers, got NaN for environments {np.flatnonzero(undefined).tolist()}"
-        )
+    check_defined(given)
     # In the more precise of both dtypes: bounds are numbers of the space's own, so that rounding does not pass them.
     clipped = np.clip(given.astype(np.result_type(given, space.dtype), copy=False), space.low, space.high)
     with np.errstate(over="ignore"):  # where the space is unbounded, what its dtype cannot hold is infinite

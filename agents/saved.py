@@ -11,34 +11,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
-import numpy as np
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents import rl
-from agents.actions import to_space
 from agents.evaluation.task import Task
-from agents.offline.agent import FORMAT as OFFLINE_FORMAT
-from agents.offline.agent import SECTIONS as OFFLINE_SECTIONS
-from agents.offline.agent import OfflineAgent
+from agents.observations import KEYS
+from agents.offline.agent import OFFLINE_METHOD, OfflineAgent
 from agents.rl.codes import CodedPolicy, open_code
 from agents.rl.held_actions import HeldPolicy
 from agents.scripted import RandomPolicy
 from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig
 from envs.domain import PIXELS, STATE, Policy
-from envs.simulation import Array
 from worldmodel.checkpoint import (
     CONFIG,
+    WORLD_MODEL,
     CheckpointError,
     CheckpointFiles,
     Pretrained,
     load_pretrained,
     locate,
-    read_checkpoint,
     read_format,
-    read_world_model,
     shipped_checkpoints,
 )
+from worldmodel.config import ConfigError
 from worldmodel.storage.files import current
 
 SCRIPTED = ("random", "expert")
@@ -85,16 +80,13 @@ def open_source(policy: str | Path) -> Source:
         path = locate(policy)
     except CheckpointError as error:
         names = ", ".join(map(repr, (*SCRIPTED, *shipped_checkpoints())))
-        raise ValueError(
-            f"policy must be one of {names} or the directory of a checkpoint, got {_shown(policy)}"
-        ) from error
+        raise ConfigError("policy", f"one of {names} or the directory of a checkpoint", str(policy)) from error
     # A checkpoint of this project is what its config.json says, whatever else lies in its folder.
     if not current(path, CONFIG).exists() and current(path, rl.CONFIG).exists():
         return Source("rl", path.name, path, run=rl.read_files(path))
-    if read_format(path) == OFFLINE_FORMAT:
-        files = read_checkpoint(path, OFFLINE_FORMAT, OFFLINE_SECTIONS)
-        return Source("offline", path.name, path, files)
-    return Source("world model", path.name, path, read_world_model(path))
+    if read_format(path) == OFFLINE_METHOD.format:
+        return Source("offline", path.name, path, OFFLINE_METHOD.read(path))
+    return Source("world model", path.name, path, WORLD_MODEL.read(path))
 
 
 def find_hash(folder: Path) -> str | None:
@@ -105,14 +97,16 @@ def find_hash(folder: Path) -> str | None:
         return None
 
 
-def open_checkpoint(policy: str, device: str = "cpu") -> Pretrained | None:
-    """The world model that a policy's name stands for; None for policies without one.
+def open_checkpoint(policy: str, device: str = "cpu") -> Pretrained:
+    """The world model that a policy's name stands for.
 
     Raises:
-        ValueError: If there is no such policy or device, or its checkpoint is not valid.
+        ValueError: If there is no such policy or device, it has no world model, or its checkpoint is not valid.
     """
     source = open_source(policy)
-    return load_pretrained(source.checkpoint, device) if source.kind == "world model" and source.checkpoint else None
+    if source.kind != "world model" or source.checkpoint is None:
+        raise ValueError(f"policy must be a checkpoint, got {policy!r}")
+    return load_pretrained(source.checkpoint, device)
 
 
 def make_policy(
@@ -176,7 +170,8 @@ def _learned(files: rl.RunFiles, task: Task, device: str) -> tuple[Policy, str]:
     env = task.make(kind)
     env.close()
     given = _shapes(env.observation_space)
-    policy: Policy = rl.load_to_act(files, device)
+    model = rl.load_to_act(files, device)
+    policy: Policy = model
     if run.kept_as in (None, "state"):
         if given != _shapes(seen):
             raise ValueError(f"the observations of {task.env_id!r} must be as in {path}, {seen}")
@@ -186,10 +181,8 @@ def _learned(files: rl.RunFiles, task: Task, device: str) -> tuple[Policy, str]:
             raise CheckpointError(
                 f"{path} must describe observations of {code.dim} numbers, as {run.kept_as} are, got {seen}"
             )
-        assert isinstance(policy, BaseAlgorithm)
-        policy = CodedPolicy(policy, code)
-    policy = _InSpace(policy, task.action_space)
-    return (HeldPolicy(policy, run.action_repeat) if run.action_repeat > 1 else policy), kind
+        policy = CodedPolicy(model, code)
+    return HeldPolicy(policy, run.action_repeat, task.action_space), kind
 
 
 def _shapes(space: gym.Space[Any]) -> dict[str, tuple[int, ...]]:
@@ -198,47 +191,15 @@ def _shapes(space: gym.Space[Any]) -> dict[str, tuple[int, ...]]:
     return {key: part.shape or () for key, part in parts.items()}
 
 
-class _InSpace:
-    """A policy whose actions are in the action space of the environment that it acts in.
-
-    Args:
-        policy: The policy.
-        action_space: The action space.
-    """
-
-    def __init__(self, policy: Policy, action_space: gym.spaces.Box) -> None:
-        self.policy = policy
-        self.action_space = action_space
-
-    def set_random_seed(self, seed: int) -> None:
-        """Starts the randomness of the policy anew."""
-        set_seed = getattr(self.policy, "set_random_seed", None)
-        if set_seed is not None:
-            set_seed(seed)
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Array, Any]:
-        """The policy's actions, in the space, and its next state."""
-        actions, state = self.policy.predict(observation, state, episode_start, deterministic)
-        return to_space(actions, self.action_space).reshape(np.shape(actions)), state
-
-
-def _shown(policy: str | Path) -> str:
-    text = repr(str(policy))
-    return text if len(text) < 200 else f"{text[:200]}…"
-
-
 def _check_images(task: Task, pixel_shape: tuple[int, int, int]) -> None:
     space = task.observation_space
-    keys = ("observation", "desired_goal")
-    if not isinstance(space, gym.spaces.Dict) or not set(keys) <= set(space.spaces):
+    if not isinstance(space, gym.spaces.Dict) or not set(KEYS) <= set(space.spaces):
         raise ValueError(
             f"the observations of {task.env_id!r} must be a Dict with images 'observation' and 'desired_goal' "
             f"(Gymnasium-Robotics' names), got {space}"
         )
     c, h, w = pixel_shape
-    for key in keys:
+    for key in KEYS:
         shape = space[key].shape
         if shape not in ((c, h, w), (h, w, c)):
             raise ValueError(

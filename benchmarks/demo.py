@@ -14,7 +14,6 @@ import tyro
 from agents.saved import SCRIPTED
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
-from benchmarks.evaluation.report import table
 from benchmarks.films import render
 from envs.domain import VALIDATION, domains
 from pretrain.presets import DEFAULT
@@ -50,43 +49,29 @@ def run(config: DemoConfig) -> dict[str, Any]:
     Returns:
         Each policy's summary, as written to ``demo.json``.
     """
+    shared: dict[str, Any] = {name: getattr(config, name) for name in ("manifest", "seed", "planner")}
     records = {}
     for policy in (*SCRIPTED, config.policy):
         name = Path(policy).name
+        output = config.output / f"{name}.json"
         records[name] = success.run(
             success.EvaluateConfig(
-                policy=policy,
-                manifest=config.manifest,
-                num_episodes=config.num_episodes,
-                seed=config.seed,
-                planner=config.planner,
-                output=config.output / f"{name}.json",
-                overwrite=True,
+                policy=policy, num_episodes=config.num_episodes, output=output, overwrite=True, **shared
             )
         )
     content = {
         name: {
-            "manifest": record.config["manifest"],
-            "manifest_hash": record.config["manifest_hash"],
-            "summary": record.facts["summary"],
-            "latency": record.facts["latency"],
+            **{part: record.config[part] for part in ("manifest", "manifest_hash")},
+            **{part: record.facts[part] for part in ("summary", "latency")},
             "provenance": record.provenance,
         }
         for name, record in records.items()
     }
     write_json(config.output / "demo.json", content)
     if config.video_episodes:
-        render.run(
-            render.RenderConfig(
-                policy=config.policy,
-                manifest=config.manifest,
-                episodes=config.video_episodes,
-                seed=config.seed,
-                planner=config.planner,
-                output=config.output / "planning",
-            )
-        )
-    shown = table(list(records.values())).markdown()
+        film = config.output / "planning"
+        render.run(render.RenderConfig(policy=config.policy, episodes=config.video_episodes, output=film, **shared))
+    shown = success.table(list(records.values())).markdown()
     logger.info("\n%s\n\nEverything is in %s/: the JSON files, planning.mp4, planning.gif", shown, config.output)
     return content
 

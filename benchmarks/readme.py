@@ -16,11 +16,11 @@ from agents.saved import SCRIPTED
 from benchmarks.ablation import ablate, findings
 from benchmarks.ablation.grids import GRIDS
 from benchmarks.analysis import attribution, detection, speed
-from benchmarks.comparison import compare, tune
+from benchmarks.comparison import compare, plots, tune
 from benchmarks.comparison.contenders import CONTENDERS
-from benchmarks.evaluation import headline, report
+from benchmarks.evaluation import headline, success
 from benchmarks.records import tables
-from benchmarks.records.provenance import ROOT
+from benchmarks.records.provenance import RESULTS, ROOT
 from benchmarks.records.store import Record, Store, read_record
 from envs.domain import Domain, domains, find_domain
 from pretrain.presets import DEFAULT
@@ -29,8 +29,6 @@ from worldmodel.config import config
 from worldmodel.storage.files import read_json, write_text
 
 Values = dict[str, Any]
-RESULTS = ROOT / "benchmarks" / "results"
-"""Where the figures lie."""
 TEMPLATES = Path(__file__).parent / "templates"
 """Where the words lie."""
 PAGES = ("README.md", "docs/results.md")
@@ -99,7 +97,7 @@ def values() -> Values:
         "tuning": _tuning(),
         "ablations": ablations,
         "findings": _findings(ablations),
-        "analyses": {name: _analysis(name) for name in ANALYSES},
+        "analyses": {name: _analysis(RESULTS / f"{name}.json", show) for name, show in ANALYSES.items()},
     }
 
 
@@ -115,14 +113,13 @@ def _comparison(domain: Domain) -> Iterator[Values]:
     if path.exists():
         content = read_json(path, "a comparison")
         records = list(Store(RESULTS / "compare").records(environment=domain.name))
-        plots = {kind: path.with_name(f"{path.stem}-{kind}.png") for kind in ("costs", "curves", "difficulty")}
         yield {
             "domain": domain,
             "rows": content["rows"],
             "table": compare.table(content).markdown(),
             "records": records,
             "minutes": sorted({record.key["minutes"] for record in records if record.key["minutes"]}),
-            "plots": {kind: plot.name for kind, plot in plots.items() if plot.exists()},
+            "plots": {kind: plot.name for kind, plot in plots.paths(path).items() if plot.exists()},
         }
 
 
@@ -130,7 +127,7 @@ def _headline(domain: Domain) -> Iterator[Values]:
     """The published evaluations in an environment, and those of its shipped checkpoint beside floor and ceiling."""
     records = list(Store(RESULTS / "headline").records(environment=domain.name))
     if records:
-        main, recipe = domain.compared_on[0], domain.simulation().recipes[0] if domain.simulate else None
+        main, recipe = domain.compared_on[0], headline.first_recipe(domain)
         shipped = read_config(SHIPPED / DEFAULT)["training"]
         first = [record for record in records if record.matches(recipe=recipe, manifest=main)]
         own = [r for r in first if r.matches(preset=shipped["preset"], seed=shipped["config"]["seed"])]
@@ -141,7 +138,7 @@ def _headline(domain: Domain) -> Iterator[Values]:
             "table": headline.table(RESULTS / "headline", domain.name).markdown(),
             "main": [record.facts for record in first if record.matches(planner="mppi")],
             "shipped": shipped,
-            "policies": report.table([*own, *map(read_record, beside)]).markdown() if own else "",
+            "policies": success.table([*own, *map(read_record, beside)]).markdown() if own else "",
         }
 
 
@@ -153,18 +150,12 @@ def _tuning() -> Values | None:
 
 def _ablations() -> Iterator[Values]:
     """The reports of ablations, in the order of the grids."""
-    found = [(path, read_json(path, "the report of an ablation")) for path in sorted(RESULTS.glob("ablation-*.json"))]
-    own = ablate.AblateConfig.images  # before other sets of images
+    reports = [read_json(path, "the report of an ablation") for path in sorted(RESULTS.glob("ablation-*.json"))]
+    reports.sort(key=lambda content: content.get("images") != ablate.AblateConfig.images)  # other images last
     for name, grid in GRIDS.items():
-        for path, content in sorted(found, key=lambda pair: pair[1].get("images") != own):
-            if content["grid"] == name:
-                yield {
-                    "grid": name,
-                    "measured": grid.measured,
-                    "report": content,
-                    "first": content["rows"][0],
-                    "table": ablate.markdown(path),
-                }
+        for content in (content for content in reports if content["grid"] == name):
+            shown = {"first": content["rows"][0], "table": ablate.table(content).markdown()}
+            yield {"grid": name, "measured": grid.measured, "report": content, **shown}
 
 
 def _findings(ablations: Sequence[Values]) -> str:
@@ -172,12 +163,11 @@ def _findings(ablations: Sequence[Values]) -> str:
     rows = {(found["first"].get("images"), found["grid"]): found["report"]["rows"] for found in ablations}
     sets = dict.fromkeys(images for images, _ in rows if images is not None)
     shown = {images: (rows.get((images, "images"), []), rows.get((images, "image-weights"), [])) for images in sets}
-    return findings.markdown(shown) if shown else ""
+    return findings.table(shown).markdown() if shown else ""
 
 
-def _analysis(name: str) -> Values | None:
+def _analysis(path: Path, table: Callable[[Record], tables.Table] | None) -> Values | None:
     """A record in a file of its own, its rows by their names, and its table; None where there is no such file."""
-    path, table = RESULTS / f"{name}.json", ANALYSES[name]
     if not path.exists():
         return None
     record = read_record(path)

@@ -22,6 +22,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from numpy.typing import NDArray
 
 from envs.explorers import random_walk
+from envs.inputs import check_choice
 from envs.simulation import Array, Simulation
 
 VALIDATION = "validation"
@@ -51,6 +52,7 @@ class Recipe:
         env_id: The environment they take place in.
         env_kwargs: Keywords that it is made with.
         layout_set: For :attr:`Domain.draw_episodes`: layouts that the episodes are drawn from.
+        max_steps: Steps of an episode; None: as many as the environment's own limit.
     """
 
     seed: int
@@ -58,6 +60,7 @@ class Recipe:
     env_id: str
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     layout_set: str | None = None
+    max_steps: int | None = None
 
 
 class Episodes(NamedTuple):
@@ -197,9 +200,9 @@ class Domain:
         found: dict[str, Any] = {}
         for what, kinds, kind in (("observation", self.observations, observation), ("reward", self.rewards, reward)):
             if kind is not None and kinds:
-                found |= kinds[_check(f"{what} of {self.title}", kind, kinds)]
+                found |= kinds[check_choice(f"{what} of {self.title}", kind, kinds)]
         if layout_set is not None and self.layout_sets:
-            found["layout_set"] = _check(f"layout set of {self.title}", layout_set, self.layout_sets)
+            found["layout_set"] = check_choice(f"layout set of {self.title}", layout_set, self.layout_sets)
         return found
 
     def simulation(self, env_kwargs: Mapping[str, Any] | None = None) -> Simulation:
@@ -243,7 +246,7 @@ def find_domain(name: str) -> Domain:
     Raises:
         ValueError: If there is none.
     """
-    return _DOMAINS[_check("environment", name, _DOMAINS)]
+    return _DOMAINS[check_choice("environment", name, _DOMAINS)]
 
 
 def domain_of(env: str | EnvSpec | None) -> Domain:
@@ -328,9 +331,3 @@ def slug(env_id: str) -> str:
     name = re.sub(r"-v\d+$", "", env_id.rpartition(":")[2]).rpartition("/")[2]
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
     return re.sub(r"[^\w]+", "-", words).strip("-") or "unnamed"
-
-
-def _check(what: str, value: str, choices: Mapping[str, Any] | Sequence[str]) -> str:
-    if value not in choices:
-        raise ValueError(f"{what} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-    return value

@@ -30,8 +30,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Checks that a setting is one of its choices.
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Checks that a setting is one of its choices, and returns it.
 
     Raises:
         ValueError: If it is not.
@@ -39,6 +39,7 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}")
+    return value
 
 
 def check_flag(name: str, value: Any) -> bool:

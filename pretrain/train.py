@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import InitVar, asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_training
 from worldmodel.config import differences, parse
 from worldmodel.storage.files import absolute, current, recover
 from worldmodel.storage.locks import locked
+from worldmodel.storage.weights import check_finite
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +106,11 @@ def build_training(config: PretrainConfig, device: torch.device) -> Training:
     return training
 
 
+@dataclass
 class Run:
     """A training run: the loop over the steps of its stages, with its log, its checkpoints and its limits.
 
-    Args:
+    Attributes:
         config: The run's configuration.
         name: Its name.
         output: Its folder.
@@ -117,28 +119,21 @@ class Run:
         state: Where it resumes; None for a new run.
     """
 
-    def __init__(
-        self,
-        config: PretrainConfig,
-        name: str,
-        output: Path,
-        fabric: Fabric,
-        training: Training,
-        state: dict[str, Any] | None,
-    ) -> None:
-        self.config = config
-        self.name = name
-        self.output = output
-        self.fabric = fabric
-        self.stages = training.stages
-        self.save = training.save
-        self.modules = to_modules(training.stages).to(fabric.device)
-        self.num_steps = total_steps(training.stages)
+    config: PretrainConfig
+    name: str
+    output: Path
+    fabric: Fabric
+    training: Training
+    state: InitVar[dict[str, Any] | None]
+
+    def __post_init__(self, state: dict[str, Any] | None) -> None:
+        self.modules = to_modules(self.training.stages).to(self.fabric.device)
+        self.num_steps = total_steps(self.training.stages)
         # Steps and seconds count over all resumptions.
         self.step: int = state["step"] if state else 0
         self._began = time.monotonic() - (state["seconds"] if state else 0.0)
         self._optimizer_state: dict[str, Any] | None = state["optimizer"] if state else None
-        limit = config.max_minutes
+        limit = self.config.max_minutes
         self._deadline = time.monotonic() + 60 * limit if limit is not None else math.inf
         self._interruption = Interruption()
         self._log: RunLog | None = None
@@ -155,11 +150,12 @@ class Run:
             total=self.num_steps,
             disable=not (rank_zero and self.config.progress) or None,
         )
-        begun, done = stage_at(self.stages, self.step)
+        stages = self.training.stages
+        begun, done = stage_at(stages, self.step)
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
-            for number, stage in enumerate(self.stages[begun:], begun):
+            for number, stage in enumerate(stages[begun:], begun):
                 freeze(stage.frozen)
-                optimizer = stage.optimizer(stage.groups)
+                optimizer = self.training.optimizer(stage.groups)
                 if self._optimizer_state is not None and done < stage.num_steps:
                     _load_optimizer(optimizer, self._optimizer_state, self.output)
                 batches = _batches(stage, number, self.config.seed, self.fabric, done)
@@ -173,7 +169,7 @@ class Run:
             )  # fmt: skip
         elif rank_zero and not all((self.output / file).exists() for file in (WEIGHTS, CONFIG)):
             # The run is done, but somebody removed its checkpoint.
-            self.save(self.output, self._setting(), {})
+            self.training.save(self.output, self._setting(), {})
         if self._interruption.requested:
             raise KeyboardInterrupt
 
@@ -194,14 +190,14 @@ class Run:
             wrapped_optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             # Fabric's clipping would count all of the optimizer's parameters.
-            metrics["gradient_norm"] = nn.utils.clip_grad_norm_(stage.clipped, stage.clip_norm)
+            metrics["gradient_norm"] = nn.utils.clip_grad_norm_(stage.clipped, config.clip_norm)
             wrapped_optimizer.step()
             self.step += 1
             bar.update()
             last = step + 1 == stage.num_steps
             if self._log and ((step + 1) % config.log_every == 0 or last):
                 row = {key: value.item() for key, value in metrics.items()}
-                _check_finite(metrics, self.step)
+                _check_loss(metrics, self.step)
                 rate = {"learning_rate": optimizer.param_groups[0]["lr"]}
                 self._log.write(stage.split("train"), self.step, row | rate)
                 bar.set_postfix(stage=stage.name, loss=f"{row['loss']:.3f}")
@@ -225,16 +221,14 @@ class Run:
     def _save(self, optimizer: torch.optim.Optimizer, metrics: dict[str, Tensor]) -> None:
         """Writes what resuming needs, and the checkpoint that agents load."""
         if metrics:
-            _check_finite(metrics, self.step)
+            _check_loss(metrics, self.step)
         if self.fabric.is_global_zero:
             module = self.modules.state_dict()
-            for key, tensor in module.items():
-                if not bool(torch.isfinite(tensor).all()):
-                    raise FloatingPointError(f"weights must be finite to be saved, got some in {key!r} that are not")
+            check_finite(module, "weights must be finite to be saved", FloatingPointError)
             setting = self._setting()
             state = {"step": setting["step"], "seconds": setting["seconds"], "module": module}
             state |= {"optimizer": optimizer.state_dict(), "config": json.dumps(_saved(self.config))}
-            self.save(self.output, setting, {TRAINING_STATE: training_state_bytes(state)})
+            self.training.save(self.output, setting, {TRAINING_STATE: training_state_bytes(state)})
         self.fabric.barrier()
 
     def _setting(self) -> dict[str, Any]:
@@ -336,9 +330,7 @@ def _resume(output: Path, config: PretrainConfig, training: Training) -> dict[st
     except (RuntimeError, AttributeError, TypeError) as error:
         line = " ".join(str(error).split())[:300]
         raise ValueError(f"{output / TRAINING_STATE} does not fit the configuration: {line}") from error
-    bad = [key for key, tensor in state["module"].items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise ValueError(f"{output / TRAINING_STATE} must hold finite weights, got some in {bad[0]!r} that are not")
+    check_finite(state["module"], f"{output / TRAINING_STATE} must hold finite weights", ValueError)
     return state
 
 
@@ -352,13 +344,11 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], out
         for name, value in values.items():
             if isinstance(value, Tensor) and value.ndim > 0 and value.shape != parameter.shape:
                 raise ValueError(f"{rule}: {name!r} must be {list(parameter.shape)}, got {list(value.shape)}")
-            if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
-                raise ValueError(
-                    f"{output / TRAINING_STATE} must hold finite numbers, got some in {name!r} that are not"
-                )
+            if isinstance(value, Tensor):
+                check_finite({name: value}, f"{output / TRAINING_STATE} must hold finite numbers", ValueError)
 
 
-def _check_finite(metrics: dict[str, Tensor], step: int) -> None:
+def _check_loss(metrics: dict[str, Tensor], step: int) -> None:
     """Raises FloatingPointError before weights that are not finite are logged or saved."""
     value = float(metrics["loss"] + metrics["gradient_norm"])
     if not math.isfinite(value):

@@ -4,7 +4,6 @@ import gymnasium as gym
 
 import envs  # noqa: F401 - registers Two Rooms
 from agents import rl
-from agents.rl.features import VectorFeatures
 from agents.rl.storage.spaces import space_to_json
 from agents.rl.vec_env import SB3VecEnv
 
@@ -26,17 +25,17 @@ def rooms(num_envs: int = 2, observation: str = "state", steps: int = 10) -> SB3
     )
 
 
-def make(algorithm: str, env, features=VectorFeatures, **changes):
-    hindsight = rl.is_off_policy(algorithm)
-    options = OFF_POLICY if hindsight else ON_POLICY[algorithm]
-    keywords = {"features": features, "hindsight": hindsight, "options": options} | changes
-    return rl.make_model(algorithm, env, policy_options={"net_arch": [8]}, **keywords)
+def make(algorithm: str, env, sample=None, **changes):
+    return rl.make_model(described(algorithm, env, **changes), env, sample=sample)
 
 
 def write_config(folder, algorithm: str, **changes) -> None:
-    env = rooms()
+    rl.write_run(folder, described(algorithm, rooms(), **changes))
+
+
+def described(algorithm: str, env, **changes) -> rl.RunConfig:
     off_policy = rl.is_off_policy(algorithm)
-    described = {
+    values = {
         "format": rl.FORMAT,
         "algorithm": algorithm,
         "observation": "state",
@@ -50,4 +49,4 @@ def write_config(folder, algorithm: str, **changes) -> None:
         "observation_space": space_to_json(env.observation_space),
         "action_space": space_to_json(env.action_space),
     }
-    rl.write_run(folder, rl.RunConfig(**described | changes))
+    return rl.RunConfig(**values | changes)

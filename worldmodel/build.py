@@ -114,12 +114,5 @@ def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: Data
     Raises:
         ValueError: If an option is out of its range or the actions are unbounded.
     """
-    return ActorCritic(
-        model.latent_dim,
-        data.action_low,
-        data.action_high,
-        data.action_max_norm,
-        hidden_dim=config.hidden_dim,
-        discount=config.discount,
-        distance_scale=config.distance_scale,
-    )
+    bounds = data.action_low, data.action_high, data.action_max_norm
+    return construct(ActorCritic, model.latent_dim, *bounds, options=config)

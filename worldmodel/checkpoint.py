@@ -9,14 +9,15 @@
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors.torch import save as to_bytes
@@ -37,7 +38,7 @@ from worldmodel.jepa import JEPA
 from worldmodel.nn.devices import check_device
 from worldmodel.nn.probes import Probe
 from worldmodel.storage.files import commit, current, parse_json, read_json, read_set
-from worldmodel.storage.weights import CONFIG, CheckpointError, load_modules
+from worldmodel.storage.weights import CONFIG, CheckpointError, check_finite, load_modules
 
 FORMAT = "worldmodel.jepa/1"
 """Format name written to and required of ``config.json``."""
@@ -45,10 +46,9 @@ WEIGHTS, TRAINING_STATE = "model.safetensors", "training_state.pt"
 """Names of the files of a checkpoint."""
 SHIPPED = Path(__file__).parent / "checkpoints"
 """Where the checkpoints that come with the package lie."""
-SECTIONS, OPTIONAL = ("model", "data"), ("actor_critic",)
-"""Sections of a world model's ``config.json``, beside those that every checkpoint has."""
 
 C = TypeVar("C")
+L = TypeVar("L", bound="Loaded")
 
 
 @dataclass(frozen=True)
@@ -71,72 +71,163 @@ class CheckpointFiles:
         return hashlib.sha256(self.weights).hexdigest()
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """A world model read from a checkpoint.
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What was read from a checkpoint; each kind adds its modules, in evaluation mode, and its data.
 
     Attributes:
-        model: The world model, in evaluation mode.
-        probe: Reads positions off latents; None where the training data had none.
-        actor_critic: The actor and the critic; None where none were trained.
-        data: Shapes and action bounds of the training data.
+        sections: Those of ``config.json`` that describe architecture and data, by name.
         config: All of ``config.json``.
         path: Where it was read from.
         sha256: Hash of the weights file, in hexadecimal.
+    """
+
+    sections: Mapping[str, Any]
+    config: dict[str, Any]
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[L]):
+    """A kind of checkpoint: what it holds, how that is saved and how it is read.
+
+    Attributes:
+        format: Name and version, written to and required of ``config.json``.
+        result: What :meth:`load` returns; its fields are those of :class:`Loaded`, ``data``, and the parts.
+        sections: Configurations in ``config.json``, by name. That of a part's name is the part's architecture.
+        parts: Builders of the modules from these configurations, by the prefix of their weights. A builder returns None
+            where the configurations describe no such part.
+        required: Sections that must be there; others may be null or missing.
+        ships: Whether some come with the package, and can be read by their name.
+    """
+
+    format: str
+    result: Callable[..., L]
+    sections: Mapping[str, type]
+    parts: Mapping[str, Callable[[Mapping[str, Any]], nn.Module | None]]
+    required: tuple[str, ...] = ("model", "data")
+    ships: bool = False
+
+    def save(
+        self,
+        path: Path | str,
+        parts: Mapping[str, nn.Module | None],
+        configs: Mapping[str, Any],
+        training: Mapping[str, Any] | None = None,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Writes a checkpoint; its files appear together, or not at all.
+
+        Args:
+            path: The directory; made if missing.
+            parts: The modules, by name; None for one that there is not.
+            configs: The sections, by name; None for one that there is not.
+            training: How it was trained, in JSON types.
+            beside: Further files that belong to it, by name.
+
+        Raises:
+            ValueError: If there is a part without its architecture.
+            FloatingPointError: If a weight is not finite.
+        """
+        for name, module in parts.items():
+            if module is not None and name in self.sections and configs.get(name) is None:
+                raise ValueError(f"{name}_config must be given with an {name}, got None")
+        given = {name: configs.get(name) for name in self.sections}
+        sections = {name: None if config is None else to_json(config) for name, config in given.items()}
+        write_checkpoint(Path(path), self.format, parts, sections, training, beside)
+
+    def load(self, source: Path | str | CheckpointFiles, device: torch.device | str = "cpu") -> L:
+        """Reads a checkpoint; nothing in it is executed.
+
+        Args:
+            source: A checkpoint directory, the name of a checkpoint that comes with the package, or the files of one.
+            device: Where the modules go.
+
+        Raises:
+            CheckpointError: If it is missing, corrupt, or of another format or architecture.
+            ValueError: If there is no such device.
+        """
+        device = check_device(device)
+        files = source if isinstance(source, CheckpointFiles) else self.read(source)
+        sections: dict[str, Any] = {
+            name: read_section(kind, files.config.get(name), files.path / CONFIG, f"{name}.")
+            for name, kind in self.sections.items()
+            if name in self.required or files.config.get(name) is not None
+        }
+        builders = {name: functools.partial(build, sections) for name, build in self.parts.items()}
+        modules = load_modules(files.weights, builders, files.path / WEIGHTS, device)
+        return self.result(
+            **{name: modules.get(name) for name in self.parts},
+            data=sections["data"],
+            sections=sections,
+            config=files.config,
+            path=files.path,
+            sha256=files.sha256,
+        )
+
+    def read(self, source: Path | str) -> CheckpointFiles:
+        """Reads the files of a checkpoint, both of the same commit.
+
+        Args:
+            source: A checkpoint directory, or the name of a checkpoint that comes with the package.
+
+        Raises:
+            CheckpointError: If a file is missing, too large or no regular file, or ``config.json`` is of another format
+                or has other sections.
+        """
+        path = locate(source, self.format) if self.ships else Path(source)
+        config, weights = _read(path, self.format, (CONFIG, WEIGHTS))
+        needed = {"format", "worldmodel_version", "training", *self.required}
+        lacking, unknown = sorted(needed - set(config)), sorted(set(config) - needed - set(self.sections))
+        if lacking or unknown:
+            wrong = f"lacks {', '.join(lacking)}" if lacking else f"has an unknown {', '.join(unknown)}"
+            raise CheckpointError(f"{path / CONFIG} must have the keys {', '.join(sorted(needed))}; it {wrong}")
+        if not isinstance(config["training"], dict):
+            raise CheckpointError(f"{path / CONFIG} must have an object 'training', got {config['training']!r}")
+        return CheckpointFiles(path, config, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Loaded):
+    """A world model read from a checkpoint.
+
+    Attributes:
+        model: The world model.
+        probe: Reads positions off latents; None where the training data had none.
+        actor_critic: The actor and the critic; None where none were trained.
+        data: Shapes and action bounds of the training data.
     """
 
     model: JEPA
     probe: Probe | None
     actor_critic: ActorCritic | None
     data: DataSpec
-    config: dict[str, Any]
-    path: Path
-    sha256: str
+
+
+def _build_actor_critic(sections: Mapping[str, Any]) -> ActorCritic | None:
+    networks = sections.get("actor_critic")
+    return None if networks is None else build_actor_critic(networks, sections["model"], sections["data"])
+
+
+WORLD_MODEL = Kind(
+    format=FORMAT,
+    result=Pretrained,
+    sections={"model": ModelConfig, "data": DataSpec, "actor_critic": ActorCriticConfig},
+    parts={
+        "model": lambda sections: build_model(sections["model"], sections["data"]),
+        "probe": lambda sections: build_probe(sections["model"], sections["data"]),
+        "actor_critic": _build_actor_critic,
+    },
+    ships=True,
+)
+"""Checkpoints of world models; the actor and the critic may be left out."""
+load_pretrained = WORLD_MODEL.load
 
 
 def shipped_checkpoints(format_name: str = FORMAT) -> list[str]:
     """Names of the checkpoints of a kind that come with the package."""
     return sorted(path.name for path in SHIPPED.glob("*") if read_format(path) == format_name)
-
-
-def save_pretrained(
-    path: Path | str,
-    model: JEPA,
-    model_config: ModelConfig,
-    data: DataSpec,
-    *,
-    probe: Probe | None = None,
-    actor_critic: ActorCritic | None = None,
-    actor_critic_config: ActorCriticConfig | None = None,
-    training: Mapping[str, Any] | None = None,
-    beside: Mapping[str, bytes] | None = None,
-) -> None:
-    """Writes a checkpoint; its files appear together, or not at all.
-
-    Args:
-        path: The directory; made if missing.
-        model: The world model.
-        model_config: Its architecture.
-        data: Shapes and action bounds of its training data.
-        probe: The position probe trained beside it.
-        actor_critic: The actor and the critic trained in it.
-        actor_critic_config: Their architecture; must be given with them.
-        training: How it was trained, in JSON types.
-        beside: Further files that belong to it, by name.
-
-    Raises:
-        ValueError: If there is an actor and a critic without their architecture.
-        FloatingPointError: If a weight is not finite.
-    """
-    if actor_critic is not None and actor_critic_config is None:
-        raise ValueError("actor_critic_config must be given with an actor_critic, got None")
-    sections = {
-        "model": to_json(model_config),
-        "data": to_json(data),
-        "actor_critic": to_json(actor_critic_config) if actor_critic is not None and actor_critic_config else None,
-    }
-    parts = {"model": model, "probe": probe, "actor_critic": actor_critic}
-    write_checkpoint(Path(path), FORMAT, parts, sections, training, beside)
 
 
 def write_checkpoint(
@@ -147,28 +238,14 @@ def write_checkpoint(
     training: Mapping[str, Any] | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a checkpoint of any kind; its files appear together, or not at all.
-
-    Args:
-        path: The directory; made if missing.
-        format_name: The kind and its version.
-        parts: Modules by the prefix of their weights.
-        sections: Architecture and data, in JSON types.
-        training: How it was trained, in JSON types.
-        beside: Further files that belong to it, by name.
+    """Writes a checkpoint of the kind and version ``format_name``, its sections in JSON types; see :meth:`Kind.save`.
 
     Raises:
         FloatingPointError: If a weight is not finite; nothing is written then.
     """
-    tensors = {
-        f"{part}.{name}": tensor.detach().cpu().contiguous()
-        for part, module in parts.items()
-        if module is not None
-        for name, tensor in module.state_dict().items()
-    }
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise FloatingPointError(f"weights must be finite to be saved, got some in {name!r} that are not")
+    modules = nn.ModuleDict({name: module for name, module in parts.items() if module is not None})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in modules.state_dict().items()}
+    check_finite(tensors, "weights must be finite to be saved", FloatingPointError)
     config = {
         "format": format_name,
         "worldmodel_version": __version__,
@@ -177,83 +254,6 @@ def write_checkpoint(
     }
     text = json.dumps(config, indent=2) + "\n"
     commit(path, {**(beside or {}), WEIGHTS: to_bytes(tensors), CONFIG: text.encode()})
-
-
-def load_pretrained(source: Path | str | CheckpointFiles, device: torch.device | str = "cpu") -> Pretrained:
-    """Reads a checkpoint; nothing in it is executed.
-
-    Args:
-        source: A checkpoint directory, the name of a checkpoint that comes with the package, or the files of one.
-        device: Where the model goes.
-
-    Raises:
-        CheckpointError: If it is missing, corrupt, or of another format or architecture.
-        ValueError: If there is no such device.
-    """
-    device = check_device(device)
-    files = (
-        source if isinstance(source, CheckpointFiles) else read_checkpoint(locate(source), FORMAT, SECTIONS, OPTIONAL)
-    )
-    path = files.path / CONFIG
-    model_config = read_section(ModelConfig, files.config["model"], path, "model.")
-    data = read_section(DataSpec, files.config["data"], path, "data.")
-    parts: dict[str, Callable[[], nn.Module]] = {"model": lambda: build_model(model_config, data)}
-    if data.position_low is not None:
-        parts["probe"] = lambda: _built(build_probe(model_config, data))
-    if files.config.get("actor_critic") is not None:
-        networks = read_section(ActorCriticConfig, files.config["actor_critic"], path, "actor_critic.")
-        parts["actor_critic"] = lambda: build_actor_critic(networks, model_config, data)
-    modules = load_parts(files, parts, device)
-    model, probe, actor_critic = (modules.get(name) for name in ("model", "probe", "actor_critic"))
-    assert isinstance(model, JEPA)
-    assert probe is None or isinstance(probe, Probe)
-    assert actor_critic is None or isinstance(actor_critic, ActorCritic)
-    return Pretrained(model, probe, actor_critic, data, files.config, files.path, files.sha256)
-
-
-def read_world_model(path_or_name: Path | str) -> CheckpointFiles:
-    """Reads the files of a world model's checkpoint.
-
-    Raises:
-        CheckpointError: If it is missing, corrupt or of another format.
-    """
-    return read_checkpoint(locate(path_or_name), FORMAT, SECTIONS, OPTIONAL)
-
-
-def read_checkpoint(
-    path: Path, format_name: str, sections: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> CheckpointFiles:
-    """Reads the files of a checkpoint, both of the same commit.
-
-    Args:
-        path: The checkpoint.
-        format_name: The kind and version that it must be of.
-        sections: Keys of its ``config.json`` beside format, version and training.
-        optional: Keys that it may have.
-
-    Raises:
-        CheckpointError: If a file is missing, too large or no regular file, or ``config.json`` is of another format or
-            has other sections.
-    """
-    if not path.is_dir():
-        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
-    try:
-        contents = read_set(path, (CONFIG, WEIGHTS))
-        for name in (CONFIG, WEIGHTS):
-            if name not in contents:
-                raise ValueError(f"checkpoint {path} must contain {name}, got {_listing(path)}")
-        config = parse_json(contents[CONFIG], path / CONFIG)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(str(error)) from error
-    _check_format(config, path, format_name)
-    needed = {"format", "worldmodel_version", "training", *sections}
-    lacking, unknown = sorted(needed - set(config)), sorted(set(config) - needed - set(optional))
-    if lacking or unknown:
-        wrong = f"lacks {', '.join(lacking)}" if lacking else f"has an unknown {', '.join(unknown)}"
-        raise CheckpointError(f"{path / CONFIG} must have the keys {', '.join(sorted(needed))}; it {wrong}")
-    if not isinstance(config["training"], dict):
-        raise CheckpointError(f"{path / CONFIG} must have an object 'training', got {config['training']!r}")
-    return CheckpointFiles(path, config, contents[WEIGHTS])
 
 
 def read_section(kind: type[C], values: Any, path: Path, what: str) -> C:
@@ -268,13 +268,6 @@ def read_section(kind: type[C], values: Any, path: Path, what: str) -> C:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def load_parts(
-    files: CheckpointFiles, parts: Mapping[str, Callable[[], nn.Module]], device: torch.device | str = "cpu"
-) -> dict[str, nn.Module]:
-    """Builds a checkpoint's modules and reads their weights; see :func:`worldmodel.storage.weights.load_modules`."""
-    return load_modules(files.weights, parts, files.path / WEIGHTS, device)
-
-
 def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
     """Reads a checkpoint's ``config.json`` alone.
 
@@ -285,16 +278,7 @@ def read_config(path: Path, format_name: str = FORMAT) -> dict[str, Any]:
     Raises:
         CheckpointError: If it is missing, not JSON, or of another format.
     """
-    if not path.is_dir():
-        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
-    try:
-        config = read_json(current(path, CONFIG))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"checkpoint {path} must contain {CONFIG}, got {_listing(path)}") from error
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
-    _check_format(config, path, format_name)
-    return config
+    return _read(path, format_name, (CONFIG,))[0]
 
 
 def read_format(path: Path) -> str | None:
@@ -370,14 +354,21 @@ def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
     )
 
 
-def _built(module: nn.Module | None) -> nn.Module:
-    assert module is not None
-    return module
-
-
-def _check_format(config: dict[str, Any], path: Path, format_name: str) -> None:
+def _read(path: Path, format_name: str, names: Sequence[str]) -> tuple[Any, ...]:
+    """Files of a checkpoint, all of the same commit: ``config.json`` as an object, and the bytes of the others."""
+    if not path.is_dir():
+        raise CheckpointError(f"checkpoint must be a directory, got {str(path)!r}")
+    try:
+        contents = read_set(path, names)
+        for name in names:
+            if name not in contents:
+                raise ValueError(f"checkpoint {path} must contain {name}, got {_listing(path)}")
+        config = parse_json(contents.pop(CONFIG), path / CONFIG)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(str(error)) from error
     if config.get("format") != format_name:
         raise CheckpointError(f"{path / CONFIG} must have format {format_name!r}, got {config.get('format')!r}")
+    return config, *contents.values()
 
 
 def _listing(path: Path) -> str:

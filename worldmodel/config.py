@@ -12,6 +12,7 @@ The command line shows the range in ``--help``. Made from Python, from arguments
 rule and the value.
 """
 
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -59,7 +60,7 @@ def number(kind: type, words: str) -> PrimitiveConstructorSpec[Any]:
 class Name(PrimitiveConstructorSpec[str]):
     """A name in one of some registries, which are asked when a value is checked: names may be added at any time.
 
-    ``Annotated[str, Name(ENCODERS)]``, with ``ENCODERS = {"strided": StridedConvEncoder}``.
+    ``Annotated[str, Name(ENCODERS)]``, with ``ENCODERS = {"strided": strided_encoder}``.
     """
 
     def __init__(self, *registries: Iterable[str]) -> None:
@@ -176,12 +177,17 @@ def config(kind: type[T]) -> type[T]:
     return dataclass(frozen=True, kw_only=True)(kind)
 
 
-def check(values: Any, prefix: str = "") -> None:
-    """Checks a configuration and those within it.
+@contextlib.contextmanager
+def _within_path(prefix: str) -> Iterator[None]:
+    """Puts the path of a configuration, such as ``"data."``, before the field that a :class:`ConfigError` names."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error.field}", error.rule, error.value) from None
 
-    Args:
-        values: The configuration.
-        prefix: Path of it, for messages, such as ``"data."``.
+
+def check(values: Any) -> None:
+    """Checks a configuration and those within it.
 
     Raises:
         ConfigError: If a field has a value that makes no sense.
@@ -191,21 +197,18 @@ def check(values: Any, prefix: str = "") -> None:
         value = getattr(values, name)
         if is_dataclass(annotation):
             if not isinstance(value, annotation):  # type: ignore[arg-type]
-                raise ConfigError(f"{prefix}{name}", f"a {annotation.__name__}", value)  # type: ignore[union-attr]
-            check(value, f"{prefix}{name}.")
+                raise ConfigError(name, f"a {annotation.__name__}", value)  # type: ignore[union-attr]
+            with _within_path(f"{name}."):
+                check(value)
             continue
         try:
             _adapter(kind, name).validate_python(value)
         except pydantic.ValidationError as error:
             first = _first(error.errors(include_url=False), value)
             place, found = _within(value, first["loc"])
-            raise ConfigError(f"{prefix}{name}{place}", _rule(first), found) from None
-    rules = getattr(values, "rules", None)
-    if rules is not None:
-        try:
-            rules()
-        except ConfigError as error:
-            raise ConfigError(f"{prefix}{error.field}", error.rule, error.value) from None
+            raise ConfigError(f"{name}{place}", _rule(first), found) from None
+    if hasattr(values, "rules"):
+        values.rules()
 
 
 def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: str, default: T | None = None) -> T:
@@ -282,10 +285,8 @@ def from_json(kind: type[T], values: Any, what: str = "") -> T:
             keywords[key] = from_json(nested, value, f"{what}{key}.")  # type: ignore[arg-type]
         else:
             keywords[key] = tuple(value) if isinstance(value, list) else value
-    try:
+    with _within_path(what):
         return kind(**keywords)
-    except ConfigError as error:
-        raise ConfigError(f"{what}{error.field}", error.rule, error.value) from None
 
 
 def changed(values: T, changes: Mapping[str, Any]) -> T:
@@ -306,10 +307,8 @@ def changed(values: T, changes: Mapping[str, Any]) -> T:
         else:
             new[first] = value
     for first, rest_of in within.items():
-        try:
+        with _within_path(f"{first}."):
             new[first] = changed(new.get(first, getattr(values, first)), rest_of)
-        except ConfigError as error:
-            raise ConfigError(f"{first}.{error.field}", error.rule, error.value) from None
     return replace(values, **new)  # type: ignore[type-var]
 
 
@@ -366,10 +365,7 @@ def _rule(error: Any) -> str:
     limits = {key: f"{x:g}" if isinstance(x, float) else x for key, x in error.get("ctx", {}).items()}
     words = {
         "greater_than_equal": f"at least {limits.get('ge')}",
-        "greater_than": f"greater than {limits.get('gt')}",
         "less_than_equal": f"at most {limits.get('le')}",
-        "less_than": f"less than {limits.get('lt')}",
-        "finite_number": "a finite number",
         "int_type": "an integer",
         "int_parsing_size": "an integer of ordinary size",
         "float_type": "a number",

@@ -1,6 +1,8 @@
 """Encoders: from normalised images ``(B, C, H, W)`` to latents ``(B, D)``."""
 
-from collections.abc import Sequence
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from worldmodel.config import Name, Side, Width, Widths, config, number
 from worldmodel.nn.layers import ResidualBlock, perceptron
 
 
-class ImpalaEncoder(nn.Module):
+def impala_encoder(pixel_shape: Sequence[int], latent_dim: int, channels: Sequence[int]) -> nn.Module:
     """The residual convolutional encoder of IMPALA (arXiv 1802.01561), as EB-JEPA uses it on Two Rooms.
 
     Each stack is a 3 × 3 convolution, 3 × 3 max pooling with stride 2 and two residual blocks; a linear layer maps the
@@ -24,25 +26,17 @@ class ImpalaEncoder(nn.Module):
         latent_dim: Number of latent features ``D``.
         channels: Channels of each stack.
     """
-
-    def __init__(self, pixel_shape: Sequence[int], latent_dim: int, channels: Sequence[int]) -> None:
-        super().__init__()
-        in_channels, *size = pixel_shape
-        layers: list[nn.Module] = []
-        for out_channels in channels:
-            layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
-            layers += [ResidualBlock(out_channels), ResidualBlock(out_channels)]
-            in_channels = out_channels
-            size = [(side + 1) // 2 for side in size]
-        self.features = nn.Sequential(*layers, nn.ReLU(), nn.Flatten())
-        self.head = nn.Linear(in_channels * size[0] * size[1], latent_dim)
-
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Encodes normalised images."""
-        return self.head(self.features(images))
+    in_channels, *size = pixel_shape
+    layers: list[nn.Module] = []
+    for out_channels in channels:
+        layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
+        layers += [ResidualBlock(out_channels), ResidualBlock(out_channels)]
+        in_channels = out_channels
+        size = [(side + 1) // 2 for side in size]
+    return _with_head([*layers, nn.ReLU()], (in_channels, *size), latent_dim)
 
 
-class StridedConvEncoder(nn.Module):
+def strided_encoder(pixel_shape: Sequence[int], latent_dim: int, patch: int, channels: Sequence[int]) -> nn.Module:
     """A small strided network that trains fast on CPUs.
 
     A convolution over patches, 3 × 3 convolutions of stride 2, a linear head.
@@ -56,23 +50,21 @@ class StridedConvEncoder(nn.Module):
     Raises:
         ValueError: If a patch is larger than an image.
     """
+    in_channels, height, width = pixel_shape
+    if patch > min(height, width):
+        raise ValueError(f"patch must be at most the image's sides, {height} × {width}, got {patch}")
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], patch, stride=patch), nn.ReLU()]
+    size = [height // patch, width // patch]
+    for first, second in pairwise(channels):
+        layers += [nn.Conv2d(first, second, 3, stride=2, padding=1), nn.ReLU()]
+        size = [(side + 1) // 2 for side in size]
+    return _with_head(layers, (channels[-1], *size), latent_dim)
 
-    def __init__(self, pixel_shape: Sequence[int], latent_dim: int, patch: int, channels: Sequence[int]) -> None:
-        super().__init__()
-        in_channels, height, width = pixel_shape
-        if patch > min(height, width):
-            raise ValueError(f"patch must be at most the image's sides, {height} × {width}, got {patch}")
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], patch, stride=patch), nn.ReLU()]
-        size = [height // patch, width // patch]
-        for first, second in pairwise(channels):
-            layers += [nn.Conv2d(first, second, 3, stride=2, padding=1), nn.ReLU()]
-            size = [(side + 1) // 2 for side in size]
-        self.features = nn.Sequential(*layers, nn.Flatten())
-        self.head = nn.Linear(channels[-1] * size[0] * size[1], latent_dim)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Encodes normalised images."""
-        return self.head(self.features(images))
+def _with_head(layers: Sequence[nn.Module], shape: Sequence[int], latent_dim: int) -> nn.Module:
+    """Layers that end in features of a shape ``(C, H, W)``, and a linear head on all of them."""
+    features = nn.Sequential(*layers, nn.Flatten())
+    return nn.Sequential(OrderedDict(features=features, head=nn.Linear(math.prod(shape), latent_dim)))
 
 
 def axis_means(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p"]:
@@ -118,9 +110,9 @@ class AxialEncoder(nn.Module):
         return self.head((axis_means(images) - self.mean) * self.scale)
 
 
-ENCODERS: dict[str, type[nn.Module]] = {
-    "impala": ImpalaEncoder,
-    "strided": StridedConvEncoder,
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "impala": impala_encoder,
+    "strided": strided_encoder,
     "axial": AxialEncoder,
 }
 """Encoders by name. One is built from ``pixel_shape``, and from fields of :class:`EncoderConfig` with the names of its

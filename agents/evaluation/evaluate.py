@@ -13,6 +13,7 @@ plan, and ``steps_per_plan``, the number of steps that a plan serves, the latenc
                         path length     = distance travelled until then
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,24 +83,21 @@ def evaluate(
         _check_same_evaluation(previous, result)
         result = previous
     env: VectorEnv | None = None
+    closing = contextlib.ExitStack()
     steps = total * manifest.max_steps if manifest.max_steps else None
     bar = tqdm(total=steps, initial=result.env_steps, unit="step", desc=manifest.name, disable=not progress or None)
-    try:
-        with bar:
-            for first in range(len(result.rows), total, num_envs):
-                indices = range(first, min(first + num_envs, total))
-                if env is None or env.num_envs != len(indices):
-                    if env is not None:
-                        env.close()
-                    env = make_env(len(indices))
-                _seed_policy(policy, seed, first)
-                result = _add_batch(result, policy, env, manifest, indices, bar)
-                bar.set_postfix({kind: f"{result.successes(kind).mean():.1%}" for kind in SUCCESS_KINDS})
-                if on_batch is not None:
-                    on_batch(result)
-    finally:
-        if env is not None:
-            env.close()
+    with bar, closing:
+        for first in range(len(result.rows), total, num_envs):
+            indices = range(first, min(first + num_envs, total))
+            if env is None or env.num_envs != len(indices):
+                closing.close()
+                env = make_env(len(indices))
+                closing.callback(env.close)
+            _seed_policy(policy, seed, first)
+            result = _add_batch(result, policy, env, manifest, indices, bar)
+            bar.set_postfix({kind: f"{result.successes(kind).mean():.1%}" for kind in SUCCESS_KINDS})
+            if on_batch is not None:
+                on_batch(result)
     return result
 
 
@@ -140,7 +138,7 @@ def _add_batch(
     """The result with the rows of one more batch."""
     started = time.perf_counter()
     timings: list[float] | None = getattr(policy, "timings", None)
-    num_timed = len(timings) if timings is not None else 0
+    num_timed = len(timings or ())
     rows, seconds = _run_batch(policy, env, manifest, indices, result.deterministic, bar)
     if timings is not None:
         seconds = policy.timings[num_timed:]  # type: ignore[attr-defined]
@@ -237,13 +235,8 @@ class _Record:
 
 def _info(infos: dict[str, Any], key: str, ended: NDArray[np.bool_]) -> NDArray[Any] | None:
     """An entry of a vector environment's info after a step, before any automatic reset in the same step."""
-    final = infos.get("final_info", {})
-    if key not in infos and key not in final:
-        return None
-    if key not in final:
-        return np.array(infos[key])
-    if key not in infos:
-        return np.array(final[key])
-    last = np.array(final[key])
-    mask = ended.reshape(ended.shape + (1,) * (last.ndim - 1))
-    return np.where(mask, last, np.array(infos[key]))
+    now, last = infos.get(key), infos.get("final_info", {}).get(key)
+    if now is None or last is None:
+        reported = last if now is None else now
+        return None if reported is None else np.array(reported)
+    return np.where(ended.reshape(ended.shape + (1,) * (np.ndim(last) - 1)), last, now)

@@ -55,12 +55,11 @@ class Manifest:
             values = getattr(self, name)
             if values is not None and len(values) != len(self.seeds):
                 raise ConfigError(name, f"one entry for each of the {len(self.seeds)} seeds", f"{len(values)} of them")
-        for number, episode in enumerate(self.episodes or ()):
-            if set(episode) != set(self.episodes[0]):  # type: ignore[index]
-                keys = ", ".join(self.episodes[0])  # type: ignore[index]
-                raise ConfigError(
-                    f"episodes[{number}]", f"an object with the keys {keys}, as the first", sorted(episode)
-                )
+        episodes = self.episodes or ()
+        for number, episode in enumerate(episodes):
+            if set(episode) != set(episodes[0]):
+                rule = f"an object with the keys {', '.join(episodes[0])}, as the first"
+                raise ConfigError(f"episodes[{number}]", rule, sorted(episode))
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -3,7 +3,7 @@
 The methods (:data:`OFFLINE`) say how they learn and how they act; :mod:`pretrain.offline.training` trains them.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -13,23 +13,19 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.actions import check_action_space, to_space
+from agents.actions import check_action_space, check_defined, to_space
 from agents.observations import read_images
 from agents.offline.gcbc import GCBC
 from agents.offline.gcidm import GCIDM
 from agents.offline.gcivl import GCIVL
-from agents.offline.goal_encoder import GoalEncoder
 from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model
-from worldmodel.checkpoint import CONFIG, CheckpointFiles, load_parts, read_checkpoint, read_section, write_checkpoint
-from worldmodel.config import Depth, Name, NonNegative, ProperFraction, Width, config, construct, number, to_json
+from worldmodel.checkpoint import CheckpointFiles, Kind, Loaded
+from worldmodel.config import Depth, Name, NonNegative, ProperFraction, Width, config, construct, number
 from worldmodel.encoders import EncoderConfig, EncoderName
+from worldmodel.jepa import JEPA
 from worldmodel.nn.normalize import Normalizer
 from worldmodel.planning import ActionBounds
 
-FORMAT = "worldmodel.offline/1"
-"""Format name written to and required of ``config.json``."""
-SECTIONS = ("method", "data", "model")
-"""Sections of ``config.json``, beside those that every checkpoint has."""
 OFFLINE: dict[str, type[nn.Module]] = {"gcbc": GCBC, "gcidm": GCIDM, "gcivl": GCIVL}
 """Offline methods by name. One is built from an encoder of its own, or from a world model if it says that it
 ``needs_world_model``, and from fields of :class:`MethodConfig` with the names of its further keywords."""
@@ -83,41 +79,36 @@ def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None
         if model is None:
             raise ValueError(f"method {config.name!r} acts on the latents of a world model, got none")
         return construct(kind, build_model(model, data), options=config)
-    encoder = GoalEncoder(
+    encoder = JEPA(
         build_encoder(EncoderConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape),
+        nn.Identity(),
         Normalizer(data.pixel_shape, data.action_dim),
         config.latent_dim,
     )
     return construct(kind, encoder, options=config)
 
 
-def save_method(
-    path: Path | str,
-    method: nn.Module,
-    config: MethodConfig,
-    data: DataSpec,
-    *,
-    model: ModelConfig | None = None,
-    training: Mapping[str, Any] | None = None,
-    beside: Mapping[str, bytes] | None = None,
-) -> None:
-    """Writes a checkpoint; its files appear together, or not at all.
+@dataclass(frozen=True, kw_only=True)
+class PretrainedMethod(Loaded):
+    """A method read from a checkpoint.
 
-    Args:
-        path: The directory; made if missing.
+    Attributes:
         method: The method.
-        config: Which method, and its networks.
-        data: Shapes and bounds of its data.
-        model: gcidm: architecture of the world model.
-        training: How it was trained, in JSON types.
-        beside: Further files that belong to it, by name.
+        data: Shapes of its images, and bounds of its actions.
     """
-    sections = {
-        "method": to_json(config),
-        "data": to_json(data),
-        "model": None if model is None else to_json(model),
-    }
-    write_checkpoint(Path(path), FORMAT, {"method": method}, sections, training, beside)
+
+    method: nn.Module
+    data: DataSpec
+
+
+OFFLINE_METHOD = Kind(
+    format="worldmodel.offline/1",
+    result=PretrainedMethod,
+    sections={"method": MethodConfig, "data": DataSpec, "model": ModelConfig},
+    parts={"method": lambda sections: build_method(sections["method"], sections["data"], sections.get("model"))},
+    required=("method", "data"),
+)
+"""Checkpoints of offline methods; the model is the world model's architecture, where one is needed."""
 
 
 class OfflineAgent:
@@ -148,13 +139,8 @@ class OfflineAgent:
         Raises:
             CheckpointError: If it is missing, corrupt, or of another format or architecture.
         """
-        files = source if isinstance(source, CheckpointFiles) else read_checkpoint(Path(source), FORMAT, SECTIONS)
-        path, config = files.path / CONFIG, files.config
-        data = read_section(DataSpec, config["data"], path, "data.")
-        model = None if config["model"] is None else read_section(ModelConfig, config["model"], path, "model.")
-        networks = read_section(MethodConfig, config["method"], path, "method.")
-        method = load_parts(files, {"method": lambda: build_method(networks, data, model)})["method"]
-        return cls(method, data, action_space)
+        pretrained = OFFLINE_METHOD.load(source)
+        return cls(pretrained.method, pretrained.data, action_space)
 
     @torch.no_grad()
     def predict(
@@ -168,13 +154,9 @@ class OfflineAgent:
         """
         images, goals, batched = read_images(observation)
         assert isinstance(self.method, Method)
-        actions = self.method.act(torch.from_numpy(images), torch.from_numpy(goals))
-        undefined = actions.isnan().any(-1)
-        if bool(undefined.any()):
-            raise FloatingPointError(
-                f"actions must be numbers, got NaN for environments {undefined.nonzero()[:, 0].tolist()}"
-            )
-        chosen = self.bounds.project(actions.float()).numpy()
+        actions = self.method.act(torch.from_numpy(images), torch.from_numpy(goals)).float()
+        check_defined(actions.numpy())
+        chosen = self.bounds.project(actions).numpy()
         if self.action_space is not None:
             chosen = to_space(chosen, self.action_space)
         return (chosen if batched else chosen[0, ...]), None

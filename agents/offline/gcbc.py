@@ -7,12 +7,11 @@
     goal    ──► encoder ──┘
 """
 
-import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from agents.offline.goal_encoder import GoalEncoder
+from agents.offline.imitation import act, imitate
+from worldmodel.jepa import JEPA
 from worldmodel.nn.layers import perceptron
 
 
@@ -20,12 +19,12 @@ class GCBC(nn.Module):
     """Imitates the actions of trajectories, given one of the images that followed as the goal.
 
     Args:
-        encoder: Encodes images and goals; trained with the policy.
+        encoder: Encodes images and goals; trained with the policy. It predicts nothing.
         hidden_dim: Width of the policy's hidden layers.
         num_layers: Number of hidden layers.
     """
 
-    def __init__(self, encoder: GoalEncoder, *, hidden_dim: int, num_layers: int) -> None:
+    def __init__(self, encoder: JEPA, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.policy = perceptron(2 * encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True)
@@ -45,12 +44,8 @@ class GCBC(nn.Module):
             goals: For each image but the last, which later image is its goal.
             step: Training step; nothing here depends on it.
         """
-        latents = self.encoder(pixels)
-        wanted = latents.gather(1, goals[..., None].expand(-1, -1, latents.shape[-1]))
-        done = self.policy(torch.cat([latents[:, :-1], wanted], dim=-1))
-        loss = F.mse_loss(done, self.encoder.normalizer.actions(actions))
-        return loss, {"loss": loss.detach()}
+        return imitate(self.encoder, self.policy, self.encoder.encode(pixels), actions, goals)
 
     def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
         """Actions towards goals, in the environment's units."""
-        return self.encoder.to_env(self.policy(self.encoder.pair(pixels, goals)))
+        return act(self.encoder, self.policy, pixels, goals)

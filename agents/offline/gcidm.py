@@ -12,8 +12,8 @@ What differs from behavioural cloning is the representation: it comes from the w
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from agents.offline.imitation import act, imitate
 from worldmodel.jepa import JEPA
 from worldmodel.nn.layers import perceptron
 
@@ -40,13 +40,8 @@ class GCIDM(nn.Module):
         """Loss and metrics of a batch of trajectories; see :meth:`agents.offline.gcbc.GCBC.forward`."""
         with torch.no_grad():
             latents = self.model.encode(pixels)
-        wanted = latents.gather(1, goals[..., None].expand(-1, -1, latents.shape[-1]))
-        recovered = self.inverse(torch.cat([latents[:, :-1], wanted], dim=-1))
-        loss = F.mse_loss(recovered, self.model.normalizer.actions(actions))
-        return loss, {"loss": loss.detach()}
+        return imitate(self.model, self.inverse, latents, actions, goals)
 
     def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
         """Actions towards goals, in the environment's units."""
-        latents, wanted = self.model.encode(torch.stack([pixels, goals])).unbind()
-        actions = self.inverse(torch.cat([latents, wanted], dim=-1))
-        return actions * self.model.normalizer.action_std + self.model.normalizer.action_mean
+        return act(self.model, self.inverse, pixels, goals)

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from agents.offline.goal_encoder import GoalEncoder
+from agents.offline.imitation import act, goal_latents
+from worldmodel.jepa import JEPA
 from worldmodel.nn.layers import perceptron
 
 MAX_WEIGHT = 100.0
@@ -31,7 +32,7 @@ class GoalValue(nn.Module):
         hidden_dims: Widths of each estimate's hidden layers.
     """
 
-    def __init__(self, encoder: GoalEncoder, hidden_dims: list[int]) -> None:
+    def __init__(self, encoder: JEPA, hidden_dims: list[int]) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleList(
@@ -48,7 +49,7 @@ class GCIVL(nn.Module):
     """A value of goals, and a policy that imitates the actions that raised it.
 
     Args:
-        encoder: Encodes images and goals; trained by the value.
+        encoder: Encodes images and goals; trained by the value. It predicts nothing.
         hidden_dim: Width of hidden layers.
         num_layers: Number of hidden layers.
         discount: γ, of a block of actions.
@@ -59,7 +60,7 @@ class GCIVL(nn.Module):
 
     def __init__(
         self,
-        encoder: GoalEncoder,
+        encoder: JEPA,
         *,
         hidden_dim: int,
         num_layers: int,
@@ -92,10 +93,10 @@ class GCIVL(nn.Module):
         Each image has two goals: its own, and one of the previous trajectory in the batch, which it does not reach.
         """
         self._follow()
-        latents = self.value.encoder(pixels)
+        latents = self.value.encoder.encode(pixels)
         now, then, wanted = _transitions(latents, goals)
         with torch.no_grad():
-            target_now, target_then, target_wanted = _transitions(self.target.encoder(pixels), goals)
+            target_now, target_then, target_wanted = _transitions(self.target.encoder.encode(pixels), goals)
         reached = goals == torch.arange(1, pixels.shape[1], device=goals.device)
         reached = torch.cat([reached, torch.zeros_like(reached)])
         values = self.value(now, wanted)
@@ -126,12 +127,11 @@ class GCIVL(nn.Module):
 
     def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
         """Actions towards goals, in the environment's units."""
-        encoder = self.value.encoder
-        return encoder.to_env(self.policy(encoder.pair(pixels, goals)))
+        return act(self.value.encoder, self.policy, pixels, goals)
 
 
 def _transitions(latents: Tensor, goals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Features of images, of those that follow and of the goals, ``(2 B, S, D)``: of own goals, then of others'."""
-    wanted = latents.gather(1, goals[..., None].expand(-1, -1, latents.shape[-1]))
+    wanted = goal_latents(latents, goals)
     now, then = latents[:, :-1].repeat(2, 1, 1), latents[:, 1:].repeat(2, 1, 1)
     return now, then, torch.cat([wanted, wanted.roll(1, dims=0)])

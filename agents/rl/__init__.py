@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING
 from worldmodel import exports
 
 if TYPE_CHECKING:
-    from agents.rl.algorithms import ALGORITHMS, check_options, check_rollouts, is_off_policy, option_names
+    from agents.rl.algorithms import ALGORITHMS, check_options, check_rollouts, is_off_policy
     from agents.rl.evaluation import Evaluation
-    from agents.rl.models import build, load, load_to_act, make_model, read_files
+    from agents.rl.models import load, load_to_act, make_model
     from agents.rl.storage.files import BEST, CONFIG, CURVE, EVALUATIONS, FORMAT, MODEL, OLD_REPLAY, PROGRESS, REPLAY
-    from agents.rl.storage.files import RunConfig, RunFiles, Spent, read_run, spent, write_run
+    from agents.rl.storage.files import Progress, RunConfig, RunFiles, read_files, read_run, spent, write_run
     from agents.rl.training import train
 
 __getattr__ = exports(
     __name__,
     {
-        "algorithms": "ALGORITHMS check_options check_rollouts is_off_policy option_names",
+        "algorithms": "ALGORITHMS check_options check_rollouts is_off_policy",
         "evaluation": "Evaluation",
-        "models": "build load load_to_act make_model read_files",
+        "models": "load load_to_act make_model",
         "storage.files": "BEST CONFIG CURVE EVALUATIONS FORMAT MODEL OLD_REPLAY PROGRESS REPLAY "
-        "RunConfig RunFiles Spent read_run spent write_run",
+        "Progress RunConfig RunFiles read_files read_run spent write_run",
         "training": "train",
     },
 )

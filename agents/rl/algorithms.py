@@ -36,71 +36,62 @@ MAX_COUNT = 10**12
 
 @dataclass(frozen=True)
 class _Rule:
-    """What an option must be.
+    """What some options must be.
 
     Attributes:
-        kind: Type that it is turned into.
+        options: Their names, with spaces between.
+        kind: Type that they are turned into.
         words: The rule.
         holds: Whether a number obeys it.
     """
 
+    options: str
     kind: type[int] | type[float] | type[bool]
     words: str
     holds: Callable[[float], bool]
 
 
-def _whole(low: int) -> _Rule:
-    return _Rule(int, f"an integer, at least {low}", lambda x: low <= x <= MAX_COUNT)
-
-
-_COUNT, _SWITCH = _whole(1), _Rule(bool, "True or False (or 1 or 0)", lambda x: x in (0, 1))
-_COUNT_OR_ALL = _Rule(int, "an integer, at least 1, or -1", lambda x: x == -1 or 1 <= x <= MAX_COUNT)
-_POSITIVE = _Rule(float, "a finite number greater than 0", lambda x: x > 0)
-_NON_NEGATIVE = _Rule(float, "a finite number, at least 0", lambda x: x >= 0)
-_SHARE = _Rule(float, "a number greater than 0, at most 1", lambda x: 0 < x <= 1)
-
-RULES: dict[str, _Rule] = {
-    "learning_rate": _POSITIVE,
-    "gamma": _SHARE,
-    "stats_window_size": _COUNT,
-    "use_sde": _SWITCH,
-    "sde_sample_freq": _COUNT_OR_ALL,
-    # with a replay buffer
-    "buffer_size": _COUNT,
-    "learning_starts": _whole(0),
-    "batch_size": _COUNT,
-    "tau": _SHARE,
-    "train_freq": _COUNT,
-    "gradient_steps": _COUNT_OR_ALL,
-    "policy_delay": _COUNT,
-    "target_policy_noise": _NON_NEGATIVE,
-    "target_noise_clip": _NON_NEGATIVE,
-    "target_update_interval": _COUNT,
-    "target_entropy": _Rule(float, "a finite number", lambda x: True),
-    "use_sde_at_warmup": _SWITCH,
-    "top_quantiles_to_drop_per_net": _Rule(int, "an integer from 0 to 24", lambda x: 0 <= x <= 24),
-    # without one
-    "n_steps": _COUNT,
-    "n_epochs": _COUNT,
-    "gae_lambda": _Rule(float, "a number from 0 to 1", lambda x: 0 <= x <= 1),
-    "ent_coef": _NON_NEGATIVE,
-    "vf_coef": _NON_NEGATIVE,
-    "max_grad_norm": _POSITIVE,
-    "clip_range": _POSITIVE,
-    "clip_range_vf": _POSITIVE,
-    "normalize_advantage": _SWITCH,
-    "target_kl": _POSITIVE,
-    "rms_prop_eps": _POSITIVE,
-    "use_rms_prop": _SWITCH,
-    "cg_max_steps": _COUNT,
-    "cg_damping": _NON_NEGATIVE,
-    "line_search_shrinking_factor": _Rule(float, "a number between 0 and 1", lambda x: 0 < x < 1),
-    "line_search_max_iter": _COUNT,
-    "n_critic_updates": _COUNT,
-}
+_RULES = (
+    _Rule("learning_starts", int, "an integer, at least 0", lambda x: 0 <= x <= MAX_COUNT),
+    _Rule(
+        "stats_window_size buffer_size batch_size train_freq policy_delay target_update_interval n_steps n_epochs "
+        "cg_max_steps line_search_max_iter n_critic_updates",
+        int,
+        "an integer, at least 1",
+        lambda x: 1 <= x <= MAX_COUNT,
+    ),
+    _Rule(
+        "sde_sample_freq gradient_steps",
+        int,
+        "an integer, at least 1, or -1",
+        lambda x: x == -1 or 1 <= x <= MAX_COUNT,
+    ),
+    _Rule("top_quantiles_to_drop_per_net", int, "an integer from 0 to 24", lambda x: 0 <= x <= 24),
+    _Rule(
+        "use_sde use_sde_at_warmup normalize_advantage use_rms_prop",
+        bool,
+        "True or False (or 1 or 0)",
+        lambda x: x in (0, 1),
+    ),
+    _Rule("target_entropy", float, "a finite number", lambda x: True),
+    _Rule(
+        "learning_rate max_grad_norm clip_range clip_range_vf target_kl rms_prop_eps",
+        float,
+        "a finite number greater than 0",
+        lambda x: x > 0,
+    ),
+    _Rule(
+        "target_policy_noise target_noise_clip ent_coef vf_coef cg_damping",
+        float,
+        "a finite number, at least 0",
+        lambda x: x >= 0,
+    ),
+    _Rule("gamma tau", float, "a number greater than 0, at most 1", lambda x: 0 < x <= 1),
+    _Rule("gae_lambda", float, "a number from 0 to 1", lambda x: 0 <= x <= 1),
+    _Rule("line_search_shrinking_factor", float, "a number between 0 and 1", lambda x: 0 < x < 1),
+)
+RULES = {option: rule for rule in _RULES for option in rule.options.split()}
 """Rules of all options of all algorithms."""
-NOT_OPTIONS = ("n_steps",)
-"""Keywords of algorithms with a replay buffer that need other observations than a Dict."""
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
@@ -123,11 +114,11 @@ def is_off_policy(algorithm: str) -> bool:
     return issubclass(algorithm_class(algorithm), OffPolicyAlgorithm)
 
 
-def option_names(algorithm: str) -> list[str]:
-    """Names of the options of an algorithm."""
-    left_out = NOT_OPTIONS if is_off_policy(algorithm) else ()
+def default_options(algorithm: str) -> dict[str, Any]:
+    """All options of an algorithm, at the values that it has for them."""
+    left_out = ("n_steps",) if is_off_policy(algorithm) else ()  # a replay buffer of n steps holds no Dict
     keywords = inspect.signature(algorithm_class(algorithm)).parameters
-    return [name for name in keywords if name in RULES and name not in left_out]
+    return {name: keyword.default for name, keyword in keywords.items() if name in RULES and name not in left_out}
 
 
 def check_options(algorithm: str, options: Mapping[str, Any], field: str = "options") -> dict[str, Any]:
@@ -141,7 +132,7 @@ def check_options(algorithm: str, options: Mapping[str, Any], field: str = "opti
     Raises:
         ConfigError: If the algorithm has no such option, or a value makes no sense.
     """
-    known = option_names(algorithm)
+    known = default_options(algorithm)
     checked: dict[str, Any] = {}
     for name, value in options.items():
         if name not in known:
@@ -155,19 +146,13 @@ def check_options(algorithm: str, options: Mapping[str, Any], field: str = "opti
     return checked
 
 
-def with_defaults(algorithm: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of an algorithm, those that are not given at the values that it has for them."""
-    keywords = inspect.signature(algorithm_class(algorithm)).parameters
-    return {name: options.get(name, keywords[name].default) for name in option_names(algorithm)}
-
-
 def check_rollouts(algorithm: str, options: Mapping[str, Any], num_envs: int) -> None:
     """Checks that advantages can be normalised: there must be more than one.
 
     Raises:
         ConfigError: If there is but one in a rollout or in a batch.
     """
-    values = with_defaults(algorithm, options)
+    values = default_options(algorithm) | dict(options)
     if not values.get("normalize_advantage"):
         return
     if values.get("batch_size") == 1:

@@ -2,8 +2,8 @@
 
 ::
 
-    Profiles    means along both axes of an image, from which a network trained with the rest reads on
-    Latents     the frozen encoder of a pretrained world model
+    profiles    means along both axes of an image, from which a network trained with the rest reads on
+    latents     the frozen encoder of a pretrained world model
 
     image ──► code ──► replay buffer, rollouts ──► networks         training:  CodedVecEnv
     image ──► code ──► policy ──► action                            acting:    CodedPolicy
@@ -13,8 +13,9 @@ image is learned from; and a replay buffer holds a hundred times more of them.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from torch import Tensor
 
 from agents.actions import to_space
 from agents.observations import channels_first, read_images
@@ -34,52 +36,42 @@ GOALS = ("achieved_goal", "desired_goal")
 """Keys whose codes are followed by a position."""
 
 
-@runtime_checkable
-class Code(Protocol):
+@dataclass(frozen=True)
+class Code:
     """A function of images.
 
     Attributes:
         dim: Numbers of a code.
+        encode: Codes ``(B, dim)`` of uint8 images ``(B, C, H, W)``.
     """
 
     dim: int
+    encode: Callable[[Tensor], Tensor]
 
+    @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Codes ``(B, dim)`` of images ``(B, C, H, W)`` or ``(B, H, W, C)``."""
-        ...
+        return self.encode(torch.from_numpy(channels_first(images))).float().numpy()
 
 
-class Profiles:
+def profiles(pixel_shape: tuple[int, ...]) -> Code:
     """Means of each channel along each image axis, in pixel values: where :class:`AxialEncoder` begins.
 
     Args:
         pixel_shape: ``(C, H, W)`` of the images.
     """
-
-    def __init__(self, pixel_shape: tuple[int, ...]) -> None:
-        channels, height, width = pixel_shape
-        self.dim = channels * (height + width)
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Codes ``(B, dim)`` of images ``(B, C, H, W)`` or ``(B, H, W, C)``."""
-        return axis_means(torch.from_numpy(channels_first(images)).float()).numpy()
+    channels, height, width = pixel_shape
+    return Code(channels * (height + width), lambda images: axis_means(images.float()))
 
 
-class Latents:
+def latents(checkpoint: Path | str) -> Code:
     """Latents of a pretrained world model, whose encoder stays as it is.
 
     Args:
         checkpoint: Directory of the world model's checkpoint, or name of a shipped one.
     """
-
-    def __init__(self, checkpoint: Path | str) -> None:
-        self.model = load_pretrained(checkpoint).model.requires_grad_(False)
-        self.dim = self.model.latent_dim
-
-    @torch.no_grad()
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Codes ``(B, dim)`` of images ``(B, C, H, W)`` or ``(B, H, W, C)``."""
-        return self.model.encode(torch.from_numpy(channels_first(images))).float().numpy()
+    model = load_pretrained(checkpoint).model
+    return Code(model.latent_dim, model.encode)
 
 
 def open_code(name: str, folder: Path, pixel_shape: tuple[int, ...]) -> Code:
@@ -95,9 +87,9 @@ def open_code(name: str, folder: Path, pixel_shape: tuple[int, ...]) -> Code:
         CheckpointError: If the world model is missing or corrupt.
     """
     if name == "profiles":
-        return Profiles(channels_first(np.empty(pixel_shape, np.uint8)).shape)
+        return profiles(channels_first(np.empty(pixel_shape, np.uint8)).shape)
     if name == "latents":
-        return Latents(folder / WORLD_MODEL)
+        return latents(folder / WORLD_MODEL)
     raise ValueError(f"code must be one of 'profiles', 'latents', got {name!r}")
 
 
@@ -127,7 +119,11 @@ class CodedVecEnv(VecEnvWrapper):
         self.code = code
         self.locate = locate
         self.compute_reward = compute_reward
-        super().__init__(venv, code_space(code.dim, position_dim))
+        sizes = {"observation": code.dim} | dict.fromkeys(GOALS, code.dim + position_dim)
+        boxes: dict[str, spaces.Space[Any]] = {
+            key: spaces.Box(-np.inf, np.inf, (size,), np.float32) for key, size in sizes.items()
+        }
+        super().__init__(venv, spaces.Dict(boxes))
 
     def reset(self) -> Any:
         """Starts new episodes; returns coded observations."""
@@ -164,16 +160,15 @@ class CodedPolicy:
     Args:
         model: The policy.
         code: The code that it was trained on.
+
+    Attributes:
+        action_space: The action space that the policy was trained in; its actions are in it.
     """
 
     def __init__(self, model: BaseAlgorithm, code: Code) -> None:
         self.model = model
         self.code = code
-
-    @property
-    def action_space(self) -> spaces.Space[Any]:
-        """The action space that the policy was trained in; its actions are in it."""
-        return self.model.action_space
+        self.action_space = model.action_space
 
     def set_random_seed(self, seed: int) -> None:
         """Starts the randomness of the policy anew."""
@@ -192,7 +187,7 @@ class CodedPolicy:
         # Positions are for rewards: there are none here, and the policy does not miss them.
         space = self.model.observation_space
         assert isinstance(space, spaces.Dict)
-        nowhere = np.zeros((len(images), _shape(space["desired_goal"])[0] - self.code.dim), dtype=np.float32)
+        nowhere = np.zeros((len(images), spaces.flatdim(space["desired_goal"]) - self.code.dim), dtype=np.float32)
         coded = {
             "observation": present,
             "achieved_goal": np.concatenate([present, nowhere], axis=-1),
@@ -202,14 +197,3 @@ class CodedPolicy:
         if isinstance(self.model.action_space, spaces.Box):
             actions = to_space(actions, self.model.action_space)
         return (actions if batched else actions[0, ...]), state
-
-
-def code_space(code_dim: int, position_dim: int) -> spaces.Space[Any]:
-    """Space of coded observations."""
-    sizes = {"observation": code_dim} | dict.fromkeys(GOALS, code_dim + position_dim)
-    return spaces.Dict({key: spaces.Box(-np.inf, np.inf, (size,), np.float32) for key, size in sizes.items()})
-
-
-def _shape(space: spaces.Space[Any]) -> tuple[int, ...]:
-    assert space.shape is not None
-    return space.shape

@@ -1,7 +1,7 @@
 """Evaluation while a model is trained: what it found is kept in memory, and saved together with the model.
 
 Stable-Baselines3's ``EvalCallback`` writes files of its own whenever it has something to write; killed in between, they
-tell of different models. :class:`Evaluation` writes nothing: :func:`agents.rl.models.train` commits its files
+tell of different models. :class:`Evaluation` writes nothing: :func:`agents.rl.training.train` commits its files
 (:meth:`Evaluation.files`) with all others.
 """
 
@@ -9,7 +9,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.rl.storage.arrays import open_arrays, read_array
-from agents.rl.storage.files import CURVE, EVALUATIONS, Progress
+from agents.rl.storage.files import BEST, CURVE, EVALUATIONS, Progress
 from agents.rl.storage.weights import check_finite, model_bytes
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.storage.files import read_rows
 
 logger = logging.getLogger(__name__)
 
+EVALUATED = {"timesteps": ("i", 1), "results": ("f", 2), "ep_lengths": ("i", 2), "successes": ("b", 2)}
+"""Arrays with a row for each evaluation, with the kind of their numbers and their dimensions: steps of the training
+environments before it, of all of them together; of each of its episodes the sum of rewards, steps, and success."""
 MAX_EVALUATION_BYTES = 2**28
 """Most bytes of an array of evaluations."""
 
@@ -36,41 +39,25 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One evaluation.
-
-    Attributes:
-        steps: Steps of the training environments before it, of all of them together.
-        returns: Sum of rewards of each episode, ``(episodes,)``.
-        lengths: Steps of each.
-        successes: Whether each ended at the goal.
-    """
-
-    steps: int
-    returns: NDArray[np.floating[Any]]
-    lengths: NDArray[np.signedinteger[Any]]
-    successes: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
 class Findings:
     """What evaluations have found so far.
 
     Attributes:
-        evaluations: All of them.
+        evaluations: Those of all evaluations, as in their file (:data:`EVALUATED`); none where there was none yet.
         curve: Steps, seconds and success of each.
         best_steps: Steps after which the best model was found; None: there is none yet.
         best_return: What it returned on average; None: unknown, the next one is better.
         best_model: That model, where it has not been saved yet.
     """
 
-    evaluations: tuple[Evaluated, ...] = ()
+    evaluations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     curve: tuple[Mapping[str, Any], ...] = ()
     best_steps: int | None = None
     best_return: float | None = None
     best_model: bytes | None = None
 
 
+@dataclass(eq=False, repr=False)
 class Evaluation(BaseCallback):
     """Measures a model every so often.
 
@@ -80,40 +67,37 @@ class Evaluation(BaseCallback):
         every: Steps of each training environment between two evaluations.
         action_repeat: How often each action is taken: steps of the learning curve are those of the environments.
         log: Whether to log what each evaluation finds.
+        clock: Seconds that training has taken; set by :func:`agents.rl.training.train`.
+        is_stopped: Whether to leave off; set by :func:`agents.rl.training.train`.
 
     Attributes:
         findings: What has been found.
-        clock: Seconds that training has taken; set by :func:`agents.rl.models.train`.
-        is_stopped: Whether to leave off; set by :func:`agents.rl.models.train`.
     """
 
-    def __init__(
-        self, env: VecEnv, *, num_episodes: int, every: int, action_repeat: int = 1, log: bool = False
-    ) -> None:
+    env: VecEnv
+    _: KW_ONLY
+    num_episodes: int
+    every: int
+    action_repeat: int = 1
+    log: bool = False
+    clock: Callable[[], float] = lambda: 0.0
+    is_stopped: Callable[[], bool] = lambda: False
+    findings: Findings = field(init=False, default_factory=Findings)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.env = env
-        self.num_episodes = num_episodes
-        self.every = every
-        self.action_repeat = action_repeat
-        self.log = log
-        self.findings = Findings()
-        self.clock: Callable[[], float] = lambda: 0.0
-        self.is_stopped: Callable[[], bool] = lambda: False
 
     def files(self) -> dict[str, bytes | None]:
-        """All evaluations and the learning curve, by the names of their files; None where there are none."""
-        rows, curve = self.findings.evaluations, self.findings.curve
-        arrays = io.BytesIO()
-        if rows:
-            np.savez(
-                arrays,
-                timesteps=np.array([row.steps for row in rows], dtype=np.int64),
-                results=np.stack([row.returns for row in rows]),
-                ep_lengths=np.stack([row.lengths for row in rows]),
-                successes=np.stack([row.successes for row in rows]),
-            )
-        lines = "".join(json.dumps(dict(line)) + "\n" for line in curve)
-        return {EVALUATIONS: arrays.getvalue() if rows else None, CURVE: lines.encode() if curve else None}
+        """What is to be saved, by the names of its files: all evaluations, the learning curve, a new best model.
+
+        None removes a file: there is nothing to be saved in it.
+        """
+        found, arrays = self.findings, io.BytesIO()
+        if any(map(len, found.evaluations.values())):
+            np.savez(arrays, **found.evaluations)  # type: ignore[arg-type]
+        lines = "".join(json.dumps(dict(line)) + "\n" for line in found.curve)
+        files = {EVALUATIONS: arrays.getvalue() or None, CURVE: lines.encode() or None}
+        return files if found.best_model is None else files | {BEST: found.best_model}
 
     def resume(self, folder: Path, progress: Progress) -> None:
         """Goes on with the evaluations that a folder holds; those that are damaged are left out, with a warning.
@@ -122,8 +106,9 @@ class Evaluation(BaseCallback):
             folder: The run's folder.
             progress: Where it stands; what came after it is evaluated again.
         """
+        arrays = _read_evaluations(folder)
         self.findings = Findings(
-            evaluations=tuple(row for row in _read_evaluations(folder) if row.steps <= progress.steps),
+            evaluations={name: array[arrays["timesteps"] <= progress.steps] for name, array in arrays.items()},
             curve=tuple(line for line in _read_curve(folder) if line["steps"] <= progress.steps * self.action_repeat),
             best_steps=progress.best_steps,
             best_return=progress.best_return,
@@ -147,19 +132,19 @@ class Evaluation(BaseCallback):
         returns, lengths = evaluate_policy(
             self.model, self.env, self.num_episodes, deterministic=True, callback=look, return_episode_rewards=True
         )
-        assert isinstance(returns, list)
-        assert isinstance(lengths, list)
-        found = Evaluated(self.num_timesteps, np.array(returns), np.array(lengths), np.array(successes, dtype=np.bool_))
+        steps, before, mean_return = self.num_timesteps, self.findings, float(np.mean(returns))
+        row = {"timesteps": steps, "results": returns, "ep_lengths": lengths, "successes": successes}
+        arrays = {name: np.array([*before.evaluations.get(name, ()), value]) for name, value in row.items()}
         line = {
-            "steps": found.steps * self.action_repeat,
+            "steps": steps * self.action_repeat,
             "seconds": self.clock(),
             "success": float(np.mean(successes)),
         }
-        before, mean_return = self.findings, float(np.mean(returns))
-        after = replace(before, evaluations=(*before.evaluations, found), curve=(*before.curve, line))
+        self.findings = replace(before, evaluations=arrays, curve=(*before.curve, line))
         if before.best_return is None or mean_return > before.best_return:
-            after = replace(after, best_steps=found.steps, best_return=mean_return, best_model=model_bytes(self.model))
-        self.findings = after
+            self.findings = replace(
+                self.findings, best_steps=steps, best_return=mean_return, best_model=model_bytes(self.model)
+            )
         self._record(mean_return, float(np.mean(lengths)), line)
 
     def _record(self, mean_return: float, mean_length: float, line: Mapping[str, Any]) -> None:
@@ -175,25 +160,25 @@ class Evaluation(BaseCallback):
             )
 
 
-def _read_evaluations(folder: Path) -> list[Evaluated]:
+def _read_evaluations(folder: Path) -> dict[str, NDArray[Any]]:
     """All evaluations of a folder, in order; none, with a warning, if the file is damaged."""
     path = folder / EVALUATIONS
     if not path.exists():
-        return []
-    names = {"timesteps": ("i", 1), "results": ("f", 2), "ep_lengths": ("i", 2), "successes": ("b", 2)}
+        return {}
     try:
         with open_arrays(path) as archive:
-            arrays = {
-                name: read_array(archive, name, kinds, num_dims, MAX_EVALUATION_BYTES)
-                for name, (kinds, num_dims) in names.items()
-            }
+            arrays = {name: read_array(archive, name, MAX_EVALUATION_BYTES) for name in EVALUATED}
             steps = arrays["timesteps"]
-            if {len(array) for array in arrays.values()} != {len(steps)} or not bool((np.diff(steps) > 0).all()):
+            for name, (kind, num_dims) in EVALUATED.items():
+                array = arrays[name]
+                if array.dtype.kind != kind or array.ndim != num_dims or len(array) != len(steps):
+                    raise ValueError(f"{name!r} must have a row for each evaluation, got {array.dtype} {array.shape}")
+            if not bool((np.diff(steps) > 0).all()):
                 raise ValueError("it must hold evaluations in the order in which they were made")
     except CheckpointError as error:
         logger.warning("%s; these evaluations are left out", error)
-        return []
-    return [Evaluated(int(row[0]), *row[1:]) for row in zip(*(arrays[name] for name in names), strict=True)]
+        return {}
+    return arrays
 
 
 def _read_curve(folder: Path) -> list[dict[str, Any]]:

@@ -153,7 +153,7 @@ class ImageOptions:
     latent_dim: Width = 64
 
 
-FEATURES: dict[str, type[BaseFeaturesExtractor]] = {
+FEATURES: dict[str, type[Any]] = {
     "vectors": VectorFeatures,
     "codes": CodeFeatures,
     "images": ImageFeatures,

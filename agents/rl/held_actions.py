@@ -68,11 +68,12 @@ class HeldPolicy:
     """A policy that decides at every so many steps of an episode, and holds its actions in between.
 
     A goal (``desired_goal`` of an observation that is a dict) which changes while an action is held is decided for at
-    once. Where the policy says what its ``action_space`` is, a ``Box``, actions are in it.
+    once.
 
     Args:
         policy: What decides.
         repeats: Steps that an action is held.
+        action_space: Actions are in it; None: in the policy's ``action_space``, where it says what that is, a ``Box``.
 
     Attributes:
         timings: Seconds of each decision.
@@ -82,10 +83,11 @@ class HeldPolicy:
         ValueError: If that is less than one.
     """
 
-    def __init__(self, policy: Policy, repeats: int) -> None:
+    def __init__(self, policy: Policy, repeats: int, action_space: spaces.Box | None = None) -> None:
         if repeats < 1:
             raise ValueError(f"repeats must be at least 1, got {repeats}")
         self.policy = policy
+        self.action_space = action_space or getattr(policy, "action_space", None)
         self.steps_per_plan = repeats
         self.timings: list[float] = []
 
@@ -103,7 +105,8 @@ class HeldPolicy:
         Raises:
             ValueError: If the state or the flags do not fit.
         """
-        goals = np.asarray(observation["desired_goal"]) if _has_goals(observation) else None
+        has_goals = isinstance(observation, Mapping) and "desired_goal" in observation
+        goals = np.asarray(observation["desired_goal"]) if has_goals else None
         if state is not None:
             due = _due(state, episode_start, goals)
             if not due.any():
@@ -128,15 +131,10 @@ class HeldPolicy:
 
     def _each(self, actions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Actions as they came, in the action space where that is known, and the same ``(n, ...)``."""
-        space = getattr(self.policy, "action_space", None)
-        if not isinstance(space, spaces.Box):
+        if not isinstance(self.action_space, spaces.Box):
             return actions, np.atleast_2d(actions)
-        each = to_space(actions, space)
+        each = to_space(actions, self.action_space)
         return each.reshape(np.shape(actions)), each
-
-
-def _has_goals(observation: Any) -> bool:
-    return isinstance(observation, Mapping) and "desired_goal" in observation
 
 
 def _due(state: Any, episode_start: Any, goals: NDArray[Any] | None) -> NDArray[np.bool_]:

@@ -13,17 +13,17 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from tqdm import tqdm
 
 from agents.rl.evaluation import Evaluation, Findings, Stopped
-from agents.rl.storage.files import BEST, MODEL, PROGRESS, REPLAY, Progress, Spent, read_progress, settings_hash, spent
+from agents.rl.storage.files import BEST, MODEL, PROGRESS, REPLAY, Progress, read_progress, settings_hash
 from agents.rl.storage.replay import replay_writer
 from agents.rl.storage.weights import MAX_ZIP_BYTES, check_finite, check_policy, model_bytes
 from worldmodel.config import to_json
@@ -42,8 +42,8 @@ def train(
     save_seconds: float = 120.0,
     save_replay: bool = True,
     progress: bool = True,
-    is_stopped: Callable[[], bool] | None = None,
-) -> Spent:
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Progress:
     """Trains a model until its budget is spent, or goes on with what a folder holds.
 
     A budget of steps is met by whole rollouts: it is exceeded by less than one of them, which is a step of all
@@ -62,7 +62,7 @@ def train(
         is_stopped: Asked again and again whether to stop; by default never.
 
     Returns:
-        What has been spent.
+        Where the run stands, and what has been spent.
 
     Raises:
         ValueError: If there is no limit, or the model is not the one that the folder holds.
@@ -77,16 +77,14 @@ def train(
         raise ValueError(
             f"model must have made the {before.steps} steps that {folder} tells of, got {model.num_timesteps}"
         )
-    run = _Run(model, folder, before, evaluation, max_seconds, save_replay)
-    run.save_seconds = save_seconds
-    run.is_stopped = is_stopped or run.is_stopped
+    run = _Run(folder, before, evaluation, max_seconds, save_seconds, save_replay, is_stopped)
     if evaluation is not None:
         evaluation.resume(folder, before)
-        evaluation.clock, evaluation.is_stopped = run.seconds, run.is_stopped
+        evaluation.clock, evaluation.is_stopped = run.seconds, is_stopped
         _mend_best(model, folder, before, evaluation)
     if (max_steps is None or before.steps < max_steps) and not run.is_over():
         _learn(model, run, evaluation, max_steps, progress)
-    return spent(folder)
+    return read_progress(folder)
 
 
 def _mend_best(model: BaseAlgorithm, folder: Path, before: Progress, evaluation: Evaluation) -> None:
@@ -113,64 +111,40 @@ def _learn(
     done = model.num_timesteps
     left = 2**62 if max_steps is None else max_steps - done
     hidden = not progress or max_steps is None or None  # None: hidden where there is no terminal
+    was_stopped = False
     with tqdm(total=max_steps, initial=done, disable=hidden, unit="step") as run.bar:
-        callbacks = CallbackList([*([] if evaluation is None else [evaluation]), run])
+        callbacks: list[BaseCallback] = [callback for callback in (evaluation, run) if callback is not None]
         try:
             model.learn(left, callback=callbacks, reset_num_timesteps=done == 0)
         except Stopped:
-            run.was_stopped = True
+            was_stopped = True
+            run.go_back()
         except (ValueError, RuntimeError):
             check_finite(model)  # distributions refuse what is not, in many words
             raise
-    if run.was_stopped:
-        run.go_back()
     run.save()
-    if run.was_stopped:
+    if was_stopped:
         raise KeyboardInterrupt
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A place from which a run can go on.
-
-    Attributes:
-        steps: Steps made before.
-        episodes: Episodes that ended before.
-        findings: What evaluations had found; None where there are none.
-    """
-
-    steps: int
-    episodes: int
-    findings: Findings | None
-
-
+@dataclass(eq=False, repr=False)
 class _Run(BaseCallback):
     """Saves at good places, and ends training when its time is over or it was asked to stop."""
 
-    bar: tqdm
-    save_seconds = 120.0
-    was_stopped = False
+    folder: Path
+    before: Progress
+    evaluation: Evaluation | None
+    max_seconds: float | None
+    save_seconds: float
+    save_replay: bool
+    is_stopped: Callable[[], bool]
+    bar: tqdm = field(init=False)
 
-    def __init__(
-        self,
-        model: BaseAlgorithm,
-        folder: Path,
-        before: Progress,
-        evaluation: Evaluation | None,
-        max_seconds: float | None,
-        save_replay: bool,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
-        self.model = model
-        self.folder = folder
-        self.evaluation = evaluation
-        self.max_seconds = max_seconds
-        self.save_replay = save_replay
-        self.settings = settings_hash(folder)
-        self.is_stopped: Callable[[], bool] = lambda: False
-        self._began = time.monotonic() - before.seconds
+        self.settings = settings_hash(self.folder)
         self._saved = time.monotonic()
-        self._place = self._here()
+        self._began = self._saved - self.before.seconds
 
     def seconds(self) -> float:
         """Seconds that the run has taken."""
@@ -182,37 +156,35 @@ class _Run(BaseCallback):
 
     def go_back(self) -> None:
         """Forgets the steps of a rollout from which nothing has been learned; they will be made again."""
-        self.model.num_timesteps, self.model._episode_num = self._place.steps, self._place.episodes
-        if self.evaluation is not None and self._place.findings is not None:
-            self.evaluation.findings = self._place.findings
+        self.model.num_timesteps, self.model._episode_num, findings = self._place
+        if self.evaluation is not None:
+            self.evaluation.findings = findings
 
     def save(self) -> None:
         """Commits all that the run has to save."""
+        found = self._findings()
         progress = Progress(
             steps=self.model.num_timesteps,
             seconds=self.seconds(),
             episodes=self.model._episode_num,
             updates=self.model._n_updates,
+            best_steps=found.best_steps,
+            best_return=found.best_return,
             settings=self.settings,
         )
-        files: dict[str, Content] = {MODEL: model_bytes(self.model)}
+        files: dict[str, Content] = {MODEL: model_bytes(self.model), PROGRESS: _to_bytes(progress)}
         if self.save_replay and isinstance(self.model, OffPolicyAlgorithm):
             assert isinstance(self.model.replay_buffer, DictReplayBuffer)
             files[REPLAY] = replay_writer(self.model.replay_buffer)
         if self.evaluation is not None:
-            found = self.evaluation.findings
-            progress = replace(progress, best_steps=found.best_steps, best_return=found.best_return)
             files |= self.evaluation.files()
-            if found.best_model is not None:
-                files[BEST] = found.best_model
-        files[PROGRESS] = _to_bytes(progress)
         commit(self.folder, files)
         if self.evaluation is not None:
-            self.evaluation.findings = replace(self.evaluation.findings, best_model=None)
+            self.evaluation.findings = replace(found, best_model=None)
         self._saved = time.monotonic()
 
     def _on_rollout_start(self) -> None:
-        self._place = self._here()
+        self._place = self.model.num_timesteps, self.model._episode_num, self._findings()
         if self.is_stopped():
             raise Stopped
         if time.monotonic() - self._saved > self.save_seconds:
@@ -224,6 +196,6 @@ class _Run(BaseCallback):
             raise Stopped
         return not self.is_over()
 
-    def _here(self) -> _Place:
-        findings = None if self.evaluation is None else self.evaluation.findings
-        return _Place(self.model.num_timesteps, self.model._episode_num, findings)
+    def _findings(self) -> Findings:
+        """What evaluations have found, if there are any."""
+        return Findings() if self.evaluation is None else self.evaluation.findings

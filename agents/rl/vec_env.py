@@ -18,8 +18,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 Indices = int | Iterable[int] | None
 
-_SHARED = ("reset",)
-"""Methods without arguments whose answer is one for all environments, however many entries it has."""
 _FINAL = ("final_info", "_final_info", "final_obs", "_final_obs")
 
 
@@ -66,7 +64,8 @@ class SB3VecEnv(VecEnv):
             Observations.
         """
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
-        observation, infos = self.vector_env.reset(seed=seeds, options=self._pop_options())  # type: ignore[arg-type]
+        options, self._shared_options = self._shared_options, None
+        observation, infos = self.vector_env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
         self._reset_seeds()
         self.reset_infos = _split(infos, self.num_envs)
         return observation
@@ -137,8 +136,7 @@ class SB3VecEnv(VecEnv):
         owner = self._owner(attr_name)
         if owner is not None:
             return self._answers(getattr(owner, attr_name), chosen)
-        values = self._inner("get_attr", attr_name)(attr_name)
-        return [values[i] for i in chosen]
+        return self._ask("get_attr", attr_name, chosen)
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
         """Sets an attribute of all environments.
@@ -167,11 +165,10 @@ class SB3VecEnv(VecEnv):
         owner = self._owner(method_name)
         if owner is not None:
             answer = getattr(owner, method_name)(*method_args, **method_kwargs)
-            if method_args or method_kwargs or method_name in _SHARED:
+            if method_args or method_kwargs or method_name == "reset":  # which gives observations and infos of all
                 return [answer] * len(chosen)
             return self._answers(answer, chosen)
-        values = self._inner("call", method_name)(method_name, *method_args, **method_kwargs)
-        return [values[i] for i in chosen]
+        return self._ask("call", method_name, chosen, *method_args, **method_kwargs)
 
     def env_is_wrapped(self, wrapper_class: type[Wrapper], indices: Indices = None) -> list[bool]:
         """Whether each environment has this wrapper: vector environments have no wrappers of single environments."""
@@ -184,30 +181,24 @@ class SB3VecEnv(VecEnv):
 
     def _answers(self, answer: Any, chosen: list[int]) -> list[Any]:
         """The vector environment's answer for the chosen environments: an entry each if it has one for each."""
-        if isinstance(answer, np.ndarray):
-            answer = answer.tolist() if answer.shape == (self.num_envs,) else answer
-        is_batch = isinstance(answer, list | tuple) or (isinstance(answer, np.ndarray) and answer.ndim > 1)
+        if isinstance(answer, np.ndarray) and answer.shape == (self.num_envs,):
+            answer = answer.tolist()
+        is_batch = isinstance(answer, list | tuple) or getattr(answer, "ndim", 0) > 0
         if is_batch and len(answer) == self.num_envs:
             return [answer[i] for i in chosen]
         return [answer] * len(chosen)
 
     def _owner(self, name: str) -> Any | None:
         """The vector environment or the wrapper of it that has the attribute."""
-        for owner in (self.vector_env, self.vector_env.unwrapped):
-            if hasattr(owner, name):
-                return owner
-        return None
+        return next((owner for owner in (self.vector_env, self.vector_env.unwrapped) if hasattr(owner, name)), None)
 
-    def _inner(self, accessor: str, name: str) -> Any:
-        """The vector environment's way to the environments it holds."""
+    def _ask(self, accessor: str, name: str, chosen: list[int], *args: Any, **kwargs: Any) -> list[Any]:
+        """What the chosen ones of the environments that the vector environment holds answer."""
         method = getattr(self.vector_env.unwrapped, accessor, None)
         if method is None:
             raise AttributeError(f"{type(self.vector_env.unwrapped).__name__} has no attribute {name!r}")
-        return method
-
-    def _pop_options(self) -> dict[str, Any] | None:
-        options, self._shared_options = self._shared_options, None
-        return options
+        values = method(name, *args, **kwargs)
+        return [values[i] for i in chosen]
 
 
 def _split(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

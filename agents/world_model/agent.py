@@ -11,7 +11,7 @@ It follows Stable-Baselines3's ``predict`` protocol, so every loop written for t
 
 import time
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,6 +68,7 @@ class Actor(Protocol):
         ...
 
 
+@dataclass(eq=False, repr=False)
 class PlanningAgent:
     """Acts by planning with a world model; sees the current image and the goal image, nothing else.
 
@@ -106,60 +107,47 @@ class PlanningAgent:
         ValueError: If the planner's actions do not fit the model's, or an option is out of its range.
     """
 
-    def __init__(
-        self,
-        model: WorldModel,
-        planner: Planner,
-        measure: Measure,
-        *,
-        actor: Actor | None = None,
-        chunk_size: int | None = None,
-        constant_blocks: bool = True,
-        replan_every: int = 1,
-        warm_start: bool = True,
-        fill: str = "last",
-        action_space: spaces.Box | None = None,
-        seed: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        record: bool = False,
-    ) -> None:
-        block = 1 if constant_blocks else model.frame_skip
+    model: WorldModel
+    planner: Planner
+    measure: Measure
+    _: KW_ONLY
+    actor: Actor | None = None
+    chunk_size: int | None = None
+    constant_blocks: bool = True
+    replan_every: int = 1
+    warm_start: bool = True
+    fill: str = "last"
+    action_space: spaces.Box | None = None
+    seed: int = 0
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+    record: bool = False
+    timings: list[float] = field(init=False, default_factory=list)
+    steps_per_plan: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        model, planner, block = self.model, self.planner, 1 if self.constant_blocks else self.model.frame_skip
         if planner.bounds.action_dim != block * model.action_dim or planner.bounds.block != block:
             raise ValueError(
                 f"planner must plan blocks of {block} actions of {model.action_dim} dimensions for this model with "
-                f"constant_blocks={constant_blocks}, got {planner.bounds}"
+                f"constant_blocks={self.constant_blocks}, got {planner.bounds}"
             )
-        if not 1 <= replan_every <= planner.horizon:
-            raise ValueError(f"replan_every must be in [1, horizon = {planner.horizon}], got {replan_every}")
-        check_action_space(action_space, model.action_dim)
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype}")
-        self.model = model
-        self.planner = planner
-        self.measure = measure
-        self.actor = actor
-        self.chunk_size = chunk_size
-        self.constant_blocks = constant_blocks
-        self.replan_every = replan_every
-        self.warm_start = warm_start
-        self.fill = fill
-        self.action_space = action_space
-        self.seed = seed
-        self.device = _place(model, device)
-        self.dtype = dtype
-        self.record = record
-        self.timings: list[float] = []
-        self.steps_per_plan = replan_every * model.frame_skip
+        if not 1 <= self.replan_every <= planner.horizon:
+            raise ValueError(f"replan_every must be in [1, horizon = {planner.horizon}], got {self.replan_every}")
+        check_action_space(self.action_space, model.action_dim)
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {self.dtype}")
+        self._device = _place(model, self.device)
+        self.steps_per_plan = self.replan_every * model.frame_skip
         # Wrong options fail here, not in the first episode.
         self._make_cost(torch.zeros(1, 1), torch.zeros(1, 1))
-        if actor is not None and not constant_blocks:
+        if self.actor is not None and not self.constant_blocks:
             raise ValueError("constant_blocks must be True where an actor proposes: its actions are held, got False")
-        if actor is None and isinstance(planner, ProposalPlanner):
+        if self.actor is None and isinstance(planner, ProposalPlanner):
             raise ValueError("actor must be given for a planner that executes proposals, got None")
-        shift(torch.zeros(1, 1), 0, fill=fill)
+        shift(torch.zeros(1, 1), 0, fill=self.fill)
 
     @classmethod
     def from_pretrained(
@@ -185,9 +173,6 @@ class PlanningAgent:
             device: Where to plan.
             dtype: See the class.
             record: See the class.
-
-        Returns:
-            The agent.
 
         Raises:
             worldmodel.checkpoint.CheckpointError: If the checkpoint is missing or not valid.
@@ -282,7 +267,8 @@ class PlanningAgent:
         for group in ([i for i in due if envs[i].init is None], [i for i in due if envs[i].init is not None]):
             if not group:
                 continue
-            start, goal = torch.stack([starts[i] for i in group]), _stack_goals(envs, group)
+            start = torch.stack([starts[i] for i in group])
+            goal = torch.stack([goal for i in group if (goal := envs[i].goal) is not None])
             inits = [init for i in group if (init := envs[i].init) is not None]
             plan = self.planner.plan(
                 self._make_cost(start, goal),
@@ -310,7 +296,7 @@ class PlanningAgent:
         goals: NDArray[np.uint8],
     ) -> dict[int, Tensor]:
         """Latents of the images of environments ``due``; latents of new goals are put into ``envs``."""
-        pixels = torch.from_numpy(np.concatenate([images[due], goals[changed]])).to(self.device)
+        pixels = torch.from_numpy(np.concatenate([images[due], goals[changed]])).to(self._device)
         with self._autocast():
             latents = self.model.encode(pixels).float()
         for latent, i in zip(latents[len(due) :], changed, strict=True):
@@ -350,7 +336,7 @@ class PlanningAgent:
         key = [self.seed, env.num_plans] if deterministic else [self.seed, index, env.episode, env.num_plans]
         # SeedSequence mixes the key well, and 63 bits are what torch takes on every device.
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(self.device).manual_seed(seed)
+        return torch.Generator(self._device).manual_seed(seed)
 
     def _imagine(self, plan: Plan, start: Tensor, goal: Tensor | None) -> PlanRecord:
         def latents(actions: Tensor) -> Tensor:
@@ -366,7 +352,7 @@ class PlanningAgent:
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+        return torch.autocast(self._device.type, self.dtype, enabled=self.dtype is not None)
 
 
 def _place(model: WorldModel, device: torch.device | str | None) -> torch.device:
@@ -378,7 +364,3 @@ def _place(model: WorldModel, device: torch.device | str | None) -> torch.device
         model.to(device)
     tensor = next(model.parameters(), next(model.buffers(), None))
     return torch.device(device or "cpu") if tensor is None else tensor.device
-
-
-def _stack_goals(envs: list[EnvState], group: list[int]) -> Tensor:
-    return torch.stack([goal for i in group if (goal := envs[i].goal) is not None])

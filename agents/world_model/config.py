@@ -80,9 +80,6 @@ def bounds_from_space(space: spaces.Space[Any], max_norm: float | None = None, *
         max_norm: Largest Euclidean norm of an action, or None.
         block: Environment actions in one action of the planner.
 
-    Returns:
-        The bounds.
-
     Raises:
         ValueError: If the space is not a ``Box``.
     """
@@ -97,9 +94,6 @@ def build_planner(config: PlannerConfig, bounds: ActionBounds) -> Planner:
     Args:
         config: How to plan.
         bounds: Bounds of the planner's actions.
-
-    Returns:
-        The planner.
 
     Raises:
         ValueError: If ``init_std`` is None and the actions are unbounded, or a search does not fit into memory.

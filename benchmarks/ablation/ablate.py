@@ -8,14 +8,15 @@ file of all records of the folder, with intervals, and a picture beside it.
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from annotated_types import MinLen
-from rich.console import Console
 
 from agents.saved import open_source
 from agents.world_model.config import PlannerConfig
@@ -43,8 +44,7 @@ logger = logging.getLogger(__name__)
 
 SETTINGS = ("policy", "num_steps", "policy_steps", "head_steps", "num_episodes", "num_videos", "images")
 """Settings that a report holds."""
-Jobs = list[tuple[Variant, int]]
-"""Variants and seeds to measure."""
+Jobs = Sequence[tuple[Variant, int]]
 
 
 @config
@@ -108,15 +108,13 @@ def run(config: AblateConfig) -> dict[str, Any]:
     """
     grid = GRIDS[config.name]
     known = [variant.name for variant in grid.variants]
-    for name in config.only:
-        if name not in known:
-            raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {name!r}")
+    if unknown := [name for name in config.only if name not in known]:
+        raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
     output = config.output or absolute(f"benchmarks/results/ablation-{_name(config)}.json")
     with locked(output, "ablation", is_file=True):
         report = _fill(config, grid, output)
     if config.progress:
-        Console().print(_table(report).terminal())
-        logger.info("written to %s", output)
+        table(report).show(output)
     return report
 
 
@@ -131,13 +129,12 @@ def _fill(config: AblateConfig, grid: Grid, output: Path) -> dict[str, Any]:
     chosen = [v for v in grid.variants if not config.only or v.name in config.only or v is grid.variants[0]]
     jobs = [(variant, seed) for variant in chosen for seed in (config.seeds if grid.preset else (0,))]
     jobs = [(variant, seed) for variant, seed in jobs if (variant.name, seed) not in present]
-    for record in _records_by_ray(config, grid, jobs) if config.ray and jobs else _records(config, grid, jobs):
+    made = _by_ray(config, grid, jobs) if config.ray and jobs else (measure(config, grid, *job) for job in jobs)
+    for record in made:
         store.save(record)
         records.append(record)
-        write_report(output, _report(config, grid, records))
-    report = plain(_report(config, grid, records))
-    write_report(output, report)
-    return report
+        _write_report(config, grid, records, output)
+    return _write_report(config, grid, records, output)
 
 
 def _known(config: AblateConfig, grid: Grid, store: Store) -> Iterator[Record]:
@@ -145,10 +142,10 @@ def _known(config: AblateConfig, grid: Grid, store: Store) -> Iterator[Record]:
     variants = {variant.name: variant for variant in grid.variants}
     for record in store.records(grid=config.name):
         variant, seed = variants.get(str(record.key.get("variant"))), record.key.get("seed")
-        if variant is not None and isinstance(seed, int):
-            found = store.find(record.key, _decides(config, grid, variant, seed))
-            if found is not None:
-                yield found
+        if variant is None or not isinstance(seed, int):
+            continue
+        if found := store.find(record.key, _decides(config, grid, variant, seed)):
+            yield found
 
 
 def _decides(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> dict[str, Any]:
@@ -177,8 +174,9 @@ def _manifest(config: AblateConfig, grid: Grid) -> str:
     return f"{trained.data.dataset if isinstance(trained, WorldModelConfig) else config.environment}/{VALIDATION}"
 
 
-def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Record:
+def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Record:
     """Trains a variant if it must be, and measures it."""
+    logger.info("%s, seed %d", variant.name, seed)
     checkpoint, training = _train(config, grid, variant, seed)
     key = {"grid": config.name, "variant": variant.name, "seed": seed}
     decides = plain(_decides(config, grid, variant, seed))
@@ -199,13 +197,7 @@ def measure_variant(config: AblateConfig, grid: Grid, variant: Variant, seed: in
     return replace(measured, key=key, config=decides, facts=plain(facts))
 
 
-def _records(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Record]:
-    for variant, seed in jobs:
-        logger.info("%s, seed %d", variant.name, seed)
-        yield measure_variant(config, grid, variant, seed)
-
-
-def _records_by_ray(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Record]:
+def _by_ray(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Record]:
     """All records, measured side by side by Ray Tune."""
     try:
         import ray
@@ -213,8 +205,10 @@ def _records_by_ray(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Re
     except ImportError as error:
         raise ImportError("ray needs the ray extra: pip install 'worldmodel[ray]'") from error
 
-    # Workers run in folders of their own.
-    config = replace(config, policy=_anywhere(config.policy), images=_anywhere(config.images))
+    # Workers run in folders of their own, where paths must mean the same.
+    named = {name: getattr(config, name) for name in ("policy", "images")}
+    paths: dict[str, Any] = {name: str(absolute(path)) for name, path in named.items() if Path(path).exists()}
+    config = replace(config, **paths)
     trial = tune.with_parameters(_trial, config=config, grid=grid, jobs=jobs)
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     tuner = tune.Tuner(
@@ -228,23 +222,12 @@ def _records_by_ray(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Re
     if results.errors:
         raise results.errors[0]
     # Ray gives them back in an order of its own.
-    found: dict[int, Record] = {}
-    for i in range(len(results)):
-        parameters, metrics = results[i].config, results[i].metrics
-        assert parameters is not None
-        assert metrics is not None
-        told = json.loads(metrics["record"])
-        found[parameters["job"]] = Record(**told | {"rows": tuple(told["rows"])})
-    yield from (found[job] for job in range(len(jobs)))
-
-
-def _anywhere(name: str) -> str:
-    """A name as it is, or a path that means the same in every working directory."""
-    return str(absolute(name)) if Path(name).exists() else name
+    for told in map(json.loads, results.get_dataframe().sort_values("config/job")["record"]):
+        yield Record(**told | {"rows": tuple(told["rows"])})
 
 
 def _trial(parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: Jobs) -> dict[str, str]:
-    return {"record": json.dumps(asdict(measure_variant(config, grid, *jobs[parameters["job"]])))}
+    return {"record": json.dumps(asdict(measure(config, grid, *jobs[parameters["job"]])))}
 
 
 def _name(config: AblateConfig) -> str:
@@ -296,18 +279,11 @@ def _run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -
     return changed(run_config, dict(grid.reduced) | dict(variant.train) | changes)
 
 
-def _report(config: AblateConfig, grid: Grid, records: list[Record]) -> dict[str, Any]:
-    return {
-        "grid": config.name,
-        **({"manifest": _manifest(config, grid)} if grid.measured == "success" else {}),
-        **{name: getattr(config, name) for name in SETTINGS},
-        "provenance": provenance.collect(),
-        "rows": report_rows(grid, records),
-    }
+def _write_report(config: AblateConfig, grid: Grid, records: list[Record], path: Path) -> dict[str, Any]:
+    """Writes a report and its picture: a row a record in the grid's order and by seed, without episodes.
 
-
-def report_rows(grid: Grid, records: list[Record]) -> list[dict[str, Any]]:
-    """Records in the grid's order and by seed, each compared with the full method's of its seed; without episodes."""
+    Each is compared with the full method's of its seed.
+    """
     places = {variant.name: place for place, variant in enumerate(grid.variants)}
     full: dict[int, Record] = {}
     rows = []
@@ -316,42 +292,33 @@ def report_rows(grid: Grid, records: list[Record]) -> list[dict[str, Any]]:
         named = {name: record.key[name] for name in ("variant", "seed")}
         figures = {**record.facts, **YARDSTICKS[grid.measured].against(record, base)}
         rows.append({**named, **figures, WEIGHTS: record.config.get(WEIGHTS), "provenance": dict(record.provenance)})
-    return rows
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Writes a report and its picture."""
+    report = {
+        "grid": config.name,
+        **({"manifest": _manifest(config, grid)} if grid.measured == "success" else {}),
+        **{name: getattr(config, name) for name in SETTINGS},
+        "provenance": provenance.collect(),
+        "rows": rows,
+    }
     write_json(path, report)
     _draw(report, path.with_suffix(".png"))
+    return plain(report)
 
 
-def markdown(path: Path) -> str:
-    """A report as a Markdown table; the seeds of a variant stand one below the other."""
-    return _table(read_json(path, "the report of an ablation")).markdown()
-
-
-def _variants(report: dict[str, Any]) -> dict[str, list[Figures]]:
+def _by_variant(report: dict[str, Any]) -> dict[str, list[Figures]]:
     """Rows of each variant, a seed each."""
-    variants: dict[str, list[Figures]] = {}
-    for row in report["rows"]:
-        variants.setdefault(row["variant"], []).append(row)
-    return variants
+    return {name: list(rows) for name, rows in groupby(report["rows"], key=itemgetter("variant"))}
 
 
-def _cells(figures: Figures, grid: Grid) -> dict[str, str]:
-    cells = YARDSTICKS[grid.measured].cells(figures)
-    if figures["training"]:
-        cells["frames"] = f"{number(figures['training']['frames'] / 1e6)} M"
-        if grid.timed:
-            cells["minutes"] = number(figures["training"]["minutes"])
-    return cells
-
-
-def _table(report: dict[str, Any]) -> Table:
-    """A row for each variant; cells of several seeds are joined where they differ."""
+def table(report: dict[str, Any]) -> Table:
+    """A row for each variant; cells of several seeds stand one below the other where they differ."""
     grid, rows = GRIDS[report["grid"]], []
-    for name, seeds in _variants(report).items():
-        cells = [_cells(figures, grid) for figures in seeds]
+    for name, seeds in _by_variant(report).items():
+        cells = [YARDSTICKS[grid.measured].cells(figures) for figures in seeds]
+        for cell, figures in zip(cells, seeds, strict=True):
+            if figures["training"]:
+                cell["frames"] = f"{number(figures['training']['frames'] / 1e6)} M"
+            if figures["training"] and grid.timed:
+                cell["minutes"] = number(figures["training"]["minutes"])
         texts = {column: [cell[column] for cell in cells] for column in cells[0]}
         joined = {column: "\n".join(found if len(set(found)) > 1 else found[:1]) for column, found in texts.items()}
         rows.append({"variant": name} | joined)
@@ -361,13 +328,14 @@ def _table(report: dict[str, Any]) -> Table:
 def _draw(report: dict[str, Any], path: Path) -> None:
     """Estimates of each variant with their intervals, a line a seed, the full method on top."""
     yardstick = YARDSTICKS[GRIDS[report["grid"]].measured]
-    variants = _variants(report)
+    variants = _by_variant(report)
     with picture(path, 7.2, 0.32 * len(variants) + 1.1) as figure:
         axes = figure.add_subplot()
         for place, seeds in enumerate(variants.values()):
             colour = BLUE if place else AMBER
             for i, figures in enumerate(seeds):
-                value, low, high = yardstick.estimate(figures)
+                share, interval = yardstick.estimate(figures)
+                value, low, high = (100 * one for one in (share, *interval))
                 y = place + 0.2 * (i - (len(seeds) - 1) / 2)
                 axes.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="round")
                 axes.plot(value, y, "o", color=colour, markersize=5 if len(seeds) == 1 else 3.5)

@@ -66,6 +66,9 @@ for every 8 steps instead of every one."""
 VICREG = {"weights.sigreg": 0.0, "weights.variance": 1.0, "weights.covariance": 80.0}
 """EB-JEPA's weights of VICReg for images, in place of SIGReg."""
 
+SIGREG = {"weights.variance": 0.0, "weights.covariance": 0.0, "weights.sigreg": 10.0}
+"""SIGReg in place of the terms of variance and covariance."""
+
 GRIDS = {
     "planning": Grid(
         preset=None,
@@ -112,10 +115,7 @@ GRIDS = {
             Variant(name="no covariance", train={"weights.covariance": 0.0}),
             Variant(name="no temporal similarity", train={"weights.temporal_similarity": 0.0}),
             Variant(name="no inverse dynamics", train={"weights.inverse_dynamics": 0.0}),
-            Variant(
-                name="SIGReg for variance and covariance",
-                train={"weights.variance": 0.0, "weights.covariance": 0.0, "weights.sigreg": 10.0},
-            ),
+            Variant(name="SIGReg for variance and covariance", train=SIGREG),
         ),
     ),
     "recipe": Grid(
@@ -151,10 +151,7 @@ GRIDS = {
                 for cov in (100.0, 10.0, 1.0)
                 for std in (10.0, 1.0, 100.0)
             ),
-            Variant(
-                name="SIGReg 10",
-                train={"weights.variance": 0.0, "weights.covariance": 0.0, "weights.sigreg": 10.0},
-            ),
+            Variant(name="SIGReg 10", train=SIGREG),
         ),
     ),
     "images": Grid(
@@ -162,17 +159,14 @@ GRIDS = {
         measured="probe",
         reduced=SMALL_BATCHES,
         variants=(
-            Variant(name="SIGReg", traits={"method": "SIGReg", "projector": True}),
-            Variant(
-                name="SIGReg, no projector",
-                train={"projector": ()},
-                traits={"method": "SIGReg", "projector": False},
-            ),
-            Variant(name="VICReg", train=VICREG, traits={"method": "VICReg", "projector": True}),
-            Variant(
-                name="VICReg, no projector",
-                train=VICREG | {"projector": ()},
-                traits={"method": "VICReg", "projector": False},
+            *(
+                Variant(
+                    name=method if projector else f"{method}, no projector",
+                    train=weights if projector else {**weights, "projector": ()},
+                    traits={"method": method, "projector": projector},
+                )
+                for method, weights in (("SIGReg", {}), ("VICReg", VICREG))
+                for projector in (True, False)
             ),
             Variant(name="supervised", train={"objective": "supervised"}, traits={"method": "supervised"}),
             Variant(name="random weights", untrained=True, traits={"method": "random weights"}),

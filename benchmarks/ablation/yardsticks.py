@@ -11,7 +11,7 @@ from benchmarks.ablation.grids import Variant
 from benchmarks.analysis import detection, image_probe
 from benchmarks.evaluation import success
 from benchmarks.records.store import Record
-from benchmarks.records.tables import gain, number, percent
+from benchmarks.records.tables import gain, number, percent, quantiles
 from worldmodel.config import changed
 
 Figures = Mapping[str, Any]
@@ -42,14 +42,14 @@ class Yardstick(NamedTuple):
     Attributes:
         measure: From a checkpoint, a variant and a budget to a record, whose facts are the variant's figures.
         cells: Figures as cells of the table, by their headings.
-        estimate: What is drawn: value and interval, in percent.
+        estimate: What is drawn: a share and its interval.
         axis: Its name.
         against: Figures that need the full method's record of the same seed: from the two records.
     """
 
     measure: Callable[[str, Variant, Budget], Record]
     cells: Callable[[Figures], dict[str, str]]
-    estimate: Callable[[Figures], tuple[float, float, float]]
+    estimate: Callable[[Figures], tuple[float, Sequence[float]]]
     axis: str
     against: Callable[[Record, Record], Figures] = lambda record, full: {}
 
@@ -78,38 +78,34 @@ def _evaluate(checkpoint: str, plan: Mapping[str, Any], budget: Budget, name: st
 
 def _paired(record: Record, full: Record) -> Figures:
     """The difference to the full method on the same episodes."""
-    if not (record.rows and full.rows):  # of older versions, which kept the difference alone
-        return {}
     first, second = ([row["final_success"] for row in one.rows] for one in (record, full))
     return {"gain": asdict(compare_paired(first, second))}
 
 
 def _success_cells(figures: Figures) -> dict[str, str]:
-    summary, latency = figures["summary"], figures["latency"] or {}
+    summary = figures["summary"]
     cells = {
         "final success": percent(summary["final_success"], summary["final_success_interval"]),
         "difference": gain(figures.get("gain")),
         "SPL": number(summary["spl"], 3),
     }
     if not figures["training"]:
-        quantiles = (number(latency.get(f"step_p{quantile}_ms")) for quantile in (50, 95))
-        return cells | {"ms a step, p50 / p95": " / ".join(quantiles)}
+        return cells | {"ms a step, p50 / p95": quantiles(figures["latency"], "step")}
     return cells | {"actor alone": percent(figures.get("actor_alone", {}).get("final_success"))}
 
 
 def _measure_detection(checkpoint: str, variant: Variant, budget: Budget) -> Record:
-    config = detection.DetectConfig(
-        checkpoint=checkpoint,
-        num_videos=budget.num_videos,
-        shown=0,
-        output=Path(checkpoint) / "detection.json",
-        progress=False,
+    record = detection.run(
+        detection.DetectConfig(
+            checkpoint=checkpoint,
+            num_videos=budget.num_videos,
+            shown=0,
+            output=Path(checkpoint) / "detection.json",
+            progress=False,
+        )
     )
-    record = detection.run(config)
-    forecasts = {
-        row["forecast"]: {key: value for key, value in row.items() if key != "forecast"} for row in record.rows
-    }
-    return replace(record, rows=(), facts={"detection": forecasts})
+    rows = [dict(row) for row in record.rows]
+    return replace(record, rows=(), facts={"detection": {row.pop("forecast"): row for row in rows}})
 
 
 def _detection_cells(figures: Figures) -> dict[str, str]:
@@ -132,41 +128,34 @@ def _measure_probe(checkpoint: str, variant: Variant, budget: Budget) -> Record:
 
 
 def _probe_cells(figures: Figures) -> dict[str, str]:
-    low, high = figures["linear"]["interval"]
     return {
-        "linear probe": f"{figures['linear']['accuracy']:.2%} [{low:.2%}, {high:.2%}]",
-        "nearest neighbours": f"{figures['knn']['accuracy']:.2%}",
+        "linear probe": percent(figures["linear"]["accuracy"], figures["linear"]["interval"], digits=2),
+        "nearest neighbours": percent(figures["knn"]["accuracy"], digits=2),
         "effective rank": number(figures["effective_rank"], 0),
     }
-
-
-def _in_percent(value: float, interval: Sequence[float]) -> tuple[float, float, float]:
-    return 100 * value, 100 * interval[0], 100 * interval[1]
-
-
-def _detection_estimate(figures: Figures) -> tuple[float, float, float]:
-    rolled = figures["detection"][detection.MODEL]
-    return _in_percent(rolled["reference_mean"], rolled["reference_interval"])
 
 
 YARDSTICKS = {
     "success": Yardstick(
         _measure_success,
         _success_cells,
-        lambda figures: _in_percent(figures["summary"]["final_success"], figures["summary"]["final_success_interval"]),
+        lambda figures: (figures["summary"]["final_success"], figures["summary"]["final_success_interval"]),
         "final success, % of validation episodes",
         _paired,
     ),
     "detection": Yardstick(
         _measure_detection,
         _detection_cells,
-        _detection_estimate,
+        lambda figures: (
+            figures["detection"][detection.MODEL]["reference_mean"],
+            figures["detection"][detection.MODEL]["reference_interval"],
+        ),
         "mAP of digits found in rollouts, % (drawn cells, EB-JEPA's protocol)",
     ),
     "probe": Yardstick(
         _measure_probe,
         _probe_cells,
-        lambda figures: _in_percent(figures["linear"]["accuracy"], figures["linear"]["interval"]),
+        lambda figures: (figures["linear"]["accuracy"], figures["linear"]["interval"]),
         "accuracy of a linear probe, % of test images",
     ),
 }

@@ -6,7 +6,8 @@ Videos of failed episodes are named after whose fault it was.
 """
 
 import logging
-from dataclasses import asdict, field, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 import tyro
 from gymnasium import spaces
-from rich.console import Console
 from torch import Tensor
 
 from agents.evaluation.evaluate import EvalResult, evaluate
@@ -25,8 +25,7 @@ from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.films import render as video
-from benchmarks.records import provenance
-from benchmarks.records.store import WEIGHTS, Record, plain, write_record
+from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
 from benchmarks.records.tables import Table, gain, number, percent
 from envs.domain import VALIDATION
 from envs.simulation import Simulation, state_size
@@ -35,10 +34,12 @@ from worldmodel.checkpoint import Pretrained
 from worldmodel.config import Count, CountFromZero, Seed, command, config
 from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
-from worldmodel.planning import Measure, distance_measure
+from worldmodel.planning import distance_measure
 
 logger = logging.getLogger(__name__)
 
+FAULTS = {"model": "true dynamics", "search": "larger budget"}
+"""Whose fault a failure is, by the variant that mends it; the cost's where none does."""
 STATE_SCALE = 1e-4
 """States are this much smaller in the oracle's latents, so that they do not count in distances between latents."""
 
@@ -112,17 +113,17 @@ class OracleModel:
         return torch.cat([self.model.encode(pixels), state.float()], -1)
 
 
+@dataclass(frozen=True)
 class OracleActor:
     """An actor and a critic that look at the JEPA's part of an oracle's latents.
 
-    Args:
+    Attributes:
         actor_critic: The JEPA's own.
         num_states: Numbers of the state, which they do not look at.
     """
 
-    def __init__(self, actor_critic: ActorCritic, num_states: int) -> None:
-        self.actor_critic = actor_critic
-        self.num_states = num_states
+    actor_critic: ActorCritic
+    num_states: int
 
     def policy(self, latents: Tensor, goals: Tensor) -> Tensor:
         """Actions ``(b, a)``."""
@@ -143,8 +144,6 @@ def run(config: AttributeConfig) -> Record:
         ValueError: If the policy is no checkpoint, or the environment has no simulation.
     """
     pretrained = open_checkpoint(config.policy)
-    if pretrained is None:
-        raise ValueError(f"policy must be a checkpoint, got {config.policy!r}")
     manifest = load_manifest(config.manifest)
     task = make_task(manifest.env_id, manifest.env_kwargs)
     results: dict[str, EvalResult] = {}
@@ -159,33 +158,35 @@ def run(config: AttributeConfig) -> Record:
             seed=config.seed,
             progress=config.progress,
         )
-    record = Record(
-        key={
+    base = results["as configured"]
+    record = new_record(
+        {
             "analysis": "attribution",
             "environment": task.domain.name,
             "manifest": manifest.name,
             "policy": Path(config.policy).name,
         },
-        config=plain(
-            {
-                "manifest_hash": manifest.hash,
-                "num_episodes": config.num_episodes,
-                "num_envs": config.num_envs,
-                "seed": config.seed,
-                "planner": asdict(config.planner),
-                WEIGHTS: pretrained.sha256,
-            }
-        ),
-        provenance=provenance.collect(pretrained.sha256),
-        rows=tuple(plain(_row(name, results["as configured"], result)) for name, result in results.items()),
-        facts={"failures": plain(_failures(results))},
+        {
+            "manifest_hash": manifest.hash,
+            **{name: getattr(config, name) for name in ("num_episodes", "num_envs", "seed")},
+            "planner": asdict(config.planner),
+            WEIGHTS: pretrained.sha256,
+        },
+        rows=[
+            {"variant": name, "summary": result.summary(), "gain": asdict(compare(result, base))}
+            for name, result in results.items()
+        ],
+        facts={"failures": _failures(results)},
     )
     write_record(config.output, record)
     if config.progress:
-        Console().print(table(record).terminal())
-        logger.info("written to %s", config.output)
+        table(record).show(config.output)
+    shared: dict[str, Any] = {
+        name: getattr(config, name) for name in ("policy", "manifest", "planner", "seed", "progress")
+    }
     for failure in record.facts["failures"][: config.num_videos]:
-        render_failure(config, failure)
+        output = config.videos / f"failed-{config.manifest}-{failure['episode']}-{failure['fault']}"
+        video.run(video.RenderConfig(episodes=(failure["episode"],), output=output, **shared))
     return record
 
 
@@ -205,20 +206,16 @@ def _variants(config: AttributeConfig, pretrained: Pretrained, task: Task) -> di
     )
 
     def agent(planner: PlannerConfig) -> PlanningAgent:
-        return PlanningAgent.from_pretrained(pretrained.path, planner, action_space=space, seed=config.seed)
+        return PlanningAgent.from_pretrained(pretrained, planner, action_space=space, seed=config.seed)
 
     as_configured = agent(planner)  # refuses a learned cost where nothing was learned
-    wrapped = OracleActor(own, state_size(simulation)) if own is not None else None
-    if planner.cost == "value":
-        assert wrapped is not None
-        measure: Measure = wrapped.trajectory_cost
-    else:
-        measure = distance_measure(planner.cost, **planner.cost_options)
+    actor = None if own is None else OracleActor(own, state_size(simulation))
+    learned = actor if planner.cost == "value" else None
     oracle = PlanningAgent(
         OracleModel(pretrained.model, simulation),
         build_planner(planner, bounds_from_space(space, pretrained.data.action_max_norm)),
-        measure,
-        actor=wrapped if planner.propose else None,
+        learned.trajectory_cost if learned else distance_measure(planner.cost, **planner.cost_options),
+        actor=actor if planner.propose else None,
         warm_start=planner.warm_start,
         seed=config.seed,
     )
@@ -228,45 +225,22 @@ def _variants(config: AttributeConfig, pretrained: Pretrained, task: Task) -> di
     return variants
 
 
-def render_failure(config: AttributeConfig, failure: dict[str, Any]) -> list[Path]:
-    """Makes a video of a failed episode, named after its fault; returns the files."""
-    return video.run(
-        video.RenderConfig(
-            policy=config.policy,
-            manifest=config.manifest,
-            episodes=(failure["episode"],),
-            planner=config.planner,
-            seed=config.seed,
-            output=config.videos / f"failed-{config.manifest}-{failure['episode']}-{failure['fault']}",
-            progress=config.progress,
-        )
-    )
-
-
-def _row(name: str, base: EvalResult, result: EvalResult) -> dict[str, Any]:
-    return {"variant": name, "summary": result.summary(), "gain": asdict(compare(result, base))}
-
-
 def _failures(results: dict[str, EvalResult]) -> list[dict[str, Any]]:
     """One entry for each failed episode: what mends it."""
-    failed = np.flatnonzero(~results["as configured"].successes())
-    rows = []
-    for i in failed:
-        mended = {name: bool(results[name].successes()[i]) for name in ("true dynamics", "larger budget")}
-        fault = "model" if mended["true dynamics"] else "search" if mended["larger budget"] else "cost"
-        episode = results["as configured"].rows[i]
-        rows.append(
-            {"episode": episode.index, "final_distance": episode.final_distance, "fault": fault} | {"mended_by": mended}
-        )
+    base, rows = results["as configured"], []
+    for i in np.flatnonzero(~base.successes()):
+        mended = {name: bool(results[name].successes()[i]) for name in FAULTS.values()}
+        fault = next((fault for fault, name in FAULTS.items() if mended[name]), "cost")
+        named = {"episode": base.rows[i].index, "final_distance": base.rows[i].final_distance}
+        rows.append({**named, "fault": fault, "mended_by": mended})
     return rows
 
 
 def table(record: Record) -> Table:
     """The variants, and in the title whose fault the failures are."""
     failures = record.facts["failures"]
-    faults = ", ".join(
-        f"{kind} {sum(row['fault'] == kind for row in failures)}" for kind in ("model", "search", "cost")
-    )
+    counts = Counter(failure["fault"] for failure in failures)
+    faults = ", ".join(f"{fault} {counts[fault]}" for fault in (*FAULTS, "cost"))
     title = f"{record.key['policy']} on {record.key['manifest']}: {len(failures)} failures ({faults})"
     rows = [
         {

@@ -1,20 +1,18 @@
 """``worldmodel detect``: digits found in what a Video-JEPA imagines, beside baselines, in a table and a video."""
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from rich.console import Console
+from PIL import ImageColor
 from tqdm import tqdm
 
 from benchmarks.films.encoding import write_videos
-from benchmarks.records import plots, provenance
-from benchmarks.records.store import WEIGHTS, Record, plain, read_record, write_record
+from benchmarks.records import plots
+from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
 from benchmarks.records.tables import Table, number
 from pretrain.video import detection
 from pretrain.video.config import HeadsConfig, VideoDataConfig
@@ -25,8 +23,6 @@ from worldmodel.checkpoint import CONFIG, CheckpointError, read_section
 from worldmodel.config import Count, CountFromZero, command, config
 from worldmodel.video.checkpoint import PretrainedVideo, load_video_jepa
 
-logger = logging.getLogger(__name__)
-
 MODEL, COPIED, UNTRAINED = "Video-JEPA", "last latent copied", "untrained encoder"
 """Names of rows: a model's rollouts, the last known latent in place of them, and the rollouts of ``untrained``."""
 EVALUATION_SEED = 40_000_003
@@ -35,9 +31,7 @@ SCALE = 3
 """Pixels of a picture for each pixel of a frame."""
 GAP = 8
 """Pixels between two frames of a picture."""
-PAPER, INK, AMBER, BLUE = (
-    tuple(bytes.fromhex(colour[1:])) for colour in (plots.PAPER, plots.INK, plots.AMBER, plots.BLUE)
-)
+PAPER, INK, AMBER, BLUE = map(ImageColor.getrgb, (plots.PAPER, plots.INK, plots.AMBER, plots.BLUE))
 """Colours: between frames, of the grid, of detections, of true centres."""
 FPS = 4
 """Frames a second."""
@@ -82,17 +76,26 @@ def run(config: DetectConfig) -> Record:
     horizons = HORIZONS[: source.num_frames - trained.model.context]
     measured = _measure_all(config, trained, untrained, source, horizons)
     told = {name: trained.config["training"].get(name) for name in ("preset", "step", "seconds", "threads")}
-    record = Record(
-        key={"analysis": "detection", "policy": Path(config.checkpoint).name},
-        config={
-            "horizons": list(horizons),
+    record = new_record(
+        {"analysis": "detection", "policy": Path(config.checkpoint).name},
+        {
+            "horizons": horizons,
             "num_videos": config.num_videos,
             "seed": EVALUATION_SEED,
             "untrained": None if untrained is None else untrained.sha256,
             WEIGHTS: trained.sha256,
         },
-        provenance=provenance.collect(trained.sha256),
-        rows=tuple(plain(_row(name, precisions)) for name, precisions in measured),
+        rows=[
+            {
+                "forecast": name,
+                "reference": precisions.reference,
+                "reference_mean": precisions.reference_mean,
+                "reference_interval": precisions.reference_interval,
+                "strict": precisions.strict,
+                "strict_mean": precisions.strict_mean,
+            }
+            for name, precisions in measured
+        ],
         facts={"training": told | {"head_on_rollouts": heads.on_rollouts}},
     )
     write_record(config.output, record)
@@ -101,17 +104,11 @@ def run(config: DetectConfig) -> Record:
         paths = [config.output.with_suffix(suffix) for suffix in (".mp4", ".gif")]
         write_videos(paths, draw_rollouts(trained, videos, config.device), source.num_frames, FPS, gif_stride=1)
     if config.progress:
-        Console().print(table(record).terminal())
-        logger.info("written to %s", config.output)
+        table(record).show(config.output)
     return record
 
 
 main = command(DetectConfig, run, "detect")
-
-
-def markdown(path: Path) -> str:
-    """A record in a file as a Markdown table."""
-    return table(read_record(path)).markdown()
 
 
 def table(record: Record) -> Table:
@@ -145,13 +142,11 @@ def draw_rollouts(trained: PretrainedVideo, videos: VideoBatch, device: str = "c
         found = logits.sigmoid().unflatten(0, latents.shape[:2]).float().cpu().numpy()
     imagined = (255 * painted).round().byte().cpu().numpy()
     for t in range(num_frames):
+        centres = [None] * len(imagined) if videos.centres is None else videos.centres[:, t]
         rows = [
             [_enlarged(frame) for frame in videos.pixels[:, t, 0].numpy()],
             [_enlarged(frame) for frame in imagined[:, t]],
-            [
-                _detections(imagined[b, t], found[b, t], None if videos.centres is None else videos.centres[b, t])
-                for b in range(len(imagined))
-            ],
+            [_detections(*each) for each in zip(imagined[:, t], found[:, t], centres, strict=True)],
         ]
         yield _tiled(rows)
 
@@ -167,25 +162,24 @@ def _measure_all(
     generator = np.random.default_rng(EVALUATION_SEED)
     starts = range(0, config.num_videos, BATCH_SIZE)
     batches = [source.sample(min(BATCH_SIZE, config.num_videos - first), generator) for first in starts]
-
-    def forecast(
-        make: Callable[..., Forecaster], pretrained: PretrainedVideo, name: str
-    ) -> tuple[str, AveragePrecisions]:
-        forecaster = make(pretrained.model, pretrained.detector, horizons, config.device)
-        bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress or None)
-        return name, detection.measure(forecaster, bar, context=context, grid=grid, horizons=horizons)
-
-    yield forecast(detection.rollout_forecaster, trained, MODEL)
-    yield forecast(detection.copying_forecaster, trained, COPIED)
-    yield forecast(detection.seeing_forecaster, trained, "frames seen, no forecast")
-    if untrained is not None:
-        yield forecast(detection.rollout_forecaster, untrained, UNTRAINED)
+    asked: list[tuple[str, Callable[..., Forecaster], PretrainedVideo | None]] = [
+        (MODEL, detection.rollout_forecaster, trained),
+        (COPIED, detection.copying_forecaster, trained),
+        ("frames seen, no forecast", detection.seeing_forecaster, trained),
+        (UNTRAINED, detection.rollout_forecaster, untrained),
+    ]
+    forecasters = {
+        name: make(pretrained.model, pretrained.detector, horizons)
+        for name, make, pretrained in asked
+        if pretrained is not None
+    }
     if context >= 2:
-        oracle = detection.constant_velocity_forecaster(
+        forecasters["oracle, constant velocity"] = detection.constant_velocity_forecaster(
             context=context, size=source.size, side=source.side, grid=grid, horizons=horizons
         )
-        measured = detection.measure(oracle, batches, context=context, grid=grid, horizons=horizons)
-        yield "oracle, constant velocity", measured
+    for name, forecaster in forecasters.items():
+        bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress or None)
+        yield name, detection.measure(forecaster, bar, context=context, grid=grid, horizons=horizons)
 
 
 def _settings(trained: PretrainedVideo) -> tuple[VideoDataConfig, HeadsConfig, bool]:
@@ -199,20 +193,10 @@ def _settings(trained: PretrainedVideo) -> tuple[VideoDataConfig, HeadsConfig, b
         raise CheckpointError(f"{path} must say in 'training.config' how it was trained, with a 'train_encoder'")
     data = read_section(VideoDataConfig, found.get("data"), path, "training.config.data.")
     heads = read_section(HeadsConfig, found.get("heads"), path, "training.config.heads.")
-    if data.size != trained.pixel_shape[-1]:
-        raise CheckpointError(f"{path}: training.config.data.size must be {trained.pixel_shape[-1]}, got {data.size}")
+    side = trained.data.pixel_shape[-1]
+    if data.size != side:
+        raise CheckpointError(f"{path}: training.config.data.size must be {side}, got {data.size}")
     return data, heads, found["train_encoder"]
-
-
-def _row(name: str, measured: AveragePrecisions) -> dict[str, Any]:
-    return {
-        "forecast": name,
-        "reference": measured.reference,
-        "reference_mean": measured.reference_mean,
-        "reference_interval": list(measured.reference_interval),
-        "strict": measured.strict,
-        "strict_mean": measured.strict_mean,
-    }
 
 
 def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

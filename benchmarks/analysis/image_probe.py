@@ -4,17 +4,14 @@ A linear probe and nearest neighbours learn from all training images and are mea
 encoder frozen (:mod:`pretrain.image.evaluation`). ``--untrained`` measures the same network as it was before training.
 """
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from rich.console import Console
 
-from benchmarks.records import provenance
-from benchmarks.records.store import WEIGHTS, Record, plain, write_record
-from benchmarks.records.tables import Table
+from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
+from benchmarks.records.tables import Table, percent
 from pretrain.image.evaluation import Accuracy, knn_accuracy, linear_accuracy, represent
 from pretrain.image.training import ImageSource
 from pretrain.loop.collapse import effective_rank
@@ -22,8 +19,6 @@ from worldmodel.config import command, config
 from worldmodel.image.build import build_image_jepa
 from worldmodel.image.checkpoint import PretrainedImages, load_image_jepa
 from worldmodel.image.jepa import ImageJEPA
-
-logger = logging.getLogger(__name__)
 
 LABELS = {
     "linear": "linear probe",
@@ -68,9 +63,9 @@ def run(config: ProbeConfig) -> Record:
     if images is None:
         raise ValueError(f"images must be given for a checkpoint that does not name its own, got {images!r}")
     train, test = ImageSource(images, "train"), ImageSource(images, "validation")
-    if train.pixel_shape != pretrained.pixel_shape:
+    if train.pixel_shape != pretrained.data.pixel_shape:
         raise ValueError(
-            f"images must have the shape {pretrained.pixel_shape} that the network was trained on, "
+            f"images must have the shape {pretrained.data.pixel_shape} that the network was trained on, "
             f"got {train.pixel_shape} in {Path(images).name!r}"
         )
     seed = run_config.get("seed", 0)
@@ -82,18 +77,15 @@ def run(config: ProbeConfig) -> Record:
     if config.untrained:
         told |= {"step": 0, "seconds": 0.0}
     measured = measure(model, pretrained.classifier if knows else None, train, test)
-    record = Record(
-        key={"analysis": "image probe", "policy": config.checkpoint.resolve().name, "untrained": config.untrained},
-        config={"images": Path(images).name, "seed": seed, WEIGHTS: pretrained.sha256},
-        provenance=provenance.collect(pretrained.sha256),
-        facts=plain({**measured, "training": told}),
+    record = new_record(
+        {"analysis": "image probe", "policy": config.checkpoint.resolve().name, "untrained": config.untrained},
+        {"images": Path(images).name, "seed": seed, WEIGHTS: pretrained.sha256},
+        facts={**measured, "training": told},
     )
-    default = "probe-untrained.json" if config.untrained else "probe.json"
-    path = config.output or config.checkpoint / default
+    path = config.output or config.checkpoint / ("probe-untrained.json" if config.untrained else "probe.json")
     write_record(path, record)
     if config.progress:
-        Console().print(table(record).terminal())
-        logger.info("written to %s", path)
+        table(record).show(path)
     return record
 
 
@@ -136,7 +128,7 @@ def untrained(pretrained: PretrainedImages, seed: int) -> ImageJEPA:
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = build_image_jepa(pretrained.model_config, pretrained.pixel_shape)
+        model = build_image_jepa(pretrained.sections["model"], pretrained.data.pixel_shape)
     model.normalizer.load_state_dict(pretrained.model.normalizer.state_dict())
     return model.to(next(pretrained.model.parameters()).device).eval()
 
@@ -145,9 +137,9 @@ def table(record: Record) -> Table:
     """Accuracies with their intervals."""
     name = f"{record.key['policy']}, untrained" if record.key["untrained"] else record.key["policy"]
     title = f"{name}: {record.facts['num_test']:,} test images of {record.config['images']}"
-    rows = []
-    for kind, label in LABELS.items():
-        if kind in record.facts:
-            accuracy, (low, high) = record.facts[kind]["accuracy"], record.facts[kind]["interval"]
-            rows.append({"on frozen representations": label, "accuracy": f"{accuracy:.2%} [{low:.2%}, {high:.2%}]"})
+    found = {label: record.facts[kind] for kind, label in LABELS.items() if kind in record.facts}
+    rows = [
+        {"on frozen representations": label, "accuracy": percent(one["accuracy"], one["interval"], digits=2)}
+        for label, one in found.items()
+    ]
     return Table.of(rows, title)

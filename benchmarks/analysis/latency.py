@@ -15,9 +15,8 @@ from agents.saved import open_checkpoint
 from agents.world_model.config import LONG, PlannerConfig
 from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import find_manifest, load_manifest
-from benchmarks.records import provenance
-from benchmarks.records.plots import AMBER, BLUE, GREEN, INK, MUTED, VIOLET, picture, tidy
-from benchmarks.records.store import WEIGHTS, Record, find, fingerprint, plain, write_record
+from benchmarks.records.plots import AMBER, BLUE, GREEN, INK, MUTED, VIOLET, percent_bars, picture, tidy
+from benchmarks.records.store import WEIGHTS, Record, find, fingerprint, new_record, plain, write_record
 from envs.domain import VALIDATION
 from pretrain.presets import DEFAULT
 from worldmodel.config import Count, Positive, changed, command, config
@@ -65,32 +64,24 @@ def run(config: LatencyConfig) -> Record:
         ValueError: If the policy is no checkpoint, or the file holds a measurement of other settings.
     """
     pretrained = open_checkpoint(config.policy)
-    if pretrained is None:
-        raise ValueError(f"policy must be a checkpoint, got {config.policy!r}")
     domain, manifest = find_manifest(config.manifest)
-    key = {
-        "analysis": "latency",
-        "environment": domain.name,
-        "manifest": manifest,
-        "policy": Path(config.policy).name,
-    }
-    record = Record(
-        key=key,
-        config=plain(
-            {
-                "manifest_hash": load_manifest(config.manifest).hash,
-                "num_episodes": config.num_episodes,
-                "budgets_ms": config.budgets_ms,
-                "long_budgets_ms": config.long_budgets_ms,
-                WEIGHTS: pretrained.sha256,
-            }
-        ),
-        provenance=provenance.collect(pretrained.sha256),
+    record = new_record(
+        {
+            "analysis": "latency",
+            "environment": domain.name,
+            "manifest": manifest,
+            "policy": Path(config.policy).name,
+        },
+        {
+            "manifest_hash": load_manifest(config.manifest).hash,
+            **{name: getattr(config, name) for name in ("num_episodes", "budgets_ms", "long_budgets_ms")},
+            WEIGHTS: pretrained.sha256,
+        },
         finished=False,
     )
     with locked(config.output, "measurement", is_file=True):
         if not config.overwrite:
-            record = find(config.output, key, record.config) or record
+            record = find(config.output, record.key, record.config) or record
         return _fill(config, record)
 
 
@@ -143,12 +134,8 @@ def _draw(record: Record, path: Path) -> None:
             if not summaries:
                 continue
             x = [summary["step_p95_ms"] for summary in summaries]
-            y = [100 * summary["final_success"] for summary in summaries]
-            ends = [[100 * end for end in summary["final_success_interval"]] for summary in summaries]
-            errors = [
-                [max(0.0, v - low) for v, (low, _) in zip(y, ends, strict=True)],
-                [max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)],
-            ]
+            rates, ends = zip(*((s["final_success"], s["final_success_interval"]) for s in summaries), strict=True)
+            y, errors = percent_bars(rates, ends)
             marker, size = ("*", 11) if curve == ACTOR else ("o", 5)
             axes.errorbar(
                 x, y, errors, color=colour, marker=marker, markersize=size, linewidth=1.6, elinewidth=1, capsize=2,

@@ -12,9 +12,8 @@ from scipy.stats import spearmanr
 from agents.evaluation.task import make_task
 from agents.saved import open_checkpoint
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.records import provenance
 from benchmarks.records.plots import INK, MUTED, picture
-from benchmarks.records.store import WEIGHTS, Record, write_record
+from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
 from envs.domain import VALIDATION
 from envs.simulation import Simulation
 from pretrain.presets import DEFAULT
@@ -55,8 +54,6 @@ def run(config: MapsConfig) -> Record:
             simulation.
     """
     pretrained = open_checkpoint(config.policy)
-    if pretrained is None:
-        raise ValueError(f"policy must be a checkpoint, got {config.policy!r}")
     manifest = load_manifest(config.manifest)
     if not config.episodes or not set(config.episodes) <= set(range(len(manifest))):
         raise ValueError(f"episodes must be from 0 to {len(manifest) - 1}, got {config.episodes}")
@@ -83,16 +80,15 @@ def run(config: MapsConfig) -> Record:
         )
     env.close()
     _draw(simulation, rows, correlations, config.output)
-    record = Record(
-        key={
+    record = new_record(
+        {
             "analysis": "maps",
             "environment": task.domain.name,
             "manifest": manifest.name,
             "policy": Path(config.policy).name,
         },
-        config={"manifest_hash": manifest.hash, "episodes": list(config.episodes), WEIGHTS: pretrained.sha256},
-        provenance=provenance.collect(pretrained.sha256),
-        rows=tuple(correlations),
+        {"manifest_hash": manifest.hash, "episodes": config.episodes, WEIGHTS: pretrained.sha256},
+        rows=correlations,
     )
     write_record(config.output.with_suffix(".json"), record)
     return record
@@ -151,8 +147,7 @@ def _draw(simulation: Simulation, rows: list[Any], correlations: list[dict[str, 
                     ax.set_ylabel(", ".join(f"{name} {value:g}" for name, value in named))
                 else:
                     ax.set_xlabel(f"rank correlation {row[kind]['all']:.2f}, hidden {row[kind]['hidden']:.2f}")
-                for spine in ax.spines.values():
-                    spine.set_color(MUTED)
+                ax.spines[:].set_color(MUTED)
         for ax, kind in zip(grid[0], kinds, strict=True):
             ax.set_title(TITLES[kind], fontsize=10)
         figure.tight_layout()

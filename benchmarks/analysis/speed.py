@@ -7,24 +7,23 @@ import copy
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
-from rich.console import Console
 
 from agents.evaluation.evaluate import measure_latency
-from agents.evaluation.task import Task, make_task
+from agents.evaluation.task import make_task
 from agents.saved import make_policy
-from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.records import provenance
-from benchmarks.records.store import WEIGHTS, Record, write_record
+from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
 from benchmarks.records.tables import Table, number
 from envs.domain import VALIDATION, Domain, domains, find_domain
-from envs.simulation import Simulation
 from pretrain.data.labelled_images import load_images
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.video.moving_mnist import MovingMNIST
@@ -37,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 Timing = Callable[[float], float]
 """Runs for about this many seconds; returns a rate (units a second)."""
+Env = gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]
 NUM_FRAMES, FRAME_SKIP, BATCH_SIZE = 9, 4, 64
 """Windows of trajectories, and how many of them a batch has."""
 
@@ -76,38 +76,39 @@ def run(config: SpeedConfig) -> Record:
     domain = find_domain(config.environment)
     task, pixels = make_task(domain.env_id), f"{domain.title}, pixels"
     measures: dict[str, tuple[str, Timing]] = {
-        pixels: ("steps/s", lambda seconds: time_env(task, seconds)),
-        f"{pixels}, vector of {config.num_envs}": ("steps/s", lambda s: time_vector(task, s, config.num_envs)),
+        pixels: ("steps/s", lambda seconds: time_env(task.make("pixels"), 100, seconds)),
+        f"{pixels}, vector of {config.num_envs}": (
+            "steps/s",
+            lambda seconds: time_env(task.vector("pixels")(config.num_envs), 50, seconds),
+        ),
     }
     for recipe in domain.simulation().recipes if domain.simulate else ():
-        measures[f"trajectory generator, drawn, {recipe}"] = (
-            "frames/s",
-            lambda seconds, recipe=recipe: time_generator(domain.simulation(), recipe, seconds),  # type: ignore[misc]
-        )
-    measures["Moving MNIST generator"] = ("frames/s", time_moving_mnist)
+        source = SimulatedWindows(domain.simulation(), NUM_FRAMES, FRAME_SKIP, recipe=recipe)
+        measures[f"trajectory generator, drawn, {recipe}"] = ("frames/s", partial(time_source, source, 256))
+    digits = MovingMNIST(load_images("digits", "train"))
+    measures["Moving MNIST generator"] = ("frames/s", partial(time_source, digits, 64))
+    pretrained = None
     if config.checkpoint is not None:
         make_policy(config.checkpoint, task)  # refuses a checkpoint of other images
-        measures |= _model_measures(load_pretrained(config.checkpoint).model)
+        pretrained = load_pretrained(config.checkpoint)
+        measures |= _model_measures(pretrained.model)
     figures: list[dict[str, Any]] = []
     for name, (unit, measure) in measures.items():
         measure(min(config.seconds, 0.2))  # warms up caches and lazily loaded code
         rates = [round(measure(config.seconds), 1) for _ in range(config.repeats)]
         figures.append({"what": name, "unit": unit, "best": max(rates), "median": median(rates), "measured": rates})
         logger.info("%s: %.0f %s", name, max(rates), unit)
-    weights = load_pretrained(config.checkpoint).sha256 if config.checkpoint is not None else None
-    record = Record(
-        key={
-            "analysis": "speed",
-            "environment": domain.name,
-            "policy": None if config.checkpoint is None else Path(config.checkpoint).name,
+    record = new_record(
+        {"analysis": "speed", "environment": domain.name, "policy": config.checkpoint and Path(config.checkpoint).name},
+        {
+            **{name: getattr(config, name) for name in ("num_envs", "repeats", "seconds")},
+            WEIGHTS: pretrained and pretrained.sha256,
         },
-        config={"num_envs": config.num_envs, "repeats": config.repeats, "seconds": config.seconds, WEIGHTS: weights},
-        provenance=provenance.collect(weights),
-        rows=tuple(figures),
+        rows=figures,
         facts={} if config.checkpoint is None else {"latency": time_planning(config.checkpoint, domain)},
     )
     write_record(config.output, record)
-    Console().print(table(record).terminal())
+    table(record).show()
     return record
 
 
@@ -122,60 +123,33 @@ def rate(work: Callable[[], int], seconds: float) -> float:
     return done / max(elapsed, 1e-9)
 
 
-def time_env(task: Task, seconds: float) -> float:
-    """Steps a second of one environment with pixels, resets included."""
-    env = task.make("pixels")
+def time_env(env: Env, num_steps: int, seconds: float) -> float:
+    """Environment steps a second of an environment or a vector of them, with a reset after so many; closes it."""
     env.reset(seed=0)
     env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(100)]
+    actions = [env.action_space.sample() for _ in range(num_steps)]
 
     def episode() -> int:
         env.reset()
         for action in actions:
             env.step(action)
-        return len(actions)
+        return num_steps * getattr(env, "num_envs", 1)
 
-    try:
+    with closing(env):
         return rate(episode, seconds)
-    finally:
-        env.close()
 
 
-def time_vector(task: Task, seconds: float, num_envs: int) -> float:
-    """Environment steps a second of a vector environment with pixels, resets included."""
-    env = task.vector("pixels")(num_envs)
-    env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(50)]
-
-    def steps() -> int:
-        env.reset(seed=0)
-        for action in actions:
-            env.step(action)
-        return len(actions) * num_envs
-
-    try:
-        return rate(steps, seconds)
-    finally:
-        env.close()
-
-
-def time_generator(simulation: Simulation, recipe: str, seconds: float) -> float:
-    """Frames a second that the trajectory generator makes, drawing included."""
-    source, generator = SimulatedWindows(simulation, NUM_FRAMES, FRAME_SKIP, recipe=recipe), np.random.default_rng(0)
-    return rate(lambda: int(np.prod(source.sample(256, generator).pixels.shape[:2])), seconds)
-
-
-def time_moving_mnist(seconds: float) -> float:
-    """Frames a second that the generator of Moving MNIST makes."""
-    source, generator = MovingMNIST(load_images("digits", "train")), np.random.default_rng(0)
-    return rate(lambda: int(np.prod(source.sample(64, generator).pixels.shape[:2])), seconds)
+def time_source(source: SimulatedWindows | MovingMNIST, batch_size: int, seconds: float) -> float:
+    """Frames a second that a generator of trajectories or videos makes, drawing included."""
+    generator = np.random.default_rng(0)
+    return rate(lambda: int(np.prod(source.sample(batch_size, generator).pixels.shape[:2])), seconds)
 
 
 def time_planning(checkpoint: str, domain: Domain) -> dict[str, Any]:
     """Latency of planning for a single environment, with the default options (milliseconds)."""
     manifest = load_manifest(f"{domain.name}/{VALIDATION}")
     task = make_task(manifest.env_id, manifest.env_kwargs)
-    policy, observation = make_policy(checkpoint, task, planner=PlannerConfig())
+    policy, observation = make_policy(checkpoint, task)
     return measure_latency(policy, task.vector(observation), manifest, num_episodes=1)
 
 
@@ -210,12 +184,7 @@ def _model_measures(model: JEPA) -> dict[str, tuple[str, Timing]]:
 def table(record: Record) -> Table:
     """The figures, and the latency of planning if it was measured."""
     rows = [
-        {
-            "what": row["what"],
-            "unit": row["unit"],
-            "best": number(row["best"], 0),
-            "median": number(row["median"], 0),
-        }
+        {"what": row["what"], "unit": row["unit"]} | {name: number(row[name], 0) for name in ("best", "median")}
         for row in record.rows
     ]
     latency = record.facts.get("latency", {})

@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import MinLen
-from rich.console import Console
 
 from agents.evaluation.statistics import compare_paired, wilson_interval
 from benchmarks.comparison import training
@@ -26,7 +25,7 @@ from benchmarks.comparison.plots import draw
 from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
-from benchmarks.records.provenance import ROOT
+from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Record, Store
 from benchmarks.records.tables import Table, gain, number, percent
 from envs.domain import find_domain
@@ -36,12 +35,14 @@ from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
-RESULTS = ROOT / "benchmarks" / "results"
-"""Where the store and the comparisons lie."""
 MAIN = next(iter(CONTENDERS))
 """The environment whose comparison is named after none."""
+TOLD = ("title", "kind", "run", "sees", "rewarded", "budgets", "extends", "pretrained")
+"""What the JSON file says of each contender."""
 LATENCY_EPISODES = 3
 """Episodes of the first manifest on which latency is measured, with a single environment."""
+MEASURES = {"final": "final_success", "ever": "ever_success", "spl": "spl", "steps_to_goal": "mean_steps_to_goal"}
+"""What the JSON file says of each evaluation, by the name in its summary."""
 
 
 @config
@@ -82,9 +83,8 @@ def run(config: CompareConfig) -> dict[str, Any]:
             settings.
     """
     known = CONTENDERS[config.environment]
-    for name in config.contenders:
-        if name not in known:
-            raise ValueError(f"contenders must be among {', '.join(map(repr, known))}, got {name!r}")
+    if unknown := [name for name in config.contenders if name not in known]:
+        raise ValueError(f"contenders must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
     with locked(config.store, "results store"):
         if not config.only_report:
             for contender in (known[name] for name in config.contenders or known):
@@ -93,8 +93,7 @@ def run(config: CompareConfig) -> dict[str, Any]:
                     report(config)
         content = report(config)
     if config.progress:
-        Console().print(table(content, short=True).terminal())
-        logger.info("written to %s", output_of(config))
+        table(content, short=True).show(output_of(config))
     return content
 
 
@@ -124,11 +123,27 @@ def _measure(config: CompareConfig, contender: Contender, seed: int) -> None:
     minutes = config.minutes * contender.budgets
     settings = {"training": {"minutes": minutes, **training.settings(contender, seed)}} if contender.run else {}
     plans = contender.kind == "world model"
-    asked = {}
-    for manifest in find_domain(config.environment).compared_on:
-        key = _key(config, contender, seed, manifest)
-        asked[manifest] = key, _evaluation(config, contender, folder, manifest, Store(config.store).path(key))
-    found = [success.find_record(one, key=key, plans=plans, settings=settings) for key, one in asked.values()]
+    asked = []
+    for place, manifest in enumerate(find_domain(config.environment).compared_on):
+        key = {
+            "environment": config.environment,
+            "contender": contender.name,
+            "minutes": config.minutes if contender.run else None,  # without a training there is no budget
+            "seed": seed,
+            "manifest": manifest,
+        }
+        name = f"{config.environment}/{manifest}"
+        evaluation = success.EvaluateConfig(
+            policy=str(folder) if contender.run else contender.name,
+            manifest=name,
+            num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(name))),
+            planner=contender.planner,
+            latency_episodes=0 if place else LATENCY_EPISODES,
+            output=Store(config.store).path(key),
+            progress=False,
+        )
+        asked.append((key, evaluation))
+    found = [success.find_record(one, key=key, plans=plans, settings=settings) for key, one in asked]
     if all(found):
         return
     logger.info("%s, seed %d", contender.title, seed)
@@ -136,35 +151,8 @@ def _measure(config: CompareConfig, contender: Contender, seed: int) -> None:
         _begin_with(folder, _folder(config, CONTENDERS[config.environment][contender.extends], seed))
     training.train(contender, folder, seed, minutes, {"progress": config.progress})
     facts = {"training": training.costs(contender, folder)}
-    for key, evaluation in asked.values():
+    for key, evaluation in asked:
         success.run(evaluation, key=key, settings=settings, facts=facts)
-
-
-def _key(config: CompareConfig, contender: Contender, seed: int, manifest: str) -> dict[str, Any]:
-    """Which cell of the table an evaluation is; without a training there is no budget."""
-    return {
-        "environment": config.environment,
-        "contender": contender.name,
-        "minutes": config.minutes if contender.run else None,
-        "seed": seed,
-        "manifest": manifest,
-    }
-
-
-def _evaluation(
-    config: CompareConfig, contender: Contender, folder: Path, manifest: str, output: Path
-) -> success.EvaluateConfig:
-    name = f"{config.environment}/{manifest}"
-    is_first = manifest == find_domain(config.environment).compared_on[0]
-    return success.EvaluateConfig(
-        policy=str(folder) if contender.run else contender.name,
-        manifest=name,
-        num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(name))),
-        planner=contender.planner,
-        latency_episodes=LATENCY_EPISODES if is_first else 0,
-        output=output,
-        progress=False,
-    )
 
 
 def _folder(config: CompareConfig, contender: Contender, seed: int) -> Path:
@@ -177,8 +165,7 @@ def _begin_with(folder: Path, begun: Path) -> None:
     if not begun.exists() or folder.exists():
         return
     copied = folder.with_name(f".{folder.name}.tmp")
-    if copied.exists():
-        shutil.rmtree(copied)  # of a process that was killed
+    shutil.rmtree(copied, ignore_errors=True)  # of a process that was killed
     shutil.copytree(begun, copied)
     copied.rename(folder)
 
@@ -231,14 +218,7 @@ def _row(config: CompareConfig, name: str, found: list[Record], base: list[Recor
         costs = [_costs(record) for record in first]
         return {
             "contender": contender.name,
-            "title": contender.title,
-            "kind": contender.kind,
-            "run": contender.run,
-            "sees": contender.sees,
-            "rewarded": contender.rewarded,
-            "budgets": contender.budgets,
-            "extends": contender.extends,
-            "pretrained": contender.pretrained,
+            **{name: getattr(contender, name) for name in TOLD},
             "seeds": [record.key["seed"] for record in first],
             **{cost: [one[cost] for one in costs] for cost in ("minutes", "env_steps", "images")},
             "curves": [one["curve"] for one in costs],
@@ -266,23 +246,17 @@ def _measures(records: list[Record]) -> dict[str, Any] | None:
     if not records:
         return None
     results = [success.result_of(record) for record in records]
-    if len({result.manifest_hash for result in results} | {load_manifest(_name(records[0])).hash}) > 1:
-        raise ValueError(f"evaluations must be of the episodes of {_name(records[0])} as they are now, got others")
+    manifest = "{environment}/{manifest}".format(**records[0].key)
+    if {result.manifest_hash for result in results} != {load_manifest(manifest).hash}:
+        raise ValueError(f"evaluations must be of the episodes of {manifest} as they are now, got others")
     summaries = [result.summary() for result in results]
     reached = np.concatenate([result.successes() for result in results])
     return {
-        "final": [summary["final_success"] for summary in summaries],
-        "ever": [summary["ever_success"] for summary in summaries],
-        "spl": [summary["spl"] for summary in summaries],
-        "steps_to_goal": [summary["mean_steps_to_goal"] for summary in summaries],
+        **{name: [summary[field] for summary in summaries] for name, field in MEASURES.items()},
         "ms": [record.facts["latency"]["step_p50_ms"] + 0.0 for record in records if record.facts["latency"]],
         "interval": list(wilson_interval(int(reached.sum()), len(reached))),
         "intervals": [list(summary["final_success_interval"]) for summary in summaries],
     }
-
-
-def _name(record: Record) -> str:
-    return f"{record.key['environment']}/{record.key['manifest']}"
 
 
 def _difference(found: list[Record], base: list[Record]) -> dict[str, Any] | None:

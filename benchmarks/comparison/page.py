@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from benchmarks.comparison import plots
 from benchmarks.comparison.compare import RESULTS, table
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.tables import Table
@@ -24,7 +25,7 @@ PICTURES = {
     "curves": ("How they learn", "Success or loss on validation episodes while training, a line a seed."),
     "difficulty": ("Who fails where", "Success by the length of the shortest path and by how much of a detour it is."),
 }
-"""Plots by the end of their name: title and caption."""
+"""Title and caption of each plot."""
 
 
 @config
@@ -53,9 +54,9 @@ def run(config: ReportConfig) -> Path:
     domain = find_domain(content["environment"])
     manifest = load_manifest(f"{domain.name}/{domain.compared_on[0]}")
     figures = []
-    for name, (title, caption) in PICTURES.items():
-        path = config.comparison.with_name(f"{config.comparison.stem}-{name}.png")
+    for kind, path in plots.paths(config.comparison).items():
         if path.exists():
+            title, caption = PICTURES[kind]
             figures.append({"title": title, "caption": caption, "source": data_url(path), "video": False})
     for path in config.videos:
         video = path.suffix == ".mp4"

@@ -1,6 +1,6 @@
 """Pictures of the comparison: success against data, training time and latency, and by how hard episodes are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from envs.domain import find_domain
 
 COLOURS = {"world model": AMBER, "reinforcement learning": BLUE, "offline": GREEN, "floor": MUTED, "ceiling": VIOLET}
 """Colours by kind of method."""
+EXTREMES = ("floor", "ceiling")
+"""Kinds that are drawn as lines."""
 MARKERS = "oDs^vP*X<>ph8d"
 """Markers by contender."""
 NUM_BINS = 6
@@ -28,19 +30,25 @@ NUM_BINS = 6
 Rows = Sequence[Mapping[str, Any]]
 
 
+def paths(output: Path) -> dict[str, Path]:
+    """Where the pictures of a comparison lie: beside its JSON file."""
+    return {kind: output.with_name(f"{output.stem}-{kind}.png") for kind in ("costs", "curves", "difficulty")}
+
+
 def draw(content: Mapping[str, Any], results: Mapping[str, Sequence[Record]], output: Path) -> None:
     """Draws all pictures.
 
     Args:
         content: The comparison.
         results: Evaluations by contender.
-        output: Its JSON file; pictures go beside it, named after it.
+        output: Its JSON file.
     """
+    costs, curves, difficulty = paths(output).values()
     manifest = find_domain(content["environment"]).compared_on[0]
-    _draw_costs(content["rows"], manifest, output.with_name(f"{output.stem}-costs.png"))
-    _draw_curves(content["rows"], output.with_name(f"{output.stem}-curves.png"))
+    _draw_costs(content["rows"], manifest, costs)
+    _draw_curves(content["rows"], curves)
     chosen = {name: [r for r in found if r.key["manifest"] == manifest] for name, found in results.items()}
-    _draw_difficulty(content, chosen, manifest, output.with_name(f"{output.stem}-difficulty.png"))
+    _draw_difficulty(content, chosen, manifest, difficulty)
 
 
 def _draw_costs(rows: Rows, manifest: str, path: Path) -> None:
@@ -51,20 +59,14 @@ def _draw_costs(rows: Rows, manifest: str, path: Path) -> None:
         ("ms", "ms an action, one environment"),
     )
     with picture(path, 13.0, 4.6) as figure:
-        for place, (cost, label) in enumerate(costs, 1):
-            axes = figure.add_subplot(1, 3, place)
-            for row, marker in zip(rows, cycle(MARKERS), strict=False):
+        for axes, (cost, label) in zip(figure.subplots(1, 3), costs, strict=True):
+            for row, marker in _marked(rows):
                 measures = row["manifests"][manifest]
-                if row["kind"] in ("floor", "ceiling") or not measures:
+                if not measures:
                     continue
                 x = measures["ms"] if cost == "ms" else row[cost]
-                y, errors = percent_bars(measures["final"], measures["intervals"])
-                if len(x) == len(y):  # latency may not be known yet
-                    axes.errorbar(
-                        x, y, errors, fmt=marker, color=_colour(row, rows), markersize=5, elinewidth=0.8, capsize=2,
-                        label=row["title"], fillstyle="none" if row["sees"] == "state" else "full",
-                    )  # fmt: skip
-            _draw_floor_and_ceiling(axes, rows, manifest)
+                if len(x) == len(measures["final"]):  # latency may not be known yet
+                    _points(axes, x, measures["final"], measures["intervals"], row, rows, fmt=marker, markersize=5)
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}")
             if cost == "minutes":
@@ -72,8 +74,7 @@ def _draw_costs(rows: Rows, manifest: str, path: Path) -> None:
                 axes.set_xlim(min(low, 4), max(high, 90))
                 axes.set_xticks([5, 10, 15, 30, 60])
                 axes.minorticks_off()
-            axes.set_xlabel(label)
-            _tidy(axes)
+            _finish(axes, rows, manifest, label)
         _add_legend(figure, manifest)
 
 
@@ -112,20 +113,29 @@ def _draw_difficulty(
     if not hardness:
         return
     with picture(path, 5.5 * len(hardness), 4.6) as figure:
-        for place, (title, values) in enumerate(hardness.items(), 1):
-            axes = figure.add_subplot(1, len(hardness), place)
-            for row, marker in zip(rows, cycle(MARKERS), strict=False):
+        panels = figure.subplots(1, len(hardness), squeeze=False)[0]
+        for axes, (title, values) in zip(panels, hardness.items(), strict=True):
+            for row, marker in _marked(rows):
                 episodes = [episode for record in results[row["contender"]] for episode in record.rows]
-                if not episodes or row["extends"] or row["kind"] in ("floor", "ceiling"):
+                if not episodes or row["extends"]:
                     continue
                 reached = np.array([episode["final_success"] for episode in episodes])
+                hard = values[[episode["index"] for episode in episodes]]
+                bins = np.array_split(np.argsort(hard, kind="stable"), min(NUM_BINS, len(hard)))
+                x = [float(hard[places].mean()) for places in bins]
+                ends = [wilson_interval(int(reached[places].sum()), len(places)) for places in bins]
+                rates = [float(reached[places].mean()) for places in bins]
                 style = marker + ("--" if row["sees"] == "state" else "-")
-                chosen = values[[episode["index"] for episode in episodes]]
-                _draw_bins(axes, chosen, reached, style, _colour(row, rows), row["title"])
-            _draw_floor_and_ceiling(axes, rows, manifest)
-            axes.set_xlabel(title)
-            _tidy(axes)
+                _points(axes, x, rates, ends, row, rows, fmt=style, markersize=4, linewidth=1.2)
+            _finish(axes, rows, manifest, title)
         _add_legend(figure, manifest)
+
+
+def _marked(rows: Rows) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Contenders between floor and ceiling, each with its marker."""
+    for row, marker in zip(rows, cycle(MARKERS), strict=False):
+        if row["kind"] not in EXTREMES:
+            yield row, marker
 
 
 def _hardness(manifest: Manifest, unit: str) -> dict[str, NDArray[Any]]:
@@ -140,28 +150,35 @@ def _hardness(manifest: Manifest, unit: str) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _draw_bins(
-    axes: Axes, hardness: NDArray[Any], reached: NDArray[Any], style: str, colour: tuple[float, ...], title: str
+def _points(
+    axes: Axes,
+    x: Sequence[float],
+    rates: Sequence[float],
+    intervals: Sequence[Sequence[float]],
+    row: Mapping[str, Any],
+    rows: Rows,
+    **style: Any,
 ) -> None:
-    bins = np.array_split(np.argsort(hardness, kind="stable"), min(NUM_BINS, len(hardness)))
-    x = [float(hardness[rows].mean()) for rows in bins]
-    ends = [wilson_interval(int(reached[rows].sum()), len(rows)) for rows in bins]
-    y, errors = percent_bars([float(reached[rows].mean()) for rows in bins], ends)
+    """Success of a contender with its intervals; hollow where it sees the state."""
+    y, errors = percent_bars(rates, intervals)
+    fill = "none" if row["sees"] == "state" else "full"
     axes.errorbar(
-        x, y, errors, fmt=style, color=colour, markersize=4, linewidth=1.2, elinewidth=0.8, capsize=2, label=title,
-        fillstyle="none" if style.endswith("--") else "full",
-    )  # fmt: skip
+        x, y, errors, color=_colour(row, rows), elinewidth=0.8, capsize=2, label=row["title"], fillstyle=fill, **style
+    )
 
 
-def _draw_floor_and_ceiling(axes: Axes, rows: Rows, manifest: str) -> None:
+def _finish(axes: Axes, rows: Rows, manifest: str, label: str) -> None:
+    """Floor and ceiling as lines, and what is the same in all panels."""
     for row in rows:
-        if row["kind"] in ("floor", "ceiling") and row["manifests"][manifest]:
-            value = 100 * float(np.mean(row["manifests"][manifest]["final"]))
-            axes.axhline(value, color=COLOURS[row["kind"]], linewidth=1, linestyle="--")
-            axes.annotate(
-                row["title"], (0.01, value), xycoords=("axes fraction", "data"), color=COLOURS[row["kind"]],
-                fontsize=7.5, va="bottom",
-            )  # fmt: skip
+        if row["kind"] in EXTREMES and row["manifests"][manifest]:
+            value, colour = 100 * float(np.mean(row["manifests"][manifest]["final"])), COLOURS[row["kind"]]
+            axes.axhline(value, color=colour, linewidth=1, linestyle="--")
+            place = axes.get_yaxis_transform()  # across the axes, at a value
+            axes.text(0.01, value, row["title"], transform=place, color=colour, fontsize=7.5, va="bottom")
+    axes.set_xlabel(label)
+    axes.set_ylim(-3, 106)
+    axes.tick_params(labelcolor=INK)
+    tidy(axes)
 
 
 def _colour(row: Mapping[str, Any], rows: Rows) -> tuple[float, ...]:
@@ -177,9 +194,3 @@ def _add_legend(figure: Figure, manifest: str) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=6, loc="lower center", fontsize=8)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
-
-
-def _tidy(axes: Axes) -> None:
-    axes.set_ylim(-3, 106)
-    axes.tick_params(labelcolor=INK)
-    tidy(axes)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
 
 from benchmarks.comparison import training
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation import success
-from benchmarks.records.provenance import ROOT
-from benchmarks.records.store import Record, Store, file_name, plain
+from benchmarks.records.provenance import RESULTS
+from benchmarks.records.store import Record, Store, file_name
 from benchmarks.records.tables import Table, number, percent
 from envs.domain import VALIDATION, domains, find_domain
 from worldmodel.config import Count, Positive, Seed, command, config
@@ -25,7 +24,7 @@ from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ROOT / "benchmarks" / "results" / "tune"
+FOLDER = RESULTS / "tune"
 """Where the records lie, in a folder for each contender."""
 OFF_POLICY: tuple[Mapping[str, Any], ...] = (
     {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "gradient_steps": 8, "action_repeat": 4},
@@ -51,9 +50,9 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
         {"learning_rate": 1e-3, "gamma": 0.98, "batch_size": 256, "gradient_steps": 8, "action_repeat": 1},
     ),
     "tqc-state": OFF_POLICY,
-    "ppo-pixels": (
-        {"learning_rate": 1e-3, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
-        {"learning_rate": 3e-4, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01},
+    "ppo-pixels": tuple(
+        {"learning_rate": rate, "gamma": 0.97, "num_envs": 256, "batch_size": 1600, "ent_coef": 0.01}
+        for rate in (1e-3, 3e-4)
     ),
     "sac-pixels": (
         *OFF_POLICY,
@@ -62,9 +61,9 @@ CANDIDATES: dict[str, tuple[Mapping[str, Any], ...]] = {
     "sac-latents": OFF_POLICY,
     "gcbc": tuple({"learning_rate": rate, "num_steps": 3_500} for rate in (1e-3, 3e-4)),
     "gcidm": tuple({"learning_rate": rate, "num_steps": 5_500} for rate in (1e-3, 3e-4)),
-    "gcivl": (
-        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 3.0, "num_steps": 1_700},
-        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": 10.0, "num_steps": 1_700},
+    "gcivl": tuple(
+        {"learning_rate": 1e-3, "method.expectile": 0.9, "method.temperature": temperature, "num_steps": 1_700}
+        for temperature in (3.0, 10.0)
     ),
 }
 """What is tried for each contender; candidates name what is varied."""
@@ -114,8 +113,7 @@ def run(config: TuneConfig) -> list[Record]:
         records = [_measure(config, folder, changes) for changes in CANDIDATES[config.contender]]
     if config.progress:
         title = f"{config.contender}: {config.num_episodes} validation episodes"
-        Console().print(Table.of([_cells(record) for record in records], title).terminal())
-        logger.info("written to %s", folder)
+        Table.of([_cells(record) for record in records], title).show(folder)
     return records
 
 
@@ -132,16 +130,12 @@ def markdown(folder: Path = FOLDER) -> str:
     for path in sorted(path for path in folder.glob("*") if path.is_dir()):
         for record in Store(path).records():
             found.setdefault((record.key["environment"], record.key["contender"]), []).append(record)
-    rows = [
-        {
-            "contender": name,
-            "chosen": describe(chosen(records).facts["changes"]),
-            "tried": str(len(records)),
-            "minutes each": f"{chosen(records).config['training']['minutes']:g}",
-            "final success, validation": _cells(chosen(records))["final success"],
-        }
-        for (_, name), records in found.items()
-    ]
+    rows = []
+    for (_, name), records in found.items():
+        best = chosen(records)
+        cells = {"contender": name, "chosen": describe(best.facts["changes"]), "tried": str(len(records))}
+        cells["minutes each"] = f"{best.config['training']['minutes']:g}"
+        rows.append(cells | {"final success, validation": _cells(best)["final success"]})
     return Table.of(rows, num_words=2).markdown() if rows else ""
 
 
@@ -182,8 +176,7 @@ def _measure(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> Re
         overwrite=config.overwrite,
         progress=False,
     )
-    trained = {"minutes": config.minutes, **training.settings(contender, config.seed, changes)}
-    settings = {"training": plain(trained)}
+    settings = {"training": {"minutes": config.minutes, **training.settings(contender, config.seed, changes)}}
     found = None if config.overwrite else success.find_record(evaluation, key=key, plans=False, settings=settings)
     if found is not None:
         return found

@@ -7,14 +7,12 @@ from these records, by :func:`table`.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
-
-import numpy as np
-from rich.console import Console
 
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
-from benchmarks.records.provenance import ROOT
+from benchmarks.records import provenance
 from benchmarks.records.store import Record, Store
 from benchmarks.records.tables import Table, number, percent
 from envs.domain import VALIDATION, Domain, domains, find_domain
@@ -26,7 +24,7 @@ from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
-RESULTS = ROOT / "benchmarks" / "results" / "headline"
+RESULTS = provenance.RESULTS / "headline"
 """Where the evaluations lie."""
 REFERENCES = RESULTS.with_name("headline-references.json")
 """What others reached and what was to be reached: environment → measure → both, in words."""
@@ -34,6 +32,15 @@ PLANNERS = {"mppi": "MPPI", "cem": "CEM", "icem": "iCEM", "policy": "the actor a
 """Planners on the main manifest, and their names in the table."""
 ELSEWHERE = ("mppi", "policy")
 """Planners on the other manifests."""
+FIGURES: tuple[tuple[str, str, int, Callable[[Mapping[str, Any]], float]], ...] = (
+    ("SPL, MPPI", "mppi", 3, lambda facts: facts["summary"]["spl"]),
+    ("minutes of training, data included", "mppi", 1, lambda facts: facts["training"]["seconds"] / 60),
+    ("MPPI, ms of planning a step, p95", "mppi", 2, lambda facts: facts["latency"]["step_p95_ms"]),
+    ("MPPI, ms of a plan, p95", "mppi", 2, lambda facts: facts["latency"]["plan_p95_ms"]),
+    ("MPPI, minutes of all episodes", "mppi", 1, lambda facts: facts["wall_seconds"] / 60),
+    ("the actor alone, ms a step, p95", "policy", 2, lambda facts: facts["latency"]["step_p95_ms"]),
+)
+"""Figures on the main manifest beside success: name, planner, decimals, and where a record's facts hold them."""
 
 
 @config
@@ -66,7 +73,7 @@ def run(config: HeadlineConfig) -> list[Record]:
     with locked(config.output, "results store"):
         records = [record for checkpoint in config.checkpoints for record in _evaluate(config, domain, checkpoint)]
     if config.progress:
-        Console().print(table(config.output, config.environment).terminal())
+        table(config.output, config.environment).show()
     return records
 
 
@@ -82,7 +89,7 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
     trained = {"preset": training["preset"], "recipe": _recipe(data), "seed": seed}
     for manifest, planners in _manifests(domain).items():
         is_main = manifest == domain.compared_on[0]
-        if not is_main and trained["recipe"] != _first_recipe(domain):
+        if not is_main and trained["recipe"] != first_recipe(domain):
             continue
         for planner in planners:
             logger.info("%s on %s with %s", checkpoint.name, manifest, planner)
@@ -109,10 +116,11 @@ def _manifests(domain: Domain) -> dict[str, Sequence[str]]:
 def _recipe(data: Mapping[str, Any]) -> str | None:
     """How the trajectories of a training were drawn; None where they were recorded."""
     simulated = next((domain for domain in domains() if domain.name == data["dataset"] and domain.simulate), None)
-    return None if simulated is None else data["recipe"] or _first_recipe(simulated)
+    return None if simulated is None else data["recipe"] or first_recipe(simulated)
 
 
-def _first_recipe(domain: Domain) -> str | None:
+def first_recipe(domain: Domain) -> str | None:
+    """How trajectories of an environment are drawn by default; None where they are not simulated."""
     return domain.simulation().recipes[0] if domain.simulate else None
 
 
@@ -131,29 +139,19 @@ def table(folder: Path, environment: str) -> Table:
 
 def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, list[str], str]]:
     """Each measure, each seed's figure, their mean."""
-    ordinary = [record for record in records if record.key["recipe"] == _first_recipe(domain)]
+    ordinary = [record for record in records if record.key["recipe"] == first_recipe(domain)]
     recipes = dict.fromkeys(record.key["recipe"] for record in records)
     main = domain.compared_on[0]
-    for recipe in sorted(recipes, key=lambda recipe: recipe != _first_recipe(domain)):
-        suffix = "" if recipe == _first_recipe(domain) else f", trained on {recipe}"
+    for recipe in sorted(recipes, key=lambda recipe: recipe != first_recipe(domain)):
+        suffix = "" if recipe == first_recipe(domain) else f", trained on {recipe}"
         for manifest, planners in _manifests(domain).items():
             for planner in planners:
                 chosen = [r for r in records if r.matches(manifest=manifest, planner=planner, recipe=recipe)]
                 if summaries := [record.facts["summary"] for record in chosen]:
                     texts = [percent(s["final_success"], s["final_success_interval"]) for s in summaries]
-                    mean = percent(float(np.mean([s["final_success"] for s in summaries])))
+                    mean = percent(fmean(s["final_success"] for s in summaries))
                     yield f"{manifest}, {PLANNERS[planner]}{suffix}", texts, mean
-
-    def figures(
-        label: str, planner: str, digits: int, read: Callable[[Mapping[str, Any]], float]
-    ) -> Iterator[tuple[str, list[str], str]]:
+    for label, planner, digits, read in FIGURES:
         values = [read(r.facts) for r in ordinary if r.matches(manifest=main, planner=planner) and r.facts["latency"]]
         if values:
-            yield label, [number(value, digits) for value in values], number(float(np.mean(values)), digits)
-
-    yield from figures("SPL, MPPI", "mppi", 3, lambda facts: facts["summary"]["spl"])
-    yield from figures("minutes of training, data included", "mppi", 1, lambda facts: facts["training"]["seconds"] / 60)
-    yield from figures("MPPI, ms of planning a step, p95", "mppi", 2, lambda facts: facts["latency"]["step_p95_ms"])
-    yield from figures("MPPI, ms of a plan, p95", "mppi", 2, lambda facts: facts["latency"]["plan_p95_ms"])
-    yield from figures("MPPI, minutes of all episodes", "mppi", 1, lambda facts: facts["wall_seconds"] / 60)
-    yield from figures("the actor alone, ms a step, p95", "policy", 2, lambda facts: facts["latency"]["step_p95_ms"])
+            yield label, [number(value, digits) for value in values], number(fmean(values), digits)

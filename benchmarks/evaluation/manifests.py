@@ -31,15 +31,8 @@ def make_manifest(domain: Domain, name: str) -> Manifest:
         episodes=None if options is None else tuple(options),
         shortest_paths=None if shortest_paths is None else tuple(shortest_paths),
         env_kwargs=dict(recipe.env_kwargs),
-        max_steps=find_spec(recipe.env_id).max_episode_steps,
+        max_steps=recipe.max_steps or find_spec(recipe.env_id).max_episode_steps,
     )
-
-
-def manifest_names() -> list[str]:
-    """Names of all manifests; those that several environments have, with the environment before a slash."""
-    found = [(domain.name, name) for domain in domains() for name in domain.recipes]
-    first = {name: domain for domain, name in reversed(found)}
-    return [name if first[name] == domain else f"{domain}/{name}" for domain, name in found]
 
 
 def find_manifest(name: str) -> tuple[Domain, str]:
@@ -55,7 +48,10 @@ def find_manifest(name: str) -> tuple[Domain, str]:
     for domain in domains():
         if short in domain.recipes and given in ("", domain.name):
             return domain, short
-    raise ValueError(f"manifest must be one of {', '.join(map(repr, manifest_names()))}, got {name!r}")
+    known = [(domain.name, short) for domain in domains() for short in domain.recipes]
+    first = {short: environment for environment, short in reversed(known)}
+    names = [short if first[short] == environment else f"{environment}/{short}" for environment, short in known]
+    raise ValueError(f"manifest must be one of {', '.join(map(repr, names))}, got {name!r}")
 
 
 def load_manifest(name: str) -> Manifest:

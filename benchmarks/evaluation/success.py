@@ -11,14 +11,13 @@ with the result that it would have had uninterrupted::
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 
 from agents.evaluation.evaluate import EvalResult, Manifest, evaluate, measure_latency
 from agents.evaluation.results import SETTINGS
@@ -26,9 +25,9 @@ from agents.evaluation.task import Task, make_task
 from agents.saved import SCRIPTED, Source, find_hash, make_policy, open_source
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import find_manifest, load_manifest
-from benchmarks.evaluation.report import table
-from benchmarks.records import log, provenance
-from benchmarks.records.store import WEIGHTS, Record, find, name_of, plain, write_record
+from benchmarks.records import log
+from benchmarks.records.store import WEIGHTS, Record, find, name_of, new_record, plain, write_record
+from benchmarks.records.tables import Table, number, percent, quantiles
 from envs.domain import VALIDATION, domains
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT
@@ -106,10 +105,16 @@ def run(
     manifest, task = _episodes(config)
     source = open_source(config.policy)
     plans = source.kind == "world model"
-    record = Record(
-        key=plain(_default_key(config, manifest, task, source) if key is None else key),
-        config=_config(config, manifest, source.sha256, plans=plans, settings=settings),
-        provenance=provenance.collect(source.sha256),
+    default_key = {
+        "environment": task.domain.name,
+        "manifest": manifest.name,
+        "policy": source.name,
+        "planner": config.planner.planner if plans else None,
+        WEIGHTS: source.sha256 and source.sha256[:8],
+    }
+    record = new_record(
+        default_key if key is None else key,
+        _config(config, manifest, source.sha256, plans=plans, settings=settings),
         facts={"policy": source.name, "device": config.device, "id": uuid.uuid4().hex, **(facts or {})},
         finished=False,
     )
@@ -163,7 +168,8 @@ def _run(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source,
     previous = None if config.overwrite else find(path, record.key, record.config)
     if previous is not None and previous.finished:
         logger.info("%s holds this evaluation already; --overwrite runs it again", path)
-        _show(previous, config)
+        if config.progress:
+            table([previous]).turned().show()
         return previous
     if previous is not None:
         record = replace(record, facts={**record.facts, "id": previous.facts.get("id") or record.facts["id"]})
@@ -202,7 +208,8 @@ def _run(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source,
             policy, task.vector(observation), manifest, num_episodes=config.latency_episodes, seed=config.seed
         )
     record = save(result, latency, finished=True)
-    _show(record, config)
+    if config.progress:
+        table([record]).turned().show()
     logger.info("written to %s", path)
     return record
 
@@ -220,27 +227,8 @@ def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
     task = make_task(config.env_id, config.env_kwargs)
     count = config.num_episodes or DEFAULT_EPISODES
     # Drawn one after the other, so that fewer episodes are the first of more.
-    seeds = np.random.default_rng([config.seed, 1]).integers(2**31, size=count)
-    return (
-        Manifest(
-            name=config.env_id,
-            env_id=config.env_id,
-            seeds=tuple(seeds.tolist()),
-            env_kwargs=task.env_kwargs,
-            max_steps=task.max_steps,
-        ),
-        task,
-    )
-
-
-def _default_key(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source) -> dict[str, Any]:
-    return {
-        "environment": task.domain.name,
-        "manifest": manifest.name,
-        "policy": source.name,
-        "planner": config.planner.planner if source.kind == "world model" else None,
-        "weights": source.sha256 and source.sha256[:8],
-    }
+    seeds = tuple(np.random.default_rng([config.seed, 1]).integers(2**31, size=count).tolist())
+    return Manifest(config.env_id, config.env_id, seeds, env_kwargs=task.env_kwargs, max_steps=task.max_steps), task
 
 
 def _config(
@@ -258,19 +246,40 @@ def _config(
         "env_id": manifest.env_id,
         "env_kwargs": manifest.env_kwargs,
         "num_episodes": config.num_episodes or len(manifest),
-        "num_envs": config.num_envs,
-        "seed": config.seed,
-        "deterministic": config.deterministic,
+        **{name: getattr(config, name) for name in ("num_envs", "seed", "deterministic")},
     }
-    if config.policy in SCRIPTED:
-        decides["policy"] = config.policy
-    else:
-        decides[WEIGHTS] = weights
+    decides |= {"policy": config.policy} if config.policy in SCRIPTED else {WEIGHTS: weights}
     if plans:
         decides["planner"] = asdict(config.planner)
     return plain({**decides, **(settings or {})})
 
 
-def _show(record: Record, config: EvaluateConfig) -> None:
-    if config.progress:
-        Console().print(table([record]).turned().terminal())
+def table(records: Sequence[Record]) -> Table:
+    """A table with a row for each evaluation.
+
+    Raises:
+        ValueError: If there is none, or a record is of something else.
+    """
+    if not records:
+        raise ValueError("a table must be made of at least one evaluation, got none")
+    return Table.of([_cells(record) for record in records], num_words=2)
+
+
+def _cells(record: Record) -> dict[str, str]:
+    try:
+        summary, latency = record.facts["summary"], record.facts["latency"]
+        planner = record.config.get("planner")
+        return {
+            "policy": f"{record.facts['policy']}" + ("" if planner is None else f", {planner['planner']}"),
+            "manifest": str(record.config["manifest"]),
+            "episodes": number(summary["num_episodes"], 0),
+            "final success": percent(summary["final_success"], summary["final_success_interval"]),
+            "ever success": percent(summary["ever_success"], summary["ever_success_interval"]),
+            "SPL": number(summary["spl"], 3),
+            "steps to goal": number(summary["mean_steps_to_goal"], 1),
+            "final distance": number(summary["mean_final_distance"], 2),
+            "ms a plan, p50 / p95": quantiles(latency, "plan"),
+            "ms a step, p50 / p95": quantiles(latency, "step"),
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise ValueError(f"a record must be of an evaluation: {type(error).__name__}: {error}") from error

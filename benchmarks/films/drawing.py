@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from benchmarks.records.plots import AMBER, BLUE, GREEN, GRID, INK, MUTED, PANEL, PAPER, RED, STYLE, VIOLET
 from envs.domain import Domain
@@ -70,6 +71,11 @@ class Scene:
     success: bool = False
     plan: PlanView | None = None
 
+    @property
+    def distance_in_words(self) -> str:
+        """The distance to the goal with its unit; empty where it is not known."""
+        return "" if self.distance is None else f"{self.distance:.1f} {self.domain.unit}".rstrip() + " to the goal"
+
 
 class EpisodeFigure:
     """Draws the frames of one episode.
@@ -82,6 +88,7 @@ class EpisodeFigure:
 
     def __init__(self, scenes: list[Scene], title: str, subtitle: str) -> None:
         self.scenes = scenes
+        self.num_steps = len(scenes) - 1
         self.domain = scenes[0].domain
         self.plans = list({id(s.plan): s.plan for s in scenes if s.plan is not None}.values())
         with mpl.rc_context(STYLE):
@@ -113,10 +120,8 @@ class EpisodeFigure:
             self._update_scene(index, fraction)
             self._update_charts(index)
             scene = self.scenes[index]
-            text = f"step {scene.step}"
-            if scene.distance is not None:
-                text += f"   ·   {scene.distance:.1f} {self.domain.unit}".rstrip() + " to the goal"
-            self.status.set_text(text + ("   ·   goal reached" if scene.success else ""))
+            told = (f"step {scene.step}", scene.distance_in_words, "goal reached" if scene.success else "")
+            self.status.set_text("   ·   ".join(filter(None, told)))
             self.status.set_color(GREEN if scene.success else INK)
             self.canvas.restore_region(self.background)
             for artist in self._moving():
@@ -154,9 +159,8 @@ class EpisodeFigure:
             axes.grid(color=GRID, lw=0.8)
             axes.tick_params(colors=MUTED, length=0, labelsize=8)
             axes.set_axisbelow(True)
-            for side, spine in axes.spines.items():
-                spine.set_visible(side in ("left", "bottom"))
-                spine.set_color(GRID)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.spines[["left", "bottom"]].set_color(GRID)
             axes.set_xlim(0, last)
             if name == "distance":
                 self._make_distance(axes)
@@ -190,16 +194,15 @@ class EpisodeFigure:
         self.cost_artists = [elites, best, ends]
 
     def _make_legend(self) -> None:
-        entries = [(BLUE, "path taken")] if self.domain.draw_scene else []
-        if any(plan.path is not None for plan in self.plans):
-            entries += [(VIOLET, "plan, as imagined")]
-        if self.plans:
-            entries += [(AMBER, "elites")]
-        if any(plan.candidates for plan in self.plans):
-            entries += [("#c9b8e6", "candidates")]
-        if not entries:
+        entries = (
+            (BLUE, "path taken", self.domain.draw_scene),
+            (VIOLET, "plan, as imagined", any(plan.path is not None for plan in self.plans)),
+            (AMBER, "elites", self.plans),
+            ("#c9b8e6", "candidates", any(plan.candidates for plan in self.plans)),
+        )
+        handles = [Line2D([], [], color=color, lw=3, label=text) for color, text, shown in entries if shown]
+        if not handles:
             return
-        handles = [Line2D([], [], color=color, lw=3, label=text) for color, text in entries]
         self.figure.legend(
             handles=handles,
             loc="lower left",
@@ -215,8 +218,9 @@ class EpisodeFigure:
 
     def _update_scene(self, index: int, fraction: float) -> None:
         scene = self.scenes[index]
-        self.image.set_data(self._picture(index, fraction))
-        path = others = elites = np.zeros((0, 2))
+        drawn = drawn_scene(self.scenes, index, fraction, SCENE_SIZE)
+        self.image.set_data(_framed(scene.picture, scene.goal_picture) if drawn is None else drawn)
+        path, others, elites = np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros((0, 2, 2))
         to_canvas = self.domain.to_canvas
         if to_canvas is not None and scene.plan is not None and scene.plan.path is not None:
             path = to_canvas(scene.plan.path, SCENE_SIZE)
@@ -229,10 +233,6 @@ class EpisodeFigure:
         _draw_fan(self.fan, others, VIOLET, 0.3)
         _draw_fan(self.elites, elites, AMBER, 0.85)
         self.path.set_data(path[:, 0], path[:, 1])
-
-    def _picture(self, index: int, fraction: float) -> NDArray[np.uint8]:
-        drawn = drawn_scene(self.scenes, index, fraction, SCENE_SIZE)
-        return _framed(self.scenes[index].picture, self.scenes[index].goal_picture) if drawn is None else drawn
 
     def _update_charts(self, index: int) -> None:
         seen = [(s.step, s.distance) for s in self.scenes[: index + 1] if s.distance is not None]
@@ -269,15 +269,10 @@ def drawn_scene(scenes: Sequence[Scene], index: int, fraction: float, size: int)
 
 def _draw_fan(lines: LineCollection, paths: NDArray[Any], color: str, opacity: float) -> None:
     """Draws paths ``(N, H + 1, 2)`` that fade with time: what is far ahead is uncertain and crowds the picture."""
-    if len(paths) == 0:
-        lines.set_segments([])
-        return
     pieces = np.stack([paths[:, :-1], paths[:, 1:]], 2)  # (N, H, 2, 2)
-    count = pieces.shape[1]
-    rgba = np.tile(mpl.colors.to_rgba_array(color), (count, 1))
-    rgba[:, 3] = opacity * np.linspace(1.0, 0.2, count)
+    faded = mpl.colors.to_rgba_array(color, alpha=opacity * np.linspace(1.0, 0.2, pieces.shape[1]))
     lines.set_segments(list(pieces.reshape(-1, 2, 2)))
-    lines.set_color([tuple(row) for row in rgba] * len(paths))
+    lines.set_color([tuple(colour) for colour in faded] * len(paths))
 
 
 def _curve(plan: PlanView, costs: NDArray[Any]) -> NDArray[Any]:
@@ -288,21 +283,17 @@ def _curve(plan: PlanView, costs: NDArray[Any]) -> NDArray[Any]:
 
 def _framed(picture: NDArray[np.uint8] | None, goal: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     """A picture fitted into the square of the scene, with the goal in its upper right corner."""
-    from PIL import Image
-
     canvas = Image.new("RGB", (SCENE_SIZE, SCENE_SIZE), PANEL)
-    for image, side in ((picture, SCENE_SIZE), (goal, SCENE_SIZE // 4)):
-        if image is None:
-            continue
-        scale = side / max(image.shape[:2])
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        resized = Image.fromarray(image).resize(
-            size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
-        )
-        if side == SCENE_SIZE:
-            canvas.paste(resized, ((side - size[0]) // 2, (side - size[1]) // 2))
-        else:
-            corner = (SCENE_SIZE - size[0] - 10, 10)
-            canvas.paste(Image.new("RGB", (size[0] + 6, size[1] + 6), GREEN), (corner[0] - 3, corner[1] - 3))
-            canvas.paste(resized, corner)
+    if picture is not None:
+        image = _fitted(picture, SCENE_SIZE)
+        canvas.paste(image, ((SCENE_SIZE - image.width) // 2, (SCENE_SIZE - image.height) // 2))
+    if goal is not None:
+        image = ImageOps.expand(_fitted(goal, SCENE_SIZE // 4), 3, GREEN)
+        canvas.paste(image, (SCENE_SIZE - image.width - 7, 7))
     return np.asarray(canvas)
+
+
+def _fitted(picture: NDArray[np.uint8], side: int) -> Image.Image:
+    """A picture as large as it fits into a square."""
+    method = Image.Resampling.NEAREST if side > 2 * max(picture.shape[:2]) else Image.Resampling.LANCZOS
+    return ImageOps.contain(Image.fromarray(picture), (side, side), method)

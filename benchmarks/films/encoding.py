@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import imageio_ffmpeg  # type: ignore[import-untyped]
@@ -58,22 +59,15 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
     """Writes an H.264 video that browsers play; the file appears whole or not at all."""
     coming = iter(frames)
     first = next(coming)
-    with replacing(path) as temporary:
-        writer = imageio_ffmpeg.write_frames(
-            str(temporary),
-            (first.shape[1], first.shape[0]),
-            fps=fps,
-            codec="libx264",
-            quality=8,
-            macro_block_size=2,
-            output_params=["-f", "mp4", "-movflags", "+faststart"],
-        )
+    size, options = first.shape[1::-1], ["-f", "mp4", "-movflags", "+faststart"]
+    h264 = {"codec": "libx264", "quality": 8, "macro_block_size": 2, "output_params": options}
+    with (
+        replacing(path) as temporary,
+        closing(imageio_ffmpeg.write_frames(str(temporary), size, fps=fps, **h264)) as writer,
+    ):
         writer.send(None)  # starts ffmpeg
-        try:
-            for frame in itertools.chain([first], coming):
-                writer.send(np.ascontiguousarray(frame))
-        finally:
-            writer.close()
+        for frame in itertools.chain([first], coming):
+            writer.send(np.ascontiguousarray(frame))
 
 
 def write_gif(path: Path, frames: Sequence[Image.Image], fps: float, max_bytes: int = MAX_GIF_BYTES) -> None:

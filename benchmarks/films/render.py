@@ -3,13 +3,14 @@
 ::
 
     record   one scene a step: positions or pictures, distance, the plan in force with its imagined candidates
-    draw     benchmarks.films.drawing.EpisodeFigure, several frames a step
+    draw     EpisodeFigure or SideBySide of benchmarks.films, several frames a step
     encode   benchmarks.films.encoding: MP4, and a GIF small enough to share
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,6 +49,8 @@ TITLES = {
     "rl": "Reinforcement learning",
 }
 """Titles by policy or kind of policy."""
+LIMITS = ("max_steps", "steps_after_success", "num_candidates")
+"""Fields of a configuration that :func:`record_episode` takes."""
 
 
 @config
@@ -102,44 +105,12 @@ def run(config: RenderConfig) -> list[Path]:
         ValueError: If the policy, the manifest, the environment or an episode is unknown, or they do not fit.
     """
     manifest, task = _episodes(config)
-    name = f"{Path(config.policy).name}-{manifest.name}"
-    if config.compare:
-        frames, count = _compared(config, manifest, task)
-        return _write(config, f"{name}-compared", frames, count)
-    episodes: list[tuple[list[Scene], str]] = []
-    source = open_source(config.policy)
-    policy, observation = make_policy(
-        source, task, planner=config.planner, seed=config.seed, device=config.device, record=True
-    )
-    probe = None
-    if source.kind == "world model" and source.checkpoint is not None and task.domain.to_canvas:
-        probe = load_pretrained(source.checkpoint, config.device).probe
-    title = TITLES.get(source.name) or TITLES[source.kind]
-    for index in config.episodes:
-        place = manifest.seeds.index(index) if config.env_id else index
-        scenes = record_episode(
-            policy,
-            task,
-            manifest,
-            place,
-            observation=observation,
-            probe=probe,
-            max_steps=config.max_steps,
-            steps_after_success=config.steps_after_success,
-            num_candidates=config.num_candidates,
-        )
-        subtitle = f"{Path(config.policy).name}  ·  {manifest.name}  ·  episode {index}"
-        episodes.append((scenes, subtitle))
-    frames = (frame for scenes, subtitle in episodes for frame in draw_episode(scenes, title, subtitle, config))
-    count = sum(num_frames(scenes, config) for scenes, _ in episodes)
-    return _write(config, name, frames, count)
-
-
-main = command(RenderConfig, run, "render")
-
-
-def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]], count: int) -> list[Path]:
-    """Writes the files that are asked for."""
+    draw: Callable[..., Sequence[EpisodeFigure | SideBySide]] = _beside if config.compare else _alone
+    figures = draw(config, manifest, task)
+    held = max(1, round(config.hold_seconds * config.fps))
+    frames = (frame for figure in figures for frame in draw_frames(figure, config.frames_per_step, held))
+    count = sum(figure.num_steps * config.frames_per_step + held for figure in figures)
+    name = f"{Path(config.policy).name}-{manifest.name}" + ("-compared" if config.compare else "")
     output = config.output or Path("runs") / "render" / file_name(name)
     paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -150,31 +121,39 @@ def _write(config: RenderConfig, name: str, frames: Iterator[NDArray[np.uint8]],
     return paths
 
 
-def _compared(config: RenderConfig, manifest: Manifest, task: Task) -> tuple[Iterator[NDArray[np.uint8]], int]:
-    """Frames of all policies in the same episodes side by side, and how many there are."""
+main = command(RenderConfig, run, "render")
+
+
+def _alone(config: RenderConfig, manifest: Manifest, task: Task) -> list[EpisodeFigure]:
+    """The policy's episodes, with what it imagines."""
+    source = open_source(config.policy)
+    policy, observation = make_policy(
+        source, task, planner=config.planner, seed=config.seed, device=config.device, record=True
+    )
+    probe = None
+    if source.kind == "world model" and source.checkpoint is not None and task.domain.to_canvas:
+        probe = load_pretrained(source.checkpoint, config.device).probe
+    title = TITLES.get(source.name) or TITLES[source.kind]
+    limits, figures = {name: getattr(config, name) for name in LIMITS}, []
+    for index in config.episodes:
+        place = manifest.seeds.index(index) if config.env_id else index
+        scenes = record_episode(policy, task, manifest, place, observation=observation, probe=probe, **limits)
+        subtitle = f"{Path(config.policy).name}  ·  {manifest.name}  ·  episode {index}"
+        figures.append(EpisodeFigure(scenes, title, subtitle))
+    return figures
+
+
+def _beside(config: RenderConfig, manifest: Manifest, task: Task) -> list[SideBySide]:
+    """All policies in the same episodes; each begins each episode anew."""
     policies = (config.policy, *config.compare)
     titles = [TITLES.get(policy, Path(policy).name) for policy in policies]
-    films = []
+    limits, figures = {name: getattr(config, name) for name in LIMITS}, []
     for index in config.episodes:
-        episodes = []
-        for name in policies:
-            policy, observation = make_policy(
-                name, task, planner=config.planner, seed=config.seed, device=config.device
-            )
-            scenes = record_episode(
-                policy,
-                task,
-                manifest,
-                manifest.seeds.index(index) if config.env_id else index,
-                observation=observation,
-                max_steps=config.max_steps,
-                steps_after_success=config.steps_after_success,
-            )
-            episodes.append(scenes)
-        films.append(SideBySide(titles, episodes))
-    held = max(1, round(config.hold_seconds * config.fps))
-    frames = (frame for film in films for frame in film.frames(config.frames_per_step, held))
-    return frames, sum(film.count(config.frames_per_step, held) for film in films)
+        place = manifest.seeds.index(index) if config.env_id else index
+        made = (make_policy(p, task, planner=config.planner, seed=config.seed, device=config.device) for p in policies)
+        played = [record_episode(policy, task, manifest, place, observation=seen, **limits) for policy, seen in made]
+        figures.append(SideBySide(titles, played))
+    return figures
 
 
 def record_episode(
@@ -185,9 +164,9 @@ def record_episode(
     *,
     observation: str | None = None,
     probe: Probe | None = None,
-    max_steps: Annotated[int, Ge(1), Le(100_000), number(int, "in 1…100,000")] = 200,
-    steps_after_success: CountFromZero = 12,
-    num_candidates: Annotated[int, Ge(1), Le(10_000), number(int, "in 1…10,000")] = 48,
+    max_steps: int = 200,
+    steps_after_success: int = 12,
+    num_candidates: int = 48,
 ) -> list[Scene]:
     """Plays an episode in a single environment and keeps what is to be drawn.
 
@@ -231,20 +210,12 @@ def record_episode(
     return scenes
 
 
-def num_frames(scenes: list[Scene], config: RenderConfig) -> int:
-    """Number of frames of an episode: ``frames_per_step`` a step, and the last one for ``hold_seconds``."""
-    return (len(scenes) - 1) * config.frames_per_step + max(1, round(config.hold_seconds * config.fps))
-
-
-def draw_episode(scenes: list[Scene], title: str, subtitle: str, config: RenderConfig) -> Iterator[NDArray[np.uint8]]:
-    """Draws the frames of an episode, :func:`num_frames` of them, one by one."""
-    figure = EpisodeFigure(scenes, title, subtitle)
-    for index in range(len(scenes) - 1):
-        for part in range(config.frames_per_step):
-            yield figure.frame(index, part / config.frames_per_step)
-    last = figure.frame(len(scenes) - 1)
-    for _ in range((len(scenes) - 1) * config.frames_per_step, num_frames(scenes, config)):
-        yield last
+def draw_frames(figure: EpisodeFigure | SideBySide, frames_per_step: int, num_held: int) -> Iterator[NDArray[np.uint8]]:
+    """Draws the frames of an episode, so many a step, and the last one so often."""
+    for step in range(figure.num_steps):
+        for part in range(frames_per_step):
+            yield figure.frame(step, part / frames_per_step)
+    yield from repeat(figure.frame(figure.num_steps), num_held)
 
 
 def _episodes(config: RenderConfig) -> tuple[Manifest, Task]:
@@ -271,23 +242,15 @@ def _scene(
     env: gym.Env[Any, Any], task: Task, step: int, seen: Any, info: dict[str, Any], plan: PlanView | None
 ) -> Scene:
     distance = float(info["distance"]) if "distance" in info else None
-    success = bool(info.get("is_success", False))
+    scene = Scene(step, task.domain, distance=distance, success=bool(info.get("is_success", False)), plan=plan)
     if task.domain.draw_scene:
-        position = np.array(info["position"], dtype=np.float64)
-        return Scene(step, task.domain, info=info, position=position, distance=distance, success=success, plan=plan)
+        return replace(scene, info=info, position=np.array(info["position"], dtype=np.float64))
+    images = seen if isinstance(seen, dict) else {}
     picture = env.render() if env.render_mode == "rgb_array" else None
-    goal_picture = None
-    if isinstance(seen, dict):
-        picture = _rgb(seen.get("observation")) if picture is None else picture
-        goal_picture = _rgb(seen.get("desired_goal"))
-    return Scene(
-        step=step,
-        domain=task.domain,
-        picture=np.asarray(picture, dtype=np.uint8) if picture is not None else None,
-        goal_picture=goal_picture,
-        distance=distance,
-        success=success,
-        plan=plan,
+    return replace(
+        scene,
+        picture=_rgb(images.get("observation")) if picture is None else np.asarray(picture, dtype=np.uint8),
+        goal_picture=_rgb(images.get("desired_goal")),
     )
 
 
@@ -300,8 +263,7 @@ def _rgb(image: Any) -> NDArray[np.uint8] | None:
         array = np.moveaxis(array, 0, -1)
     if array.shape[-1] == 1:
         array = np.repeat(array, 3, -1)
-    missing = np.zeros((*array.shape[:2], max(0, 3 - array.shape[-1])), dtype=np.uint8)
-    return np.ascontiguousarray(np.concatenate([array[..., :3], missing], -1))
+    return np.pad(array[..., :3], ((0, 0), (0, 0), (0, max(0, 3 - array.shape[-1]))))
 
 
 @torch.no_grad()

@@ -4,14 +4,14 @@ import logging
 import os
 from datetime import UTC, datetime
 
-from benchmarks.records.provenance import ROOT
+from benchmarks.records.provenance import RESULTS, ROOT
 from benchmarks.records.store import Record
 from worldmodel.storage.files import read_rows
 from worldmodel.storage.locks import append_row
 
 logger = logging.getLogger(__name__)
 
-LOG = ROOT / "benchmarks" / "results" / "evaluations.jsonl"
+LOG = RESULTS / "evaluations.jsonl"
 """All evaluations on manifests that are not for tuning."""
 
 

@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ PACKAGES = ("worldmodel", "torch", "gymnasium", "numpy", "stable-baselines3")
 """Packages whose versions a result carries."""
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, or where the package is installed."""
+RESULTS = ROOT / "benchmarks" / "results"
+"""Where records and what is made of them lie."""
 
 
 def collect(checkpoint_hash: str | None = None) -> dict[str, Any]:
@@ -52,10 +55,8 @@ def commit() -> str | None:
     if not (ROOT / ".git").exists():
         return None
     try:
-        head = _git("rev-parse", "HEAD")
-        return head + (
-            "-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results") else ""
-        )
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+        return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -64,10 +65,8 @@ def versions() -> dict[str, str]:
     """Versions of Python and of :data:`PACKAGES`, as far as they are installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -90,8 +89,6 @@ def _git(*arguments: str) -> str:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()

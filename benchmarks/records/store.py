@@ -15,11 +15,13 @@ keys, and never read.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records import provenance
 from worldmodel.config import differences
 from worldmodel.storage.files import read_json, write_json
 
@@ -32,6 +34,8 @@ PARTS = ("key", "config", "provenance", "facts", "finished", "rows")
 
 LONGEST_NAME = 120
 """Characters of a file's name that are made from a key."""
+LONGEST_CHANGE, MOST_CHANGES = 100, 6
+"""Characters that tell of a setting that differs, and how many such settings are told."""
 
 Row = Mapping[str, Any]
 
@@ -105,17 +109,38 @@ class Store:
                 yield record
 
 
+def new_record(
+    key: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    rows: Sequence[Row] = (),
+    facts: Mapping[str, Any] | None = None,
+    finished: bool = True,
+) -> Record:
+    """A record of what this process measures, in JSON types, with its provenance."""
+    return Record(
+        key=plain(key),
+        config=plain(config),
+        provenance=provenance.collect(config.get(WEIGHTS)),
+        rows=tuple(plain(rows)),
+        facts=plain(facts or {}),
+        finished=finished,
+    )
+
+
 def find(path: Path, key: Mapping[str, Any], config: Mapping[str, Any]) -> Record | None:
     """The same for a record in a file of its own; see :meth:`Store.find`."""
     if not path.exists():
         return None
     record = read_record(path)
-    wanted, stored = ({"key": plain(k), "config": plain(c)} for k, c in ((key, config), (record.key, record.config)))
-    here = wanted["config"].pop(WEIGHTS, None)
-    measured = stored["config"].pop(WEIGHTS, None)
-    if changes := list(differences(stored, wanted)):
+    wanted, stored = (plain({"key": k, "config": c}) for k, c in ((key, config), (record.key, record.config)))
+    here, measured = (one["config"].pop(WEIGHTS, None) for one in (wanted, stored))
+    if changes := sorted(differences(stored, wanted)):
+        told = [textwrap.shorten(change, LONGEST_CHANGE, placeholder="…)") for change in changes[:MOST_CHANGES]]
+        if len(changes) > MOST_CHANGES:
+            told.append(f"and {len(changes) - MOST_CHANGES} more")
         raise ValueError(
-            f"{path} holds the result of other settings ({'; '.join(changes)}); write to another place, or overwrite it"
+            f"{path} holds the result of other settings ({'; '.join(told)}); write to another place, or overwrite it"
         )
     if here not in (None, measured):
         logger.info("%s is of other weights, and is measured anew", path)

@@ -1,10 +1,15 @@
 """Tables of results: the same rows for Markdown, the terminal and HTML."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich import table as rich_table
+from rich.console import Console
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,17 +55,29 @@ class Table:
             table.add_row(*row)
         return table
 
+    def show(self, written: Path | None = None) -> None:
+        """Prints the table, and says where its figures were written."""
+        Console().print(self.terminal())
+        if written is not None:
+            logger.info("written to %s", written)
 
-def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """A rate in percent, with its interval."""
+
+def percent(value: float | None, interval: Sequence[float] | None = None, digits: int = 1) -> str:
+    """A rate in percent, with its interval; a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value:.1%}" if interval is None else f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+    rate, *ends = (f"{one:.{digits}%}" for one in (value, *(interval or ())))
+    return f"{rate} [{', '.join(ends)}]" if ends else rate
 
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number with so many decimals; a dash where there is none."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def quantiles(latency: Mapping[str, Any] | None, kind: str) -> str:
+    """Percentiles 50 and 95 of the latency of a "plan" or a "step", in milliseconds."""
+    return " / ".join(number((latency or {}).get(f"{kind}_p{quantile}_ms")) for quantile in (50, 95))
 
 
 def gain(difference: Mapping[str, Any] | None) -> str:

@@ -15,20 +15,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import VALIDATION, Domain, Episodes, Recipe
 from envs.explorers import random_walk
+from envs.simulation import Array
 from envs.two_rooms.layouts import FIXED_LAYOUT, LAYOUT_SETS, sample_endpoints, sample_layouts
 from envs.two_rooms.physics import GOAL_RADIUS, MAX_STEP, Layout, shortest_path_to_goal_disc
 from envs.two_rooms.policies.expert import ExpertPolicy
 from envs.two_rooms.policies.explorer import WallSeekingExplorer
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from envs.two_rooms.task import MAX_EPISODE_STEPS, OBSERVATIONS, REWARDS, image_positions
-
-Array = NDArray[Any]
 
 
 def _environment(**kwargs: Any) -> dict[str, Any]:
@@ -82,12 +80,6 @@ def to_canvas(points: Array, size: int) -> Array:
     return viewer.to_canvas(points, size)
 
 
-def _wall_seeking(
-    observation_space: gym.Space[Any], action_space: gym.spaces.Box, env_kwargs: Mapping[str, Any]
-) -> WallSeekingExplorer:
-    return WallSeekingExplorer(observation_space, action_space, horizontal=_orientation(env_kwargs) == "horizontal")
-
-
 def _orientation(env_kwargs: Mapping[str, Any]) -> str:
     return env_kwargs.get("wall_orientation", "vertical")
 
@@ -120,7 +112,12 @@ DOMAIN = Domain(
     folder=Path(__file__).parent,
     expert=lambda env_kwargs: ExpertPolicy(_orientation(env_kwargs)),
     expert_sees="state",
-    explorers={"random-walk": random_walk, "wall-seeking": _wall_seeking},
+    explorers={
+        "random-walk": random_walk,
+        "wall-seeking": lambda observation_space, action_space, env_kwargs: WallSeekingExplorer(
+            observation_space, action_space, horizontal=_orientation(env_kwargs) == "horizontal"
+        ),
+    },
     read_positions=image_positions,
     simulate=lambda env_kwargs: TwoRoomsSimulation(_orientation(env_kwargs)),
     draw_scene=draw_scene,

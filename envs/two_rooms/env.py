@@ -5,7 +5,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from envs.inputs import check_actions, check_choice, check_seed
@@ -111,27 +110,14 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         "render_fps": RENDER_FPS,
     }
 
-    def __init__(
-        self,
-        *,
-        observation: str = "pixels",
-        reward: str = "sparse",
-        collision: str = "stay",
-        wall_orientation: str = "vertical",
-        layout_set: str = "train",
-        layout: Any = None,
-        terminate_on_success: bool = False,
-        render_mode: str | None = None,
-    ) -> None:
-        self.task = Settings(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
+    def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
+        self.task = Settings(**settings)
         if render_mode is not None:
             check_choice("render_mode", render_mode, ("human", "rgb_array"))
         self.render_mode = render_mode
         self.observation_space = self.task.observation_space()
         self.action_space: Any = action_space()
-        self._rooms = Rooms(self.task, 1)
-        self._started = False
-        self._trail: list[NDArray[np.float32]] = []
+        self._rooms = Rooms(self.task, 1, keep_trails=render_mode is not None)
         self._window: Any = None
 
     def reset(
@@ -153,15 +139,12 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         given = check_options(options)
         super().reset(seed=check_seed(seed))
         self._rooms.begin([0], [sample_episode(self.task, self.np_random, given)])
-        self._started = True
-        self._trail = [self._rooms.positions[0]]
-        view = self._rooms.view()
-        info = self._rooms.info(view)
+        observation, _, info = self._rooms.view()
         if self.render_mode == "human":
             if self._window is not None and not self._window.is_open:
                 self._window = None  # a person closed it; the new episode is shown again
             self.render()
-        return {key: value[0] for key, value in view.observation.items()}, _single(info)
+        return _single(observation), _single(info)
 
     def step(self, action: Any) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
         """Moves the agent.
@@ -176,20 +159,16 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
             ValueError: If the action is not two finite real numbers.
             gymnasium.error.ResetNeeded: Before the first reset.
         """
-        if not self._started:
-            raise ResetNeeded("reset must be called before step")
+        self._rooms.check_begun("step")
         actions = check_actions("action", action, (2,))[None]
         noise = self.np_random.standard_normal((1, 2)) if self.task.collision == "bounce" else None
         moved = self._rooms.step(actions, noise)
-        view = self._rooms.view()
-        info = _single(self._rooms.info(view, moved))
+        observation, rewards, infos = self._rooms.view(moved)
+        info = _single(infos)
         terminated = self.task.terminate_on_success and info["is_success"]
-        if self.render_mode is not None:
-            self._trail.append(self._rooms.positions[0])
-            if self.render_mode == "human":
-                self.render()
-        observation = {key: value[0] for key, value in view.observation.items()}
-        return observation, float(view.rewards[0]), terminated, False, info
+        if self.render_mode == "human":
+            self.render()
+        return _single(observation), float(rewards[0]), terminated, False, info
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
         """Rewards of achieved goals for desired ones, one or a batch, as hindsight relabelling needs them.
@@ -214,8 +193,6 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         Raises:
             gymnasium.error.ResetNeeded: Before the first reset.
         """
-        if not self._started:
-            raise ResetNeeded("reset must be called before optimal_path_length")
         return float(self._rooms.shortest_paths()[0])
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -229,20 +206,15 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         if self.render_mode is None:
             gym.logger.warn("render() does nothing without a render_mode: gym.make(id, render_mode='rgb_array')")
             return None
-        if not self._started:
-            raise ResetNeeded("reset must be called before render")
         if self._window is not None and not self._window.is_open:
             return None
-        from envs.two_rooms.pictures import viewer  # pygame is slow to import and needed for pictures only
-
-        rooms = self._rooms
-        frame = viewer.draw_scene(
-            RENDER_SIZE, rooms.layout.select(0), rooms.positions[0], rooms.goals[0], np.stack(self._trail)
-        )
+        (frame,) = self._rooms.pictures(RENDER_SIZE)
         if self.render_mode == "rgb_array":
             return frame
         if self._window is None:
-            self._window = viewer.Window(RENDER_SIZE, "Two Rooms")
+            from envs.two_rooms.pictures.viewer import Window  # pygame is slow to import and needed for pictures only
+
+            self._window = Window(RENDER_SIZE, "Two Rooms")
         self._window.show(frame, fps=RENDER_FPS)
         return None
 
@@ -253,6 +225,6 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
             self._window = None
 
 
-def _single(info: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """The info of a batch of one: arrays without the batch dimension, plain numbers for scalars."""
-    return {key: value[0] if value.ndim > 1 else value.item() for key, value in info.items()}
+def _single(batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Observation or info of a batch of one: arrays without the batch dimension, plain numbers for scalars."""
+    return {key: value[0] if value.ndim > 1 else value.item() for key, value in batch.items()}

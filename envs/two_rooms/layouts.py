@@ -83,10 +83,8 @@ def sample_endpoints(rng: np.random.Generator, layout: Layout) -> tuple[NDArray[
     along = rng.uniform(MARGIN_MIN, MARGIN_MAX, size=(2, n))
     start_low = rng.random(n) < 0.5
     across = np.stack([np.where(start_low, low, high), np.where(start_low, high, low)])  # start, goal
-    points = np.stack([across, along], -1)  # (2, N, 2)
-    horizontal = np.broadcast_to(np.asarray(layout.horizontal), (n,))
-    points = np.where(horizontal[None, :, None], points[..., ::-1], points).astype(np.float32)
-    return points[0], points[1]
+    starts, goals = np.stack(layout.exchanged(across, along), -1).astype(np.float32)  # (2, N, 2)
+    return starts, goals
 
 
 def check_layout(layout: Any, *, horizontal: bool = False) -> Layout:
@@ -96,7 +94,18 @@ def check_layout(layout: Any, *, horizontal: bool = False) -> Layout:
         ValueError: If it is not a pair of integers within :data:`WALL_RANGE` and :data:`DOOR_RANGE`, or its
             orientation is not that of the environment.
     """
-    wall, door, turned = _read_layout(layout, horizontal)
+    parts = list(layout) if is_listed(layout) else []
+    if len(parts) == 3 and isinstance(parts[2], bool | np.bool_):
+        parts[2] = int(parts[2])  # arrays of layouts have 0 or 1 there
+    numbers = real_numbers(parts)
+    if (
+        numbers is None
+        or numbers.shape not in ((2,), (3,))
+        or not (np.isfinite(numbers) & (numbers == np.trunc(numbers))).all()
+        or not np.isin(numbers[2:], (0, 1)).all()
+    ):
+        raise ValueError(f"layout must be a pair of integers (wall, door), got {shown(layout)}")
+    wall, door, turned = map(int, (*numbers, horizontal)[:3])
     if turned != horizontal:
         orientation = "horizontal" if horizontal else "vertical"
         raise ValueError(f"layout must have a {orientation} wall in this environment, got {shown(layout)}")
@@ -125,23 +134,3 @@ def check_position(name: str, position: Any, layout: Layout) -> NDArray[np.float
             f"with its door at {layout.door}), got {point.tolist()}"
         )
     return point
-
-
-def _read_layout(layout: Any, horizontal: bool) -> tuple[int, int, bool]:
-    """Wall, door and orientation as they are given; without one the orientation is that of the environment."""
-    parts = list(layout) if is_listed(layout) else []
-    if len(parts) in (2, 3):
-        pair = real_numbers(parts[:2])
-        turned = _read_flag(parts[2]) if len(parts) == 3 else horizontal
-        whole = pair is not None and pair.shape == (2,) and bool((np.isfinite(pair) & (pair == np.trunc(pair))).all())
-        if pair is not None and whole and turned is not None:
-            return int(pair[0]), int(pair[1]), turned
-    raise ValueError(f"layout must be a pair of integers (wall, door), got {shown(layout)}")
-
-
-def _read_flag(value: Any) -> bool | None:
-    """A truth value that is given as such or as 0 or 1, as arrays of layouts have it; None if it is neither."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    number = real_numbers(value)
-    return bool(number) if number is not None and number.ndim == 0 and number in (0, 1) else None

@@ -9,10 +9,12 @@ Positions are float32. Collisions are decided in float64 between float32 points,
 stored, and a batch gives bit for bit what its members give alone.
 """
 
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from envs.simulation import Array
 
 SIZE = 65
 """Side of the image in pixels."""
@@ -32,8 +34,6 @@ BOUNCE_FALLBACK = 0.3
 """Distance from the contact, along the normal, at which a bounce lands when its noisy landing is blocked."""
 COLLISIONS = ("stay", "bounce")
 """What a blocked step can do."""
-
-Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
@@ -57,6 +57,12 @@ class Layout(NamedTuple):
         """The same layout with each field broadcast to ``shape``."""
         return Layout(*(np.broadcast_to(np.asarray(field), shape) for field in self))
 
+    def exchanged(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Coordinates, exchanged where the wall is horizontal: x and y to across and along the wall, and back."""
+        if self.horizontal is False:
+            return x, y
+        return np.where(self.horizontal, y, x), np.where(self.horizontal, x, y)
+
 
 class Step(NamedTuple):
     """What one step did.
@@ -72,12 +78,11 @@ class Step(NamedTuple):
     blocked: Array
 
 
-def clip_actions(actions: Array, max_norm: float = MAX_STEP) -> Array:
-    """Scales displacements longer than ``max_norm`` back to it.
+def clip_actions(actions: Array) -> Array:
+    """Scales displacements longer than :data:`MAX_STEP` back to it.
 
     Args:
         actions: Displacements in pixels, ``(N, 2)``.
-        max_norm: Largest Euclidean norm, in pixels.
 
     Returns:
         float32 ``(N, 2)``.
@@ -91,11 +96,12 @@ def clip_actions(actions: Array, max_norm: float = MAX_STEP) -> Array:
     squared = exact[:, 0] + exact[:, 1]
     largest = squared.max(initial=0.0)
     # What was scaled once passes unchanged, so executed actions can be replayed; the slack is float32's rounding.
-    if largest <= max_norm * max_norm * (1.0 + 1e-6):
+    bound = MAX_STEP * MAX_STEP * (1.0 + 1e-6)
+    if largest <= bound:
         return actions
     if not np.isfinite(largest):
         raise ValueError(f"actions must be finite, got {actions[~np.isfinite(squared)][0].tolist()}")
-    scale = np.where(squared > max_norm * max_norm * (1.0 + 1e-6), max_norm / np.sqrt(np.maximum(squared, 1e-12)), 1.0)
+    scale = np.where(squared > bound, MAX_STEP / np.sqrt(np.maximum(squared, 1e-12)), 1.0)
     return (actions * scale[:, None]).astype(np.float32)
 
 
@@ -109,7 +115,7 @@ def is_free(positions: Array, layout: Layout) -> Array:
     Returns:
         bool ``(N,)``.
     """
-    across, along = _across_along(np.asarray(positions, dtype=np.float64), layout)
+    across, along = layout.exchanged(*np.asarray(positions, dtype=np.float64).T)
     return _in_arena(across, along) & ~(
         (np.abs(across - layout.wall) <= WALL_HALF_THICKNESS) & (np.abs(along - layout.door) > DOOR_HALF_WIDTH)
     )
@@ -126,8 +132,9 @@ def segment_blocked(start: Array, end: Array, layout: Layout) -> Array:
     Returns:
         bool ``(N,)``.
     """
-    across0, along0 = _across_along(np.asarray(start, dtype=np.float64), layout)
-    across1, along1 = _across_along(np.asarray(end, dtype=np.float64), layout)
+    start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+    across0, along0 = layout.exchanged(start[:, 0], start[:, 1])
+    across1, along1 = layout.exchanged(end[:, 0], end[:, 1])
     _, _, misses_door = _wall_crossing(across0, along0, across1, along1, layout)
     # The arena is convex: a segment that starts inside stays inside if it ends inside.
     return misses_door | ~_in_arena(across1, along1)
@@ -184,8 +191,8 @@ def shortest_path(start: Array, goal: Array, layout: Layout) -> tuple[Array, Arr
     start = np.atleast_2d(np.asarray(start, dtype=np.float64))
     goal = np.atleast_2d(np.asarray(goal, dtype=np.float64))
     layout = layout.broadcast((len(start),))
-    across0, along0 = _across_along(start, layout)
-    across1, along1 = _across_along(goal, layout)
+    across0, along0 = layout.exchanged(*start.T)
+    across1, along1 = layout.exchanged(*goal.T)
     wall, door = layout.wall.astype(np.float64), layout.door.astype(np.float64)
     # Faces of the wall in the order in which the path meets them, and the corners of the door on each.
     toward = np.where(across0 <= across1, 1.0, -1.0)
@@ -193,10 +200,8 @@ def shortest_path(start: Array, goal: Array, layout: Layout) -> tuple[Array, Arr
     sides = (door - DOOR_HALF_WIDTH, door + DOOR_HALF_WIDTH)
     corners = [[np.stack([face, side], -1) for side in sides] for face in faces]
     s, g = np.stack([across0, along0], -1), np.stack([across1, along1], -1)
-    candidates = [np.stack([s, s, g, g], 1)]
-    candidates += [np.stack([s, corner, corner, g], 1) for face in corners for corner in face]
-    candidates += [np.stack([s, near, far, g], 1) for near in corners[0] for far in corners[1]]
-    paths = np.stack(candidates, 1)  # (N, C, 4, 2)
+    bends = [(s, g), *((corner, corner) for face in corners for corner in face), *product(*corners)]
+    paths = np.stack([np.stack([s, first, second, g], 1) for first, second in bends], 1)  # (N, C, 4, 2)
     lengths = np.linalg.norm(np.diff(paths, axis=2), axis=-1).sum(-1)  # (N, C)
     lengths[~_paths_clear(paths, wall, door)] = np.inf
     best = lengths.argmin(1)
@@ -205,14 +210,13 @@ def shortest_path(start: Array, goal: Array, layout: Layout) -> tuple[Array, Arr
     return np.where(layout.horizontal[:, None, None], waypoints[..., ::-1], waypoints), lengths[rows, best]
 
 
-def shortest_path_to_goal_disc(start: Array, goal: Array, layout: Layout, radius: float = GOAL_RADIUS) -> Array:
+def shortest_path_to_goal_disc(start: Array, goal: Array, layout: Layout) -> Array:
     """Length of the shortest path until it first enters the disc around the goal: the path length SPL compares with.
 
     Args:
         start: ``(N, 2)``, in free space.
         goal: ``(N, 2)``, in free space.
         layout: A layout, or ``N`` of them.
-        radius: Radius of the disc, in pixels.
 
     Returns:
         Lengths in pixels, ``(N,)``; 0 where the start lies in the disc.
@@ -221,25 +225,17 @@ def shortest_path_to_goal_disc(start: Array, goal: Array, layout: Layout, radius
     goal = waypoints[:, -1]
     total = np.zeros(len(waypoints))
     inside = np.zeros(len(waypoints), dtype=bool)
-    for a, b in zip(np.moveaxis(waypoints, 1, 0)[:-1], np.moveaxis(waypoints, 1, 0)[1:], strict=True):
+    for a, b in pairwise(np.moveaxis(waypoints, 1, 0)):
         length = np.linalg.norm(b - a, axis=-1)
         direction = (b - a) / np.maximum(length, 1e-12)[:, None]
         closest = ((goal - a) * direction).sum(-1)
         offset = np.linalg.norm(goal - a - closest[:, None] * direction, axis=-1)
-        half_chord = np.sqrt(np.maximum(radius**2 - offset**2, 0.0))
+        half_chord = np.sqrt(np.maximum(GOAL_RADIUS**2 - offset**2, 0.0))
         entry = np.maximum(closest - half_chord, 0.0)
-        enters = (offset < radius) & (entry <= length) & (closest + half_chord >= 0)
+        enters = (offset < GOAL_RADIUS) & (entry <= length) & (closest + half_chord >= 0)
         total += np.where(inside, 0.0, np.where(enters, entry, length))
         inside |= enters
     return total
-
-
-def _across_along(points: Array, layout: Layout) -> tuple[Array, Array]:
-    """Coordinates across the wall and along it."""
-    if layout.horizontal is False:
-        return points[..., 0], points[..., 1]
-    swap = layout.horizontal
-    return np.where(swap, points[..., 1], points[..., 0]), np.where(swap, points[..., 0], points[..., 1])
 
 
 def _in_arena(across: Array, along: Array) -> Array:
@@ -250,20 +246,11 @@ def _wall_crossing(
     across0: Array, along0: Array, across1: Array, along1: Array, layout: Layout
 ) -> tuple[Any, Any, Array]:
     """The part ``[enter, leave]`` of each segment (as fractions) within the wall's thickness; does it miss the door?"""
-    wall, door = layout.wall, layout.door
-    near = (np.minimum(across0, across1) <= wall + WALL_HALF_THICKNESS) & (
-        np.maximum(across0, across1) >= wall - WALL_HALF_THICKNESS
-    )
+    low, high, door = layout.wall - WALL_HALF_THICKNESS, layout.wall + WALL_HALF_THICKNESS, layout.door
+    near = (np.minimum(across0, across1) <= high) & (np.maximum(across0, across1) >= low)
     if not near.any():
         return 1.0, 0.0, near
-    delta = across1 - across0
-    moving = delta != 0
-    safe = np.where(moving, delta, 1.0)
-    to_low = (wall - WALL_HALF_THICKNESS - across0) / safe
-    to_high = (wall + WALL_HALF_THICKNESS - across0) / safe
-    # A segment parallel to the wall is within its thickness all along or not at all.
-    enter = np.where(moving, np.clip(np.minimum(to_low, to_high), 0.0, 1.0), 0.0)
-    leave = np.where(moving, np.clip(np.maximum(to_low, to_high), 0.0, 1.0), 1.0)
+    enter, leave = _fractions_between(across0, across1, low, high)
     slope = along1 - along0
     along_enter = np.where(enter == 1.0, along1, along0 + enter * slope)
     along_leave = np.where(leave == 1.0, along1, along0 + leave * slope)
@@ -271,24 +258,36 @@ def _wall_crossing(
     return enter, leave, near & misses
 
 
+def _fractions_between(start: Array, end: Array, low: Any, high: Any, slack: float = 0.0) -> tuple[Array, Array]:
+    """Where segments enter and leave a range of a coordinate, as fractions; 0 and 1 if they run along the range."""
+    delta = end - start
+    moving = np.abs(delta) > slack
+    safe = np.where(moving, delta, 1.0)
+    to_low, to_high = (low - start) / safe, (high - start) / safe
+    enter = np.where(moving, np.clip(np.minimum(to_low, to_high), 0.0, 1.0), 0.0)
+    leave = np.where(moving, np.clip(np.maximum(to_low, to_high), 0.0, 1.0), 1.0)
+    return enter, leave
+
+
 def _bounce(start: Array, target: Array, layout: Layout, noise: Array) -> Array:
     """Landing points of blocked steps, float32 ``(N, 2)``; every landing is reachable in a straight line."""
-    across0, along0 = _across_along(start.astype(np.float64), layout)
-    across1, along1 = _across_along(target.astype(np.float64), layout)
+    across0, along0 = layout.exchanged(*start.astype(np.float64).T)
+    across1, along1 = layout.exchanged(*target.astype(np.float64).T)
     contact, normal_is_across, side = _first_contact(across0, along0, across1, along1, layout)
     contact_across = across0 + contact * (across1 - across0)
     contact_along = along0 + contact * (along1 - along0)
-    noise_across, noise_along = _across_along(np.asarray(noise, dtype=np.float64) * BOUNCE_STD, layout)
-    landing = _from_across_along(
-        contact_across + np.where(normal_is_across, side * np.abs(noise_across), noise_across),
-        contact_along + np.where(normal_is_across, noise_along, side * np.abs(noise_along)),
-        layout,
-    )
-    fallback = _from_across_along(
-        contact_across + np.where(normal_is_across, side * BOUNCE_FALLBACK, 0.0),
-        contact_along + np.where(normal_is_across, 0.0, side * BOUNCE_FALLBACK),
-        layout,
-    )
+    noise_across, noise_along = layout.exchanged(*(np.asarray(noise, dtype=np.float64) * BOUNCE_STD).T)
+
+    def off_contact(normal: Any, tangent: Any) -> Array:
+        """Points beside the contacts: so far along the wall's normal, back to where the agent came from, and aside."""
+        away = side * normal
+        across = contact_across + np.where(normal_is_across, away, tangent)
+        along = contact_along + np.where(normal_is_across, tangent, away)
+        return np.stack(layout.exchanged(across, along), -1).astype(np.float32)
+
+    noise_normal = np.abs(np.where(normal_is_across, noise_across, noise_along))
+    landing = off_contact(noise_normal, np.where(normal_is_across, noise_along, noise_across))
+    fallback = off_contact(BOUNCE_FALLBACK, 0.0)
     new = np.where(segment_blocked(start, fallback, layout)[:, None], start, fallback)
     return np.where(segment_blocked(start, landing, layout)[:, None], new, landing)
 
@@ -320,25 +319,14 @@ def _first_contact(
     return fraction, normal_is_across, -np.sign(np.where(normal_is_across, d_across, d_along))
 
 
-def _from_across_along(across: Array, along: Array, layout: Layout) -> Array:
-    swap = layout.horizontal
-    return np.stack([np.where(swap, along, across), np.where(swap, across, along)], -1).astype(np.float32)
-
-
 def _paths_clear(paths: Array, wall: Array, door: Array) -> Array:
     """Whether paths ``(N, C, 4, 2)``, which may touch corners of the door, keep out of the wall, bool ``(N, C)``."""
-    a, b = paths[:, :, :-1], paths[:, :, 1:]
     slack = 1e-9  # touching a corner or sliding along a face is allowed
     low, high = (wall[:, None, None] + sign * (WALL_HALF_THICKNESS - slack) for sign in (-1, 1))
-    delta = b[..., 0] - a[..., 0]
-    safe = np.where(np.abs(delta) > slack, delta, 1.0)
-    parallel = np.abs(delta) <= slack
-    t0 = np.clip(np.minimum((low - a[..., 0]) / safe, (high - a[..., 0]) / safe), 0, 1)
-    t1 = np.clip(np.maximum((low - a[..., 0]) / safe, (high - a[..., 0]) / safe), 0, 1)
-    inside = np.where(parallel, (a[..., 0] > low) & (a[..., 0] < high), t1 > t0)
-    t0, t1 = np.where(parallel, 0.0, t0), np.where(parallel, 1.0, t1)
-    slope = b[..., 1] - a[..., 1]
-    worst = np.maximum(
-        np.abs(a[..., 1] + t0 * slope - door[:, None, None]), np.abs(a[..., 1] + t1 * slope - door[:, None, None])
-    )
+    across, along = np.moveaxis(paths, -1, 0)
+    start, end = across[..., :-1], across[..., 1:]
+    enter, leave = _fractions_between(start, end, low, high, slack)
+    inside = (enter < leave) & ((np.abs(end - start) > slack) | (low < start) & (start < high))
+    slope = np.diff(along)
+    worst = np.maximum(*(np.abs(along[..., :-1] + t * slope - door[:, None, None]) for t in (enter, leave)))
     return ~(inside & (worst > DOOR_HALF_WIDTH + 1e-6)).any(-1)

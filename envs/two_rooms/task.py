@@ -5,7 +5,7 @@ One source for the scalar and the vector environment; both drive :class:`envs.tw
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -34,10 +34,17 @@ EPISODE_OPTIONS = ("layout", "start", "goal")
 MAX_EPISODE_STEPS = 200
 """Steps after which a registered environment truncates an episode."""
 
-_ROWS, _COLUMNS = np.divmod(np.arange(SIZE * SIZE), SIZE)
-_MOMENTS = np.stack([np.ones(SIZE * SIZE), _COLUMNS, _ROWS], -1)  # (65², 3): mass, x, y
-_WINDOW_ROWS, _WINDOW_COLUMNS = np.divmod(np.arange(100), 10)
-_WINDOW_MOMENTS = np.stack([np.ones(100), _WINDOW_COLUMNS, _WINDOW_ROWS], -1)
+Episode = tuple[Layout, NDArray[np.float32], NDArray[np.float32]]
+"""How an episode starts: the layout, where the agent starts ``(2,)`` and where it shall go ``(2,)``."""
+
+_CHOICES = {
+    "observation": OBSERVATIONS,
+    "reward": REWARDS,
+    "collision": COLLISIONS,
+    "wall_orientation": ORIENTATIONS,
+    "layout_set": LAYOUT_SETS,
+}
+_KEYS = ("observation", "achieved_goal", "desired_goal")
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,8 @@ class Settings:
     terminate_on_success: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("observation", self.observation, OBSERVATIONS)
-        check_choice("reward", self.reward, REWARDS)
-        check_choice("collision", self.collision, COLLISIONS)
-        check_choice("wall_orientation", self.wall_orientation, ORIENTATIONS)
-        check_choice("layout_set", self.layout_set, LAYOUT_SETS)
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         if self.layout is not None:
             object.__setattr__(self, "layout", check_layout(self.layout, horizontal=self.horizontal))
         object.__setattr__(self, "terminate_on_success", check_flag("terminate_on_success", self.terminate_on_success))
@@ -102,17 +106,16 @@ class Settings:
             ValueError: If the goals are not images or finite numbers of the right shape, their batches do not match,
                 or an image shows no agent.
         """
-        goals = {"achieved_goal": achieved_goal, "desired_goal": desired_goal}
-        positions = [self._goal_positions(name, goal) for name, goal in goals.items()]
-        achieved, desired = (np.atleast_2d(points) for points in positions)
+        achieved = self._goal_positions("achieved_goal", achieved_goal)
+        desired = self._goal_positions("desired_goal", desired_goal)
         try:
-            rewards = self.reward_at(distances(achieved, desired))
+            rewards = self.reward_at(distances(np.atleast_2d(achieved), np.atleast_2d(desired)))
         except ValueError as error:
             raise ValueError(
                 "achieved_goal and desired_goal must have batch dimensions that match, "
-                f"got {positions[0].shape[:-1]} and {positions[1].shape[:-1]}"
+                f"got {achieved.shape[:-1]} and {desired.shape[:-1]}"
             ) from error
-        return rewards if max(points.ndim for points in positions) > 1 else float(rewards[0])
+        return rewards if max(achieved.ndim, desired.ndim) > 1 else float(rewards[0])
 
     def _goal_positions(self, name: str, goal: Any) -> NDArray[Any]:
         """Where goals ``(..., *goal shape)`` are, ``(..., 2)``."""
@@ -139,12 +142,18 @@ class Settings:
             raise ValueError(f"{name}: {error}") from None
 
 
-_KEYS = ("observation", "achieved_goal", "desired_goal")
-
-
 def action_space() -> spaces.Box:
     """The space of one action: a displacement in pixels."""
     return spaces.Box(-MAX_STEP, MAX_STEP, (2,), np.float32)
+
+
+def _moments(side: int) -> NDArray[np.float64]:
+    """Weights of an image's pixels ``(side², 3)`` that sum up to its mass and that times the centroid's x and y."""
+    rows, columns = np.divmod(np.arange(side * side), side)
+    return np.stack([np.ones(side * side), columns, rows], -1)
+
+
+_MOMENTS, _WINDOW_MOMENTS = _moments(SIZE), _moments(10)
 
 
 def distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
@@ -189,20 +198,6 @@ def window_positions(corners: NDArray[np.int64], blobs: NDArray[np.uint8]) -> ND
     return (moments[:, 1:] + corners * mass) / mass
 
 
-class Setup(NamedTuple):
-    """How an episode starts.
-
-    Attributes:
-        layout: Wall and door.
-        start: Where the agent starts, float32 ``(2,)``.
-        goal: Where it shall go, float32 ``(2,)``.
-    """
-
-    layout: Layout
-    start: NDArray[np.float32]
-    goal: NDArray[np.float32]
-
-
 def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
     """Reset options without those that are None.
 
@@ -219,22 +214,21 @@ def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()
     return {key: value for key, value in options.items() if value is not None}
 
 
-def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Setup:
+def sample_episode(task: Settings, rng: np.random.Generator, given: Mapping[str, Any]) -> Episode:
     """Draws how an episode starts: a layout, then a start and a goal in different rooms, except where options fix them.
 
     Args:
         task: Settings.
         rng: Source of randomness. Drawn from in this order: the layout unless it is fixed, the two points unless both
             are fixed.
-        options: Any of ``layout`` ``(wall, door)``, ``start`` ``(x, y)`` and ``goal`` ``(x, y)``.
+        given: Options, checked: any of ``layout`` ``(wall, door)``, ``start`` and ``goal`` ``(x, y)``.
 
     Returns:
-        The episode. If just one point is given, the other is drawn in the room across the wall.
+        Layout, start and goal. If just one point is given, the other is drawn in the room across the wall.
 
     Raises:
-        ValueError: If an option is unknown, the layout is impossible or a point is not in free space.
+        ValueError: If the layout is impossible or a point is not in free space.
     """
-    given = check_options(options)
     layout = task.layout
     if "layout" in given:
         layout = check_layout(given["layout"], horizontal=task.horizontal)
@@ -243,7 +237,7 @@ def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[st
         layout = Layout(int(wall[0]), int(door[0]), task.horizontal)
     points = {name: check_position(name, given[name], layout) for name in ("start", "goal") if name in given}
     if len(points) == 2:
-        return Setup(layout, points["start"], points["goal"])
+        return layout, points["start"], points["goal"]
     drawn = sample_endpoints(rng, layout.broadcast((1,)))
     start, goal = drawn[0][0], drawn[1][0]
     axis = int(task.horizontal)
@@ -251,4 +245,4 @@ def sample_episode(task: Settings, rng: np.random.Generator, options: Mapping[st
         low_room = point[axis] < layout.wall
         other = start if (start[axis] < layout.wall) != low_room else goal
         start, goal = (point, other) if name == "start" else (other, point)
-    return Setup(layout, start, goal)
+    return layout, start, goal

@@ -1,7 +1,7 @@
 """Two Rooms as a native Gymnasium vector environment: the physics and the drawing of all episodes in single calls."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -34,14 +34,8 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             "NextStep": the next step starts a new one and ignores the action; "SameStep": the same step starts a new
             one, the last observation and info are in ``infos["final_obs"]`` and ``infos["final_info"]``; "Disabled":
             nothing, call ``reset(options={"reset_mask": mask})``.
-        observation: "pixels" or "state".
-        reward: "sparse" or "dense".
-        collision: "stay" or "bounce".
-        wall_orientation: "vertical" or "horizontal".
-        layout_set: The set that random layouts are drawn from.
-        layout: A fixed layout ``(wall, door)`` for all episodes.
-        terminate_on_success: Whether an episode ends when the goal is reached.
         render_mode: None or "rgb_array".
+        **settings: The other keywords of :class:`~envs.two_rooms.env.TwoRoomsEnv`, for all episodes.
 
     Raises:
         ValueError: If a setting is not one of its choices, or ``num_envs`` episodes do not fit into memory.
@@ -52,7 +46,6 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         "render_fps": RENDER_FPS,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
-    _RESET_MASK: ClassVar[str] = "reset_mask"
 
     def __init__(
         self,
@@ -60,43 +53,34 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         *,
         max_episode_steps: int | None = MAX_EPISODE_STEPS,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        observation: str = "pixels",
-        reward: str = "sparse",
-        collision: str = "stay",
-        wall_orientation: str = "vertical",
-        layout_set: str = "train",
-        layout: Any = None,
-        terminate_on_success: bool = False,
         render_mode: str | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
         num_envs = check_count("num_envs", num_envs)
         if max_episode_steps is not None:
             forever = is_integer(max_episode_steps) and max_episode_steps == -1
             max_episode_steps = None if forever else check_count("max_episode_steps", max_episode_steps)
-        self.task = Settings(observation, reward, collision, wall_orientation, layout_set, layout, terminate_on_success)
+        self.task = Settings(**settings)
         if render_mode is not None:
             check_choice("render_mode", render_mode, ("rgb_array",))
         if not isinstance(autoreset_mode, AutoresetMode):
-            check_choice("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
-            autoreset_mode = AutoresetMode(autoreset_mode)
+            modes = [mode.value for mode in AutoresetMode]
+            autoreset_mode = AutoresetMode(check_choice("autoreset_mode", autoreset_mode, modes))
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = autoreset_mode
         self.metadata = type(self).metadata | {"autoreset_mode": autoreset_mode}
         self.render_mode = render_mode
-        single = self.task.observation_space()
-        _check_memory(num_envs, single)
-        self.single_observation_space = single
+        self.single_observation_space = self.task.observation_space()
+        _check_memory(num_envs, self.single_observation_space)
         self.single_action_space = action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._rooms = Rooms(self.task, num_envs)
+        self._rooms = Rooms(self.task, num_envs, keep_trails=render_mode is not None)
         self._generators: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._ended = np.zeros(num_envs, dtype=bool)  # episodes that ended and were not yet reset
-        self._started = np.zeros(num_envs, dtype=bool)
-        self._trails: list[list[NDArray[np.float32]]] = [[] for _ in range(num_envs)]
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -128,20 +112,19 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             ValueError: If a seed or an option is unknown or impossible, or there is not one a place.
             TypeError: If ``reset_mask`` is not an array of bool.
         """
-        given = check_options(options, extra=(self._RESET_MASK,))
-        mask = self._check_mask(given.pop(self._RESET_MASK, None))
+        given = check_options(options, extra=("reset_mask",))
+        mask = self._check_mask(given.pop("reset_mask", None))
         seeds = check_seeds(seed, self.num_envs)
         rows = self._spread_options(given)
-        if not (self._started | mask).all():
+        if not (self._rooms.begun | mask).all():
             raise ResetNeeded("the first reset must reset all environments, got a reset_mask that leaves some out")
         places = np.flatnonzero(mask).tolist()
         for i in places:
             if seeds[i] is not None:
                 self._generators[i] = seeding.np_random(seeds[i])
         self._begin(places, rows)
-        self._started |= mask
-        view = self._rooms.view()
-        return view.observation, _with_masks(self._rooms.info(view), mask)
+        observation, _, info = self._rooms.view()
+        return observation, _with_masks(info, mask)
 
     def step(
         self, actions: Any
@@ -158,8 +141,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             ValueError: If the actions are not finite real numbers ``(num_envs, 2)``.
             gymnasium.error.ResetNeeded: Before the first reset, or with autoreset "Disabled" when an episode ended.
         """
-        if not self._started.all():
-            raise ResetNeeded("reset must be called before step")
+        self._rooms.check_begun("step")
         actions = check_actions("actions", actions, (self.num_envs, 2))
         resetting = self._ended.copy()  # with "SameStep" none
         any_resetting = bool(resetting.any())
@@ -174,17 +156,13 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         self._elapsed += 1
         if any_resetting:
             self._begin(np.flatnonzero(resetting).tolist())
-        view = self._rooms.view()
-        terminations = view.successes & ~resetting if self.task.terminate_on_success else np.zeros_like(resetting)
+        observation, rewards, info = self._rooms.view(moved)
+        terminations = info["is_success"] & ~resetting if self.task.terminate_on_success else np.zeros_like(resetting)
         truncations = self._elapsed >= (self.max_episode_steps or np.inf)
-        rewards = view.rewards
         if any_resetting:
             rewards[resetting] = 0.0
         self._ended = terminations | truncations
-        if self.render_mode is not None:
-            self._extend_trails(~resetting)
-        infos = _step_infos(self._rooms.info(view, moved), ~resetting)
-        observation = view.observation
+        infos = _step_infos(info, ~resetting)
         if self.autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
             observation, infos = self._reset_ended(observation, infos)
         return observation, rewards, terminations, truncations, infos
@@ -199,8 +177,6 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         Raises:
             gymnasium.error.ResetNeeded: Before the first reset.
         """
-        if not self._started.all():
-            raise ResetNeeded("reset must be called before optimal_path_length")
         return self._rooms.shortest_paths()
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -212,15 +188,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         if self.render_mode is None:
             gym.logger.warn("render() does nothing without a render_mode: gym.make_vec(id, render_mode='rgb_array')")
             return None
-        if not self._started.all():
-            raise ResetNeeded("reset must be called before render")
-        from envs.two_rooms.pictures.viewer import draw_scene  # pygame is slow to import and needed for pictures only
-
-        rooms = self._rooms
-        return tuple(
-            draw_scene(RENDER_SIZE, rooms.layout.select(i), rooms.positions[i], rooms.goals[i], np.stack(trail))
-            for i, trail in enumerate(self._trails)
-        )
+        return self._rooms.pictures(RENDER_SIZE)
 
     def _seeded(self, i: int) -> tuple[np.random.Generator, int]:
         """The generator of a place and its seed, which is random if none was given."""
@@ -243,14 +211,12 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         episodes = []
         for i in places:
             try:
-                episodes.append(sample_episode(self.task, self._seeded(i)[0], rows[i] if rows else None))
+                episodes.append(sample_episode(self.task, self._seeded(i)[0], rows[i] if rows else {}))
             except ValueError as error:
                 raise ValueError(f"environment {i}: {error}") from error
         self._rooms.begin(places, episodes)
         self._elapsed[places] = 0
         self._ended[places] = False
-        for i in places:
-            self._trails[i] = [self._rooms.positions[i]]
 
     def _reset_ended(self, observation: Observation, infos: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """With "SameStep": starts new episodes, and puts aside how the old ones ended."""
@@ -261,16 +227,11 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             final_observation[i] = {key: value[i].copy() for key, value in observation.items()}
         final_info = _with_masks({key: value for key, value in infos.items() if not key.startswith("_")}, ended)
         self._begin(places)
-        view = self._rooms.view()
-        stepped = {key: infos[key] for key in ("action", "blocked")}
-        infos = _step_infos(self._rooms.info(view) | stepped, ~ended)
+        observation, _, info = self._rooms.view()
+        infos = _step_infos(info | {key: infos[key] for key in ("action", "blocked")}, ~ended)
         infos |= _with_masks({"final_obs": final_observation}, ended)
         infos |= {"final_info": final_info, "_final_info": ended.copy()}
-        return view.observation, infos
-
-    def _extend_trails(self, moving: NDArray[np.bool_]) -> None:
-        for i in np.flatnonzero(moving).tolist():
-            self._trails[i].append(self._rooms.positions[i])
+        return observation, infos
 
     def _check_mask(self, mask: Any) -> NDArray[np.bool_]:
         if mask is None:

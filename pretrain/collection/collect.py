@@ -161,15 +161,13 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
     set_random_seed(policy, policy_seed)
     executed_in_info = domain_of(env.spec).reports_action
     observation, info = env.reset(seed=env_seed)
-    observations, infos = [_copy(observation, env.observation_space)], [info]
+    observations, success = [_copy(observation, env.observation_space)], [info.get("is_success")]
     actions: list[Any] = []
     rewards: list[float] = []
-    terminations: list[bool] = []
-    truncations: list[bool] = []
-    state, start = None, True
-    while start or not (terminations[-1] or truncations[-1]):
-        action, state = policy.predict(observation, state=state, episode_start=np.array([start]), deterministic=False)
-        start = False
+    state, terminated, truncated = None, False, False
+    while not (terminated or truncated):
+        start = np.array([not actions])
+        action, state = policy.predict(observation, state=state, episode_start=start, deterministic=False)
         if np.shape(action) != env.action_space.shape:
             raise ValueError(
                 f"the policy must return actions of shape {env.action_space.shape}, got {np.shape(action)}"
@@ -178,12 +176,9 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
         # What was executed is what explains the next observation.
         actions.append(np.array(info["action"] if executed_in_info else action, dtype=env.action_space.dtype))
         observations.append(_copy(observation, env.observation_space))
-        infos.append(info)
+        success.append(info.get("is_success"))
         rewards.append(float(reward))
-        terminations.append(bool(terminated))
-        truncations.append(bool(truncated))
-    success = [i.get("is_success") for i in infos]
-    taken = np.stack(actions)
+    taken, is_last = np.stack(actions), np.arange(1, len(actions) + 1) == len(actions)
     assert isinstance(env.action_space, gym.spaces.Box)
     if fault := first_fault(taken, env.action_space):
         raise ValueError(f"the policy must return actions that are finite and within their bounds, got {fault}")
@@ -192,8 +187,8 @@ def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy
         observations=_stack(observations),
         actions=taken,
         rewards=np.array(rewards),
-        terminations=np.array(terminations),
-        truncations=np.array(truncations),
+        terminations=is_last & bool(terminated),
+        truncations=is_last & bool(truncated),
         infos={} if None in success else {"is_success": np.array(success, dtype=bool)},
     )
 

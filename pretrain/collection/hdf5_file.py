@@ -34,32 +34,21 @@ class SpillingFile(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.error: OSError | None = None
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-        self._file = os.fdopen(self._descriptor, "r+b", buffering=0)
+        self._file = path.open("w+b", buffering=0)
         self._position = 0
         self._size = 0
         self._spilled: list[tuple[int, bytes]] = []
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Yes; and it can be read and written."""
         return True
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
+    readable = writable = seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Moves to a position and returns it."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position."""
         return self._position
 
     def write(self, data: Any) -> int:
@@ -109,7 +98,7 @@ class SpillingFile(io.RawIOBase):
             return
         try:
             if self.error is None:
-                os.fsync(self._descriptor)
+                os.fsync(self._file.fileno())
         except OSError as error:
             self.error = error
         finally:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import h5py
 import numpy as np
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import NAMESPACE_METADATA_FILENAME
@@ -127,20 +126,11 @@ def _write_episodes(path: Path, shards: ShardFolder, num_episodes: int) -> int:
             group = file.create_group(f"episode_{i}")
             num_steps += len(episode.actions)
             group.attrs.update({"id": i, "seed": episode.seed, "total_steps": len(episode.actions)})
-            names = ("observations", "actions", "rewards", "terminations", "truncations", "infos")
-            _write(group, {name: getattr(episode, name) for name in names})
+            for name, array in episode.arrays().items():  # which can grow, as Minari wants it
+                # Images shrink about tenfold; whoever has h5py reads them.
+                filters = {"compression": "lzf"} if array.dtype == np.uint8 else {}
+                group.create_dataset(name, data=array, chunks=True, maxshape=(None, *array.shape[1:]), **filters)
+            group.require_group("infos")  # Minari wants it also where there are none
             if below.error is not None:
                 break
     return num_steps
-
-
-def _write(group: h5py.Group, values: dict[str, Any]) -> None:
-    """Writes arrays, and dictionaries of them as groups; they can grow, as Minari wants it."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            _write(group.create_group(name), value)
-        else:
-            array = np.asarray(value)
-            # Images shrink about tenfold; whoever has h5py reads them.
-            filters = {"compression": "lzf"} if array.dtype == np.uint8 else {}
-            group.create_dataset(name, data=array, chunks=True, maxshape=(None, *array.shape[1:]), **filters)

@@ -36,8 +36,10 @@ def make_policy(policy: str, env: gym.Env[Any, Any], task: Task) -> Policy:
     except (OSError, ValueError) as error:
         names = ", ".join(map(repr, (*SCRIPTED, *domain.explorers)))
         raise ValueError(f"policy must be one of {names} or a saved agent, got {policy!r}: {error}") from error
-    if domain.simulate and sees == PIXELS and _holds_states(env.observation_space, domain.simulation(kwargs)):
-        return PixelsFromStates(agent, domain.simulation(kwargs))
+    if domain.simulate and sees == PIXELS:
+        simulation, space = domain.simulation(kwargs), env.observation_space
+        if isinstance(space, gym.spaces.Dict) and space["observation"].shape == (state_size(simulation),):
+            return PixelsFromStates(agent, simulation)
     return agent
 
 
@@ -73,11 +75,6 @@ class PixelsFromStates:
         image, goal = np.moveaxis(drawn, -4, 0).copy()
         pixels = {"observation": image, "achieved_goal": image.copy(), "desired_goal": goal}
         return self.policy.predict(pixels, state=state, episode_start=episode_start, deterministic=deterministic)
-
-
-def _holds_states(space: gym.Space[Any], simulation: Simulation) -> bool:
-    """Whether observations are states of a simulation."""
-    return isinstance(space, gym.spaces.Dict) and space["observation"].shape == (state_size(simulation),)
 
 
 def set_random_seed(policy: Policy, seed: int | None) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from envs.simulation import Array
 from pretrain.data.paths import DISCARDED
 from worldmodel.storage.files import open_regular, parse_json, read_json, replacing, write_json
 from worldmodel.storage.locks import LOCK, locked
@@ -30,8 +30,6 @@ JOINED = "joined"
 """Name of the folder in which the episodes are joined."""
 REPLACED = "replaced"
 """Name of the folder in which a dataset waits until the one that replaces it is in its place."""
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,14 @@ class RecordedEpisode:
     truncations: Array
     infos: dict[str, Array]
 
+    def arrays(self) -> dict[str, Array]:
+        """All arrays, those in dictionaries by names such as "observations/achieved_goal"."""
+        found: dict[str, Array] = {}
+        for name in ("observations", "actions", "rewards", "terminations", "truncations", "infos"):
+            value = getattr(self, name)
+            found |= {f"{name}/{key}": value[key] for key in value} if isinstance(value, dict) else {name: value}
+        return found
+
 
 class ShardFolder:
     """A folder that holds the finished episodes of a collection, and the parameters that made them.
@@ -72,10 +78,7 @@ class ShardFolder:
     def __init__(self, path: Path, parameters: dict[str, Any], *, restart: bool = False) -> None:
         self.path = path
         wanted = _manifest(parameters)
-        try:
-            found, problem = _read_manifest(path), "there are none"
-        except ValueError as error:
-            found, problem = None, str(error)
+        found, problem = _read_manifest(path)
         if found == wanted:
             return
         if found is None and not restart and next(path.glob("episode-*.npz"), None) is not None:
@@ -90,16 +93,15 @@ class ShardFolder:
                 f"an unfinished collection with other parameters is in {path} ({changes}); give its parameters to "
                 "finish it, overwrite=True to start anew, or another dataset_id"
             )
-        empty(path)
+        for left_over in list(path.glob("*")):
+            if left_over.name != LOCK:
+                _remove(left_over)
         write_json(path / MANIFEST, wanted)
 
     @staticmethod
     def parameters_match(path: Path, parameters: dict[str, Any]) -> bool:
         """Whether the episodes in a folder were made with these parameters."""
-        try:
-            return _read_manifest(path) == _manifest(parameters)
-        except ValueError:
-            return False
+        return _read_manifest(path)[0] == _manifest(parameters)
 
     def finished(self, num_episodes: int) -> set[int]:
         """Indices below ``num_episodes`` of complete shards; removes damaged ones, and what killed processes left."""
@@ -123,13 +125,7 @@ class ShardFolder:
         Raises:
             OSError: If it cannot be written, for example because the disk is full; nothing is left of it then.
         """
-        arrays: dict[str, Any] = {f"infos/{key}": value for key, value in episode.infos.items()}
-        if isinstance(episode.observations, dict):
-            arrays |= {f"observations/{key}": value for key, value in episode.observations.items()}
-        else:
-            arrays["observations"] = episode.observations
-        for name in ("seed", "actions", "rewards", "terminations", "truncations"):
-            arrays[name] = np.asarray(getattr(episode, name))
+        arrays = {"seed": np.array(episode.seed)} | episode.arrays()
         with replacing(self._shard(index), durable=False) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -181,14 +177,6 @@ def collecting(work: Path, what: str) -> Iterator[None]:
                 shutil.rmtree(work, ignore_errors=True)
 
 
-def empty(work: Path) -> None:
-    """Removes what a folder holds, but for its lock; makes it if missing."""
-    work.mkdir(parents=True, exist_ok=True)
-    for path in work.iterdir():
-        if path.name != LOCK:
-            _remove(path)
-
-
 def discard(work: Path) -> None:
     """Removes a folder whose collection is done: from one rename on it is no unfinished collection any more."""
     remove_discarded(work)
@@ -202,30 +190,23 @@ def remove_discarded(work: Path) -> None:
 
 
 def _episode(arrays: Mapping[str, Array]) -> RecordedEpisode:
-    observations, infos = (
-        {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
-        for prefix in ("observations/", "infos/")
-    )
-    return RecordedEpisode(
-        seed=int(arrays["seed"]),
-        observations=observations or arrays["observations"],
-        actions=arrays["actions"],
-        rewards=arrays["rewards"],
-        terminations=arrays["terminations"],
-        truncations=arrays["truncations"],
-        infos=infos,
-    )
+    fields: dict[str, Any] = {"infos": {}}
+    for name in arrays:
+        field, _, key = name.partition("/")
+        if key:
+            fields.setdefault(field, {})[key] = arrays[name]
+        else:
+            fields[field] = arrays[name]
+    return RecordedEpisode(**fields | {"seed": int(fields["seed"])})
 
 
 def _check_lengths(episode: RecordedEpisode) -> None:
     """Raises a ValueError where the arrays of an episode are not of one length."""
-    length = len(episode.actions)
-    observations = episode.observations if isinstance(episode.observations, dict) else {"": episode.observations}
-    per_step = (episode.rewards, episode.terminations, episode.truncations)
-    per_frame = (*observations.values(), *episode.infos.values())
-    lengths = [len(array) for array in (*per_step, *per_frame)]
-    if length < 1 or lengths != [length] * len(per_step) + [length + 1] * len(per_frame):
-        raise ValueError(f"its arrays must fit {length} actions, got lengths {lengths}")
+    num_steps = len(episode.actions)
+    lengths = {name: len(array) for name, array in episode.arrays().items()}
+    fitting = {name: num_steps + name.startswith(("observations", "infos")) for name in lengths}
+    if num_steps < 1 or lengths != fitting:
+        raise ValueError(f"its arrays must fit {num_steps} actions, got lengths {lengths}")
 
 
 def _remove(path: Path) -> None:
@@ -239,13 +220,11 @@ def _manifest(parameters: dict[str, Any]) -> dict[str, Any]:
     return {"format": FORMAT, **parse_json(json.dumps(parameters).encode(), Path(MANIFEST), "the parameters")}
 
 
-def _read_manifest(path: Path) -> dict[str, Any] | None:
-    """The parameters in a folder; ``None`` where there are none, as when the very first write was cut off.
-
-    Raises:
-        ValueError: If they cannot be read.
-    """
+def _read_manifest(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """The parameters in a folder, or ``None`` and why: as when the very first write was cut off."""
     try:
-        return read_json(path / MANIFEST, "the parameters of a collection")
+        return read_json(path / MANIFEST, "the parameters of a collection"), ""
     except FileNotFoundError:
-        return None
+        return None, "there are none"
+    except ValueError as error:
+        return None, str(error)

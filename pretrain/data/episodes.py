@@ -12,7 +12,6 @@ Whatever is wrong is said in one line, with the dataset's path.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import h5py
@@ -20,6 +19,7 @@ import minari
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.simulation import Array
 from worldmodel.storage.files import open_regular, read_json
 
 METADATA_FILE = "metadata.json"
@@ -30,8 +30,6 @@ MAX_METADATA_BYTES = 256 * 2**20
 """Most bytes of the metadata, which list the bounds of every pixel."""
 TOLERANCE = 1e-4
 """How far a value may lie outside of its bounds, as a part of them."""
-
-Array = NDArray[Any]
 
 _REQUIRED = {
     "dataset_id": str,
@@ -128,7 +126,7 @@ def read_episodes(
 
     Args:
         dataset: The dataset, with Box actions.
-        space: Its frames' (:func:`frame_space`).
+        space: Its frames'.
         episodes: Which ones.
         lengths: How many steps L they have.
 
@@ -152,17 +150,8 @@ def read_episodes(
             else:
                 read = next(dataset.iterate_episodes([episode]))
                 frames, actions = read.observations["observation"] if nested else read.observations, read.actions
-            _check_form(frames, space, length + 1, f"{must} frames")
-            _check_form(actions, dataset.action_space, length, f"{must} actions")
-            frames, actions = frames[()], actions[()]
-            _check_values(frames, space, f"{must} frames")
-            _check_values(actions, dataset.action_space, f"{must} actions")
-            yield frames, actions
-
-
-def frame_space(space: gym.Space[Any]) -> gym.Space[Any] | None:
-    """The space of the frames of an observation space: itself, or its "observation"."""
-    return space.spaces.get("observation") if isinstance(space, gym.spaces.Dict) else space
+            frames = _read_checked(frames, space, length + 1, f"{must} frames")
+            yield frames, _read_checked(actions, dataset.action_space, length, f"{must} actions")
 
 
 def first_fault(values: Array, space: gym.spaces.Box) -> str | None:
@@ -200,16 +189,15 @@ def _source(group: h5py.Group, name: str) -> h5py.Dataset:
     return source
 
 
-def _check_form(source: Array | h5py.Dataset, space: gym.spaces.Box, count: int, must: str) -> None:
-    """Raises a DatasetError where an array, which need not be read for it, has not the shape and type of a space."""
+def _read_checked(source: Array | h5py.Dataset, space: gym.spaces.Box, count: int, must: str) -> Array:
+    """Reads an array that has the shape and type of a space, which is seen before it is read, and values in it."""
     same = source.dtype == space.dtype or (source.dtype.kind in "fiu" and np.dtype(space.dtype).kind == "f")
     if source.shape != (count, *space.shape) or not same:
         kind = "text" if source.dtype.kind in "OSU" else source.dtype
         raise DatasetError(
             f"{must} of shape {(count, *space.shape)} and type {space.dtype}, got {source.shape}, {kind}"
         )
-
-
-def _check_values(values: Array, space: gym.spaces.Box, must: str) -> None:
+    values = source[()]
     if fault := first_fault(values, space):
         raise DatasetError(f"{must} that are finite and within their bounds, got {fault}")
+    return values

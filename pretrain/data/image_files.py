@@ -4,11 +4,14 @@ What a file says of itself is compared with its size before anything is allocate
 further than that.
 """
 
+import contextlib
 import gzip
 import math
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,7 +38,19 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
         ValueError: If it is no such file, or does not hold what it says, or that does not fit into memory.
         OSError: If it is missing or cannot be read.
     """
-    return _read_idx(path, header_only=False)[1]
+    with _open_idx(path) as (stream, shape, num_left):
+        total, packed = math.prod(shape), path.suffix == ".gz"
+        if total > num_left * MAX_DEFLATE_RATIO if packed else total != num_left:
+            most = "at most " if packed else ""
+            raise ValueError(
+                f"{path} must hold {total} bytes, of shape {shape} as it says, got {most}{max(num_left, 0)}"
+            )
+        require_memory(2 * total, f"{path} of shape {shape}")
+        body = stream.read(total + 1)  # one more, to see that it ends there; a checksum is compared at the end
+    if len(body) != total:
+        got = "more" if len(body) > total else len(body)
+        raise ValueError(f"{path} must hold {total} bytes, of shape {shape} as it says, got {got}")
+    return np.frombuffer(body, np.uint8).reshape(shape).copy()
 
 
 def idx_shape(path: Path) -> tuple[int, ...]:
@@ -45,7 +60,8 @@ def idx_shape(path: Path) -> tuple[int, ...]:
         ValueError: If it is no such file.
         OSError: If it is missing or cannot be read.
     """
-    return _read_idx(path, header_only=True)[0]
+    with _open_idx(path) as (_, shape, _):
+        return shape
 
 
 def read_cifar(path: Path) -> UInt8[np.ndarray, "n 3073"]:
@@ -64,11 +80,12 @@ def read_cifar(path: Path) -> UInt8[np.ndarray, "n 3073"]:
     return rows
 
 
-def _read_idx(path: Path, *, header_only: bool) -> tuple[tuple[int, ...], UInt8[np.ndarray, "..."]]:
+@contextlib.contextmanager
+def _open_idx(path: Path) -> Iterator[tuple[IO[bytes] | gzip.GzipFile, tuple[int, ...], int]]:
+    """An IDX file behind its header, the shape that this says, and how many bytes of the file are left as stored."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        packed = path.suffix == ".gz"
-        stream = gzip.GzipFile(fileobj=file) if packed else file
+        stream = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
         try:
             # Two zeros, the type (8: unsigned bytes), the number of dimensions, their sizes as big-endian integers.
             head = stream.read(4)
@@ -80,20 +97,6 @@ def _read_idx(path: Path, *, header_only: bool) -> tuple[tuple[int, ...], UInt8[
             sizes = stream.read(4 * num_dims)
             if len(sizes) < 4 * num_dims:
                 raise ValueError(f"{path} must hold {num_dims} sizes as it says, got {len(sizes)} bytes of them")
-            shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
-            if header_only:
-                return shape, np.empty(0, np.uint8)
-            total, there = math.prod(shape), size - 4 - 4 * num_dims
-            if total > there * MAX_DEFLATE_RATIO if packed else total != there:
-                most = "at most " if packed else ""
-                raise ValueError(
-                    f"{path} must hold {total} bytes, of shape {shape} as it says, got {most}{max(there, 0)}"
-                )
-            require_memory(2 * total, f"{path} of shape {shape}")
-            body = stream.read(total + 1)  # one more, to see that it ends there; a checksum is compared at the end
+            yield stream, tuple(np.frombuffer(sizes, ">u4").tolist()), size - 4 - 4 * num_dims
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path} must be a whole gzipped file, got one that is not: {error}") from error
-    if len(body) != total:
-        got = "more" if len(body) > total else len(body)
-        raise ValueError(f"{path} must hold {total} bytes, of shape {shape} as it says, got {got}")
-    return shape, np.frombuffer(body, np.uint8).reshape(shape).copy()

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import minari
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.domain import Domain, domain_of
-from envs.simulation import Simulation, state_size
+from envs.simulation import Array, Simulation, state_size
 from pretrain.data.episodes import (
     METADATA_FILE,
     DatasetError,
     episode_lengths,
-    frame_space,
     open_checked,
     read_episodes,
     readable,
@@ -30,7 +28,6 @@ from worldmodel.storage.files import absolute
 SPLITS = ("train", "validation")
 """Names of the parts into which the episodes of a dataset are split."""
 
-Array = NDArray[Any]
 log = logging.getLogger(__name__)
 
 
@@ -74,11 +71,16 @@ class MinariWindows:
         self.name = opened.id
         self.num_frames = num_frames
         self.frame_skip = frame_skip
+        self._num_steps = (num_frames - 1) * frame_skip
         self.device = torch.device(device)
         with readable(opened.storage.data_path):
             domain = domain_of(opened.env_spec)
             space, self.simulation, self._channels_last = _frame_space(opened, domain)
-        self.pixel_shape = _pixel_shape(space, self.simulation, self._channels_last)
+        if self.simulation is None:
+            first, second, third = space.shape
+            self.pixel_shape = (third, first, second) if self._channels_last else (first, second, third)
+        else:
+            self.pixel_shape = self.simulation.pixel_shape
         action_space = opened.action_space
         if not isinstance(action_space, gym.spaces.Box) or not action_space.is_bounded() or not action_space.low.size:
             raise ValueError(f"dataset {self.name!r} must have bounded Box actions, got {action_space}")
@@ -98,16 +100,7 @@ class MinariWindows:
         return int(self._last_window[-1])
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
-        """Draws windows uniformly from all windows of the split, with replacement.
-
-        Args:
-            batch_size: Number of windows B.
-            generator: Source of all randomness.
-            per_scene: How many windows in a row are of the same episode.
-
-        Returns:
-            The windows, on the source's device.
-        """
+        """Draws windows uniformly from all windows of the split, with replacement; a scene is an episode."""
         chosen = generator.integers(self.num_windows, size=-(-batch_size // per_scene))
         episode = np.searchsorted(self._last_window, chosen, side="right")
         first = chosen - (self._last_window[episode] - self._num_starts[episode])
@@ -117,19 +110,10 @@ class MinariWindows:
         return self._windows(episode, first)
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws episodes, in proportion to their lengths, and frames of each, uniformly and with replacement.
-
-        Args:
-            batch_size: Number of scenes B.
-            num_images: Images M of a scene.
-            generator: Source of all randomness.
-
-        Returns:
-            The scenes, on the source's device.
-        """
+        """Draws episodes, in proportion to their lengths, and frames of each, uniformly and with replacement."""
         windows = generator.integers(self.num_windows, size=batch_size)
         episode = np.searchsorted(self._last_window, windows, side="right")
-        steps = self._num_starts[episode] + (self.num_frames - 1) * self.frame_skip
+        steps = self._num_starts[episode] + self._num_steps
         first = generator.integers(steps[:, None], size=(batch_size, num_images))
         frames = torch.from_numpy(self._frames[self._first_frame[episode][:, None] + first]).to(self.device)
         return SceneBatch(frames if self.simulation is None else self._draw(self.simulation, frames)[0])
@@ -137,8 +121,7 @@ class MinariWindows:
     def _load(self, dataset: minari.MinariDataset, space: gym.spaces.Box) -> None:
         """Reads the split into memory: frames and actions of all episodes one after the other."""
         lengths = self._long_enough(episode_lengths(dataset)[self.episodes])
-        needed = (self.num_frames - 1) * self.frame_skip
-        self._num_starts = lengths - needed + 1
+        self._num_starts = lengths - self._num_steps + 1
         self._last_window = np.cumsum(self._num_starts)
         self._first_frame = np.cumsum(lengths + 1) - (lengths + 1)
         self._first_action = np.cumsum(lengths) - lengths
@@ -157,7 +140,7 @@ class MinariWindows:
 
     def _long_enough(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Leaves out episodes that are shorter than a window, and returns the lengths of the others."""
-        needed = (self.num_frames - 1) * self.frame_skip
+        needed = self._num_steps
         if not (lengths >= needed).any():
             raise ValueError(
                 f"dataset {self.name!r} must have episodes of at least {needed} steps for windows of {self.num_frames} "
@@ -178,7 +161,7 @@ class MinariWindows:
         """The windows that begin at step ``first`` of ``episode``, both ``(B,)``."""
         steps = np.arange(self.num_frames) * self.frame_skip
         frames = torch.from_numpy(self._frames[(self._first_frame[episode] + first)[:, None] + steps])
-        steps = np.arange((self.num_frames - 1) * self.frame_skip)
+        steps = np.arange(self._num_steps)
         actions = torch.from_numpy(self._actions[(self._first_action[episode] + first)[:, None] + steps])
         actions = actions.reshape(len(episode), self.num_frames - 1, -1).to(self.device)
         frames = frames.to(self.device)
@@ -272,7 +255,9 @@ def split_episodes(
 
 def _frame_space(dataset: minari.MinariDataset, domain: Domain) -> tuple[gym.spaces.Box, Simulation | None, bool]:
     """The space of a dataset's frames, what draws them if they are states, and whether their channels come last."""
-    space = frame_space(dataset.observation_space)
+    space = dataset.observation_space
+    if isinstance(space, gym.spaces.Dict):
+        space = space.spaces.get("observation")
     if isinstance(space, gym.spaces.Box):
         if domain.compact and space.dtype == np.float32 and len(space.shape) == 1:
             simulation = domain.simulation(dataset.env_spec.kwargs if dataset.env_spec else {})
@@ -287,10 +272,3 @@ def _frame_space(dataset: minari.MinariDataset, domain: Domain) -> tuple[gym.spa
         "with up to 4 channels (or states that the environment's simulation can draw), "
         f"got {dataset.observation_space}"
     )
-
-
-def _pixel_shape(space: gym.spaces.Box, simulation: Simulation | None, channels_last: bool) -> tuple[int, int, int]:
-    if simulation is not None:
-        return simulation.pixel_shape
-    first, second, third = space.shape
-    return (third, first, second) if channels_last else (first, second, third)

@@ -52,16 +52,7 @@ class SimulatedWindows:
         self.device = torch.device(device)
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
-        """Draws windows.
-
-        Args:
-            batch_size: Number of windows B.
-            generator: Source of all randomness.
-            per_scene: How many windows in a row share a layout.
-
-        Returns:
-            The windows, with positions and layouts, on the source's device.
-        """
+        """Draws windows, with positions and layouts; a scene is a layout."""
         positions, actions, layout = self.simulation.trajectories(
             generator,
             batch_size,
@@ -80,7 +71,7 @@ class SimulatedWindows:
         )
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws ``num_images`` images M in each of so many layouts B: pixels uint8 ``(B, M, C, H, W)``."""
+        """Draws layouts, and images in each."""
         positions, layout = self.simulation.scenes(
             generator, batch_size, num_images, recipe=self.recipe, layout_set=self.layout_set
         )

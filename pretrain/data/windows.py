@@ -71,7 +71,16 @@ class WindowSource(Protocol):
         """What knows the positions and layouts of windows, or ``None`` where these are unknown."""
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
-        """Draws a batch of windows, so many in a row of the same scene; all randomness comes from ``generator``."""
+        """Draws windows.
+
+        Args:
+            batch_size: Number of windows B.
+            generator: Source of all randomness.
+            per_scene: How many windows in a row are of the same scene.
+
+        Returns:
+            The windows, on the source's device.
+        """
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws scenes and ``num_images`` images of each; all randomness comes from ``generator``."""
+        """Draws scenes B and images M of each, on the source's device; all randomness comes from ``generator``."""

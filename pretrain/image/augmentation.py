@@ -29,34 +29,28 @@ COLOUR_CHANNELS = 3
 """Channels of images whose hue can change."""
 
 
-def _photographs(shape: Shape) -> list[nn.Module]:
-    return [
-        _crop(shape, smallest=0.2),
-        K.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8),
-        K.RandomGrayscale(p=0.2),
-        K.RandomSolarize(thresholds=(0.5, 0.5), additions=(0.0, 0.0), p=0.1),
-        K.RandomHorizontalFlip(p=0.5),
-    ]
-
-
-def _clothes(shape: Shape) -> list[nn.Module]:
-    return [_crop(shape, smallest=0.2), K.ColorJitter(0.4, 0.4, 0.0, 0.0, p=0.8), K.RandomHorizontalFlip(p=0.5)]
-
-
-def _digits(shape: Shape) -> list[nn.Module]:
-    affine = K.RandomAffine(degrees=15.0, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=(-10.0, 10.0), p=1.0)
-    return [affine, _crop(shape, smallest=0.6)]
-
-
 def _crop(shape: Shape, smallest: float) -> nn.Module:
     """Cuts out a part of at least this share of the area; all images at once, where kornia's default loops."""
     return K.RandomResizedCrop(shape, scale=(smallest, 1.0), cropping_mode="resample")
 
 
 AUGMENTATIONS: dict[str, Callable[[Shape], list[nn.Module]]] = {
-    "photographs": _photographs,
-    "clothes": _clothes,
-    "digits": _digits,
+    "photographs": lambda shape: [
+        _crop(shape, smallest=0.2),
+        K.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8),
+        K.RandomGrayscale(p=0.2),
+        K.RandomSolarize(thresholds=(0.5, 0.5), additions=(0.0, 0.0), p=0.1),
+        K.RandomHorizontalFlip(p=0.5),
+    ],
+    "clothes": lambda shape: [
+        _crop(shape, smallest=0.2),
+        K.ColorJitter(0.4, 0.4, 0.0, 0.0, p=0.8),
+        K.RandomHorizontalFlip(p=0.5),
+    ],
+    "digits": lambda shape: [
+        K.RandomAffine(degrees=15.0, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=(-10.0, 10.0), p=1.0),
+        _crop(shape, smallest=0.6),
+    ],
 }
 """Name → what makes its transformations for images of a shape."""
 

@@ -7,9 +7,7 @@
     supervised         images ──► one view ──► encoder ──► linear classifier    the baseline that sees labels
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +19,12 @@ from pretrain.data.labelled_images import Split, load_images
 from pretrain.image.augmentation import Augmentation, augmentation_of
 from pretrain.image.config import ImageConfig
 from pretrain.image.evaluation import knn_accuracy, represent
-from pretrain.loop.collapse import effective_rank, warn_if_collapsed
+from pretrain.loop.collapse import measure_spread, warn_if_collapsed
 from pretrain.loop.memory import built, require_batch
-from pretrain.loop.stages import VALIDATION_SEED, Optimizers, Stage, Training, adamw, lars
-from worldmodel.image.build import build_classifier, build_image_jepa
-from worldmodel.image.checkpoint import save_image_jepa
+from pretrain.loop.stages import VALIDATION_SEED, Stage, Training, adamw, lars, select
+from worldmodel.config import construct
+from worldmodel.image.build import ImagesSpec, build_image_jepa
+from worldmodel.image.checkpoint import IMAGE_JEPA
 from worldmodel.image.jepa import ImageJEPA
 from worldmodel.image.objective import ImageObjective
 from worldmodel.nn.distributed import process_rank
@@ -65,9 +64,10 @@ class ImageSource:
         self.all = ImageBatch(torch.from_numpy(loaded.images), torch.from_numpy(loaded.labels.astype(np.int64)))
 
     @property
-    def pixel_shape(self) -> tuple[int, ...]:
+    def pixel_shape(self) -> tuple[int, int, int]:
         """``(C, H, W)`` of the images."""
-        return tuple(self.all.pixels.shape[1:])
+        _, channels, height, width = self.all.pixels.shape
+        return channels, height, width
 
     @property
     def num_classes(self) -> int:
@@ -76,15 +76,12 @@ class ImageSource:
 
     def sample(self, size: int, generator: np.random.Generator) -> ImageBatch:
         """Draws so many, with replacement."""
-        return self._take(generator.integers(len(self.all.labels), size=size))
+        return select(self.all, torch.from_numpy(generator.integers(len(self.all.labels), size=size)))
 
     def subset(self, size: int) -> ImageBatch:
         """So many different ones, always the same; all where there are fewer."""
-        return self._take(np.random.default_rng(VALIDATION_SEED).permutation(len(self.all.labels))[:size])
-
-    def _take(self, chosen: np.ndarray) -> ImageBatch:
-        rows = torch.from_numpy(chosen)
-        return ImageBatch(self.all.pixels[rows], self.all.labels[rows])
+        order = np.random.default_rng(VALIDATION_SEED).permutation(len(self.all.labels))
+        return select(self.all, torch.from_numpy(order[:size]))
 
 
 class JointEmbeddingTraining(nn.Module):
@@ -140,36 +137,38 @@ def build_training(config: ImageConfig, device: torch.device) -> Training:
     Raises:
         ValueError: If the data do not fit.
     """
-    source, validation_source = (ImageSource(config.data.images, split) for split in ("train", "validation"))
+    source, validation_source = ImageSource(config.data.images, "train"), ImageSource(config.data.images, "validation")
     require_batch("data.batch_size", config.data.batch_size, source.pixel_shape)
     model = built(lambda: build_image_jepa(config.model, source.pixel_shape), config.model)
     sample = source.sample(NORMALIZATION_IMAGES, np.random.default_rng([config.seed, 0]))
     model.normalizer.fit(sample.pixels)
-    classifier = build_classifier(model, source.num_classes)
-
-    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
-        save_image_jepa(path, model, classifier, config.model, training=training, beside=beside)
-
-    stage = _stage(config, model, classifier, source, validation_source)
-    return Training(stages=[stage], save=save)
+    classifier = nn.Linear(model.latent_dim, source.num_classes)
+    stage = _stage(config, model, classifier, source, validation_source.subset(NUM_QUERIES))
+    parts = {"model": model, "classifier": classifier}
+    sections = {
+        "model": config.model,
+        "data": ImagesSpec(pixel_shape=source.pixel_shape, num_classes=source.num_classes),
+    }
+    is_lars = config.optimizer == "lars"
+    return Training(
+        stages=[stage],
+        optimizer=lars(config.weight_decay, config.trust_coefficient) if is_lars else adamw(config.weight_decay),
+        save=lambda path, *more: IMAGE_JEPA.save(path, parts, sections, *more),
+    )
 
 
 def _stage(
-    config: ImageConfig,
-    model: ImageJEPA,
-    classifier: nn.Linear,
-    source: ImageSource,
-    validation_source: ImageSource,
+    config: ImageConfig, model: ImageJEPA, classifier: nn.Linear, source: ImageSource, queries: ImageBatch
 ) -> Stage:
     name = config.data.augmentation
     augmentation = Augmentation(augmentation_of(config.data.images) if name == "auto" else name, source.pixel_shape)
-    bank, queries = source.subset(NUM_BANK), validation_source.subset(NUM_QUERIES)
+    bank = source.subset(NUM_BANK)
     module: nn.Module
     if config.objective == "supervised":
         module = SupervisedTraining(model, classifier, augmentation, config.seed)
         trained, projector = list(model.parameters()), None
     else:
-        objective = ImageObjective(model, config.weights, projector=config.projector, seed=config.seed)
+        objective = construct(ImageObjective, model, config.weights, options=config)
         module = JointEmbeddingTraining(objective, classifier, augmentation, config.seed)
         trained, projector = list(objective.parameters()), objective.projector
     probe = {"params": list(classifier.parameters()), "peak": config.probe_learning_rate, "trust_coefficient": 1.0}
@@ -177,21 +176,11 @@ def _stage(
         name="model",
         module=module,
         groups=[{"params": trained, "peak": config.learning_rate}, probe],
-        optimizer=_optimizer(config),
-        # The probe must not shrink the model's gradient.
-        clipped=trained,
-        clip_norm=config.clip_norm,
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
         draw=source.sample,
         validate=lambda: validate_images(model, classifier, bank, queries, projector),
     )
-
-
-def _optimizer(config: ImageConfig) -> Optimizers:
-    if config.optimizer == "lars":
-        return lars(config.weight_decay, config.trust_coefficient)
-    return adamw(config.weight_decay)
 
 
 @torch.no_grad()
@@ -222,15 +211,9 @@ def validate_images(
     neighbours = knn_accuracy(
         represent(model, bank.pixels).numpy(), bank.labels.numpy(), latents.numpy(), queries.labels.numpy()
     )
-    rank = effective_rank(latents)
-    metrics = {
-        "probe_accuracy": float(probe),
-        "knn_accuracy": neighbours.rate,
-        "effective_rank": rank,
-        "latent_std": float(latents.std(dim=0).mean()),
-    }
+    metrics = {"probe_accuracy": float(probe), "knn_accuracy": neighbours.rate, **measure_spread(latents)}
     if projector is not None:
         metrics["projected_std"] = float(projector(latents.to(device)).std(dim=0).mean())
         # Representations have no scale of their own.
-        warn_if_collapsed(rank, metrics["projected_std"])
+        warn_if_collapsed(metrics["effective_rank"], metrics["projected_std"])
     return metrics

@@ -28,6 +28,17 @@ def effective_rank(latents: Float[Tensor, "n d"]) -> float:
     return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
 
 
+def measure_spread(latents: Float[Tensor, "n d"], max_rows: int | None = None) -> dict[str, float]:
+    """How far latents spread: ``effective_rank``, and ``latent_std``, the mean standard deviation of their features.
+
+    Args:
+        latents: Latents.
+        max_rows: About how many of them the rank is computed of, evenly spaced; None: of all.
+    """
+    every = max(1, len(latents) // max_rows) if max_rows else 1
+    return {"effective_rank": effective_rank(latents[::every]), "latent_std": float(latents.std(dim=0).mean())}
+
+
 def warn_if_collapsed(rank: float, std: float) -> None:
     """Warns of latents that hold next to nothing, by their effective rank and mean standard deviation."""
     # The rank knows no scale: latents that all but agree have a full one.

@@ -4,6 +4,7 @@ Each kind of run builds its own, in ``build_training`` of the module that its co
 :mod:`pretrain.world_model.training`; the one loop of :mod:`pretrain.train` runs the stages one after the other.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 VALIDATION_SEED = 20_000_003
 """Seed of what a stage is validated on; the same at every validation."""
@@ -32,10 +33,8 @@ class Stage:
         name: For the log; rows of a stage other than "model" are prefixed with it.
         module: ``forward(batch, step)`` returns the loss and metrics. It contains all that the stage trains.
         frozen: Parameters that the stage uses but does not train.
-        groups: Groups of parameters for the optimiser, each with its "peak" learning rate.
-        optimizer: Makes the optimiser.
-        clipped: Parameters whose gradient is clipped.
-        clip_norm: Largest norm of their gradient.
+        groups: Groups of parameters for the optimiser, each with its "peak" learning rate. The gradient of the first is
+            clipped; that of a probe beside it must not shrink it.
         num_steps: Training steps; the learning-rate schedule spans them.
         batch_size: Rows of a batch, over all processes.
         draw: Draws a batch of so many rows, a named tuple of tensors.
@@ -46,13 +45,15 @@ class Stage:
     module: nn.Module
     frozen: Sequence[nn.Parameter] = ()
     groups: list[dict[str, Any]]
-    optimizer: Optimizers
-    clipped: Sequence[nn.Parameter]
-    clip_norm: float
     num_steps: int
     batch_size: int
     draw: Callable[[int, np.random.Generator], tuple[Any, ...]]
     validate: Callable[[], dict[str, float]]
+
+    @property
+    def clipped(self) -> Sequence[nn.Parameter]:
+        """Parameters whose gradient is clipped."""
+        return self.groups[0]["params"]
 
     def split(self, kind: str) -> str:
         """Prefix of rows of this kind ("train" or "validation") in the log."""
@@ -65,20 +66,38 @@ class Training:
 
     Attributes:
         stages: Trained one after the other.
+        optimizer: Makes the optimiser of each.
         save: Writes a checkpoint at once: takes its folder, how it was trained (in JSON types), and further files.
     """
 
     stages: Sequence[Stage]
+    optimizer: Optimizers
     save: Callable[[Path, Mapping[str, Any], Mapping[str, bytes]], None]
+
+
+class BatchLoss(nn.Module):
+    """A loss, called as the loop calls it.
+
+    Args:
+        name: Name of the module that computes the loss, among the weights of a run.
+        module: The module; it returns the loss, metrics, and maybe more.
+        *fields: Fields of a batch that it takes, before the step.
+    """
+
+    def __init__(self, name: str, module: nn.Module, *fields: str) -> None:
+        super().__init__()
+        self.add_module(name, module)
+        self._name, self._fields = name, fields
+
+    def forward(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss to minimise and the metrics of a batch."""
+        loss, metrics, *_ = getattr(self, self._name)(*(getattr(batch, field) for field in self._fields), step)
+        return loss, metrics | {"loss": loss.detach()}
 
 
 def adamw(weight_decay: float) -> Optimizers:
     """AdamW (arXiv 1711.05101), fused; each group has its own learning rate, set at every step."""
-
-    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-
-    return make
+    return functools.partial(torch.optim.AdamW, weight_decay=weight_decay, fused=True)
 
 
 def lars(weight_decay: float, trust_coefficient: float) -> Optimizers:
@@ -89,10 +108,7 @@ def lars(weight_decay: float, trust_coefficient: float) -> Optimizers:
     """
     from pytorch_optimizer import LARS  # slow to import
 
-    def make(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return LARS(groups, weight_decay=weight_decay, momentum=0.9, trust_coefficient=trust_coefficient)
-
-    return make
+    return functools.partial(LARS, weight_decay=weight_decay, momentum=0.9, trust_coefficient=trust_coefficient)
 
 
 def muon(weight_decay: float) -> Optimizers:
@@ -137,7 +153,7 @@ def to_modules(stages: Sequence[Stage]) -> nn.ModuleDict:
     return nn.ModuleDict({stage.name: stage.module for stage in stages})
 
 
-def select(batch: B, rows: slice) -> B:
+def select(batch: B, rows: slice | Tensor) -> B:
     """Some rows of a batch."""
     parts = (None if part is None else part[rows] for part in batch)
     return batch._make(parts)  # type: ignore[attr-defined]

@@ -7,24 +7,22 @@
 An action is the mean of a block; a simulation may hold it for as long.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from agents.offline.agent import OFFLINE, build_method, save_method
+from agents.offline.agent import OFFLINE, OFFLINE_METHOD, build_method
 from pretrain.data.windows import WindowSource
 from pretrain.loop.memory import built, require_batch
-from pretrain.loop.stages import VALIDATION_SEED, Stage, Training, adamw
+from pretrain.loop.stages import VALIDATION_SEED, BatchLoss, Stage, Training, adamw
 from pretrain.offline.config import OfflineConfig
 from pretrain.sources import build_sources, data_spec
 from worldmodel.build import ModelConfig
 from worldmodel.checkpoint import load_pretrained
-from worldmodel.config import ConfigError, from_json
+from worldmodel.config import ConfigError
 
 NORMALIZATION_WINDOWS = 64
 """Trajectories on which normalisation is fitted."""
@@ -44,18 +42,6 @@ class GoalBatch(NamedTuple):
     pixels: UInt8[Tensor, "b t c h w"]
     actions: Float32[Tensor, "b s a"]
     goals: Int[Tensor, "b s"]
-
-
-class MethodTraining(nn.Module):
-    """A method, called as the loop calls it."""
-
-    def __init__(self, method: nn.Module) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, batch: GoalBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss to minimise and the metrics of a batch of trajectories."""
-        return self.method(batch.pixels, batch.actions, batch.goals, step)
 
 
 def draw_goals(source: WindowSource, size: int, generator: np.random.Generator, per_scene: int = 1) -> GoalBatch:
@@ -90,7 +76,7 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
         if not config.checkpoint:
             raise ConfigError("checkpoint", f"a world model, on whose latents {config.method.name} acts", "")
         pretrained = load_pretrained(config.checkpoint)
-        model = from_json(ModelConfig, pretrained.config["model"])
+        model = pretrained.sections["model"]
     method: Any = built(lambda: build_method(config.method, data, model), config.method)
     if model is not None:
         method.model.load_state_dict(pretrained.model.state_dict())
@@ -98,26 +84,25 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
         sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
         method.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
 
-    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
-        save_method(path, method, config.method, data, model=model, training=training, beside=beside)
-
     def validate() -> dict[str, float]:
         generator = np.random.default_rng(VALIDATION_SEED)
         batch = draw_goals(validation_source, NUM_WINDOWS, generator, config.trajectories_per_scene)
-        _, metrics = method(batch.pixels, batch.actions, batch.goals, 0)
+        _, metrics = method(*batch, 0)
         return {name: float(value) for name, value in metrics.items()}
 
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     stage = Stage(
         name="model",
-        module=MethodTraining(method),
+        module=BatchLoss("method", method, *GoalBatch._fields),
         groups=[{"params": trained, "peak": config.learning_rate}],
-        optimizer=adamw(config.weight_decay),
-        clipped=trained,
-        clip_norm=config.clip_norm,
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
         draw=lambda size, generator: draw_goals(source, size, generator, config.trajectories_per_scene),
         validate=validate,
     )
-    return Training(stages=[stage], save=save)
+    sections = {"method": config.method, "data": data, "model": model}
+    return Training(
+        stages=[stage],
+        optimizer=adamw(config.weight_decay),
+        save=lambda path, *more: OFFLINE_METHOD.save(path, {"method": method}, sections, *more),
+    )

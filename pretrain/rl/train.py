@@ -24,16 +24,17 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from agents import rl
 from agents.evaluation.task import make_task
+from agents.rl.algorithms import Algorithm
 from agents.rl.codes import WORLD_MODEL, Code, CodedVecEnv, open_code
 from agents.rl.held_actions import RepeatedActions
 from agents.rl.storage.files import ActionRepeat, NumEnvs
 from agents.rl.storage.spaces import space_to_json
 from agents.rl.vec_env import SB3VecEnv
-from envs.domain import STATE, domain_of, domains, find_spec, slug
+from envs.domain import PIXELS, STATE, domain_of, domains, find_spec, slug
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, CheckpointError, load_pretrained
-from worldmodel.config import ConfigError, Count, Positive, Seed, Width, command, config, number
+from worldmodel.config import ConfigError, Count, Positive, Seed, Width, command, config, differences, number
 from worldmodel.encoders import EncoderName
 from worldmodel.nn.devices import require_memory
 from worldmodel.storage.files import commit, recover
@@ -52,15 +53,12 @@ NORMALIZATION_IMAGES = 128
 MAX_REPLAY = {"state": 1_000_000, "latents": 300_000, "profiles": 200_000, None: 100_000}
 """Transitions that a replay buffer holds, by what they are kept as: at most 1.3 GB of codes, 5 GB of images."""
 
-Threads = Annotated[int, Ge(1), Le(1024), number(int, "in 1…1024")]
-"""Threads of torch."""
-
 
 @config
 class TrainRLConfig:
     """Trains a reinforcement learning baseline."""
 
-    algorithm: tyro.conf.Positional[Literal["a2c", "ppo", "trpo", "recurrent-ppo", "ddpg", "td3", "sac", "tqc"]]
+    algorithm: tyro.conf.Positional[Algorithm]
     """Of Stable-Baselines3 and sb3-contrib."""
     env_id: str = domains()[0].env_id
     """Gymnasium id of the environment; its observations must be goal-conditioned."""
@@ -99,7 +97,7 @@ class TrainRLConfig:
     learn more from each step, and 100,000 with the others."""
     eval_episodes: NumEnvs = 50
     """Episodes of an evaluation, on validation layouts, where the environment has some."""
-    threads: Threads | None = None
+    threads: Annotated[int, Ge(1), Le(1024), number(int, "in 1…1024")] | None = None
     """Threads of torch; by default its own choice."""
     output: Path | None = None
     """Folder of the run; by default runs/rl-ENVIRONMENT-ALGORITHM-OBSERVATION-seedSEED."""
@@ -152,7 +150,7 @@ def run(config: TrainRLConfig) -> Path:
 main = command(TrainRLConfig, run, "train-rl")
 
 
-def _train(config: TrainRLConfig, folder: Path, is_stopped: Callable[[], bool]) -> rl.Spent:
+def _train(config: TrainRLConfig, folder: Path, is_stopped: Callable[[], bool]) -> rl.Progress:
     saved = _saved(config, folder)
     if saved is None:
         _clear(config, folder)
@@ -187,7 +185,8 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
     """Environments to train or to evaluate in; with a code, images are seen as that."""
     domain = domain_of(config.env_id)
     reward = config.reward or ("sparse" if _hindsight(config) else "dense")
-    kwargs = domain.keywords(observation=_kind(config), reward=reward, layout_set=layout_set)
+    kind = STATE if config.observation == STATE else PIXELS
+    kwargs = domain.keywords(observation=kind, reward=reward, layout_set=layout_set)
     if domain.has_vector:
         kwargs["autoreset_mode"] = "SameStep"
     else:
@@ -253,14 +252,9 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
     return options
 
 
-def _kind(config: TrainRLConfig) -> str:
-    """Kind of observation that the environment gives."""
-    return "state" if config.observation == "state" else "pixels"
-
-
 def _pixel_shape(config: TrainRLConfig) -> tuple[int, ...]:
     """Shape of an image, as the environment gives it."""
-    space = make_task(config.env_id, domain_of(config.env_id).keywords(observation="pixels")).observation_space
+    space = make_task(config.env_id, domain_of(config.env_id).keywords(observation=PIXELS)).observation_space
     if not isinstance(space, gym.spaces.Dict) or len(space["observation"].shape or ()) != 3:
         raise ConfigError("env_id", f"an environment with images for observation {config.observation!r}", config.env_id)
     return space["observation"].shape or ()
@@ -294,11 +288,10 @@ def _saved(config: TrainRLConfig, folder: Path) -> rl.RunConfig | None:
         return None
     saved = rl.read_run(folder)
     wanted = _asked(config)
-    different = sorted(name for name, value in wanted.items() if getattr(saved, name) != value)
-    if different:
-        changes = "; ".join(f"{name} (was {getattr(saved, name)}, now {wanted[name]})" for name in different)
+    changes = sorted(differences({name: getattr(saved, name) for name in wanted}, wanted))
+    if changes:
         raise ValueError(
-            f"{folder} holds a run of another configuration; it differs in {changes}. "
+            f"{folder} holds a run of another configuration; it differs in {'; '.join(changes)}. "
             "Choose another --output, or --overwrite"
         )
     if not (folder / rl.MODEL).exists() and (folder / rl.PROGRESS).exists():
@@ -330,7 +323,7 @@ def _open(
         model = rl.load(folder, env, log=log)
     else:
         begun = saved or _describe(config, env)
-        model = rl.build(begun, env, sample=_sample(config, code), log=log)
+        model = rl.make_model(begun, env, sample=_sample(config, code), log=log)
         rl.write_run(folder, begun)
     # Environments get this seed and those that follow it: no two runs, and no two parts of a run, share episodes.
     mixed = np.random.SeedSequence([config.seed, model.num_timesteps]).generate_state(1)[0]
@@ -340,10 +333,16 @@ def _open(
 
 def _describe(config: TrainRLConfig, env: VecEnv) -> rl.RunConfig:
     """All that is needed to build a run's model anew, and how it is trained."""
-    features, feature_options = _features(config)
+    features: dict[str | None, tuple[Any, dict[str, int | str]]] = {
+        "state": ("vectors", {}),
+        "latents": ("codes", {"num_layers": 0}),
+        "profiles": ("codes", {"num_layers": 2}),
+        None: ("images", {"encoder": config.encoder}),
+    }
+    name, feature_options = features[_kept_as(config)]
     return rl.RunConfig(
         format=rl.FORMAT,
-        features=features,
+        features=name,
         feature_options=feature_options,
         hyperparameters=hyperparameters(config),
         observation_space=space_to_json(env.observation_space),
@@ -352,20 +351,11 @@ def _describe(config: TrainRLConfig, env: VecEnv) -> rl.RunConfig:
     )
 
 
-def _features(config: TrainRLConfig) -> tuple[Literal["vectors", "codes", "images"], dict[str, int | str]]:
-    """Name of the features extractor, and its options."""
-    if config.observation == "state":
-        return "vectors", {}
-    if _kept_as(config) is None:
-        return "images", {"encoder": config.encoder}
-    return "codes", {"num_layers": 0 if config.observation == "latents" else 2}
-
-
 def _sample(config: TrainRLConfig, code: Code | None) -> np.ndarray | None:
     """What features are standardised on; None: by the bounds of their spaces."""
     if config.observation == "state":
         return None
-    env = make_task(config.env_id).vector(_kind(config))(NORMALIZATION_IMAGES)
+    env = make_task(config.env_id).vector(PIXELS)(NORMALIZATION_IMAGES)
     images = env.reset(seed=config.seed)[0]["observation"]
     env.close()
     return images if code is None else code(images)

@@ -13,7 +13,7 @@ frames before, or from the first K frames where these are later: ``known(t, T, K
 frame that it has seen.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -162,16 +162,13 @@ def measure(
     )
 
 
-def rollout_forecaster(
-    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
-) -> Forecaster:
+def rollout_forecaster(model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS) -> Forecaster:
     """Forecasts by rolling latents out and detecting in them."""
 
     @torch.no_grad()
     def forecast(videos: VideoBatch) -> list[NDArray]:
         parts = []
-        for first in range(0, len(videos.pixels), CHUNK):
-            latents = model.encode(videos.pixels[first : first + CHUNK].to(device))
+        for latents in _encoded(model, videos):
             rounds = model.unroll(latents, max(horizons))
             parts.append([_scores(detector, rounds[horizon - 1]) for horizon in horizons])
         return [np.concatenate(scores) for scores in zip(*parts, strict=True)]
@@ -179,26 +176,22 @@ def rollout_forecaster(
     return forecast
 
 
-def copying_forecaster(
-    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
-) -> Forecaster:
+def copying_forecaster(model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS) -> Forecaster:
     """Forecasts that nothing moves: the cells detected in the last known frame."""
 
     def forecast(videos: VideoBatch) -> list[NDArray]:
-        scores = _encoded_scores(model, detector, videos, device)
+        scores = _encoded_scores(model, detector, videos)
         frames = range(model.context, scores.shape[1])
         return [scores[:, [known(t, horizon, model.context) for t in frames]] for horizon in horizons]
 
     return forecast
 
 
-def seeing_forecaster(
-    model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS, device: torch.device | str = "cpu"
-) -> Forecaster:
+def seeing_forecaster(model: VideoJEPA, detector: nn.Module, horizons: Sequence[int] = HORIZONS) -> Forecaster:
     """Forecasts nothing: the cells detected in the frames themselves, the best that the head can do."""
 
     def forecast(videos: VideoBatch) -> list[NDArray]:
-        return [_encoded_scores(model, detector, videos, device)[:, model.context :]] * len(horizons)
+        return [_encoded_scores(model, detector, videos)[:, model.context :]] * len(horizons)
 
     return forecast
 
@@ -239,14 +232,16 @@ def constant_velocity_forecaster(
     return forecast
 
 
+def _encoded(model: VideoJEPA, videos: VideoBatch) -> Iterator[Tensor]:
+    """Latents ``(B, T, D, H, W)`` of all frames, some videos at a time, on the model's device."""
+    for chunk in videos.pixels.split(CHUNK):
+        yield model.encode(chunk.to(model.normalizer.pixel_mean.device))
+
+
 @torch.no_grad()
-def _encoded_scores(
-    model: VideoJEPA, detector: nn.Module, videos: VideoBatch, device: torch.device | str
-) -> NDArray[np.float32]:
+def _encoded_scores(model: VideoJEPA, detector: nn.Module, videos: VideoBatch) -> NDArray[np.float32]:
     """Logits ``(B, T, kinds, G, G)`` in the latents of all frames."""
-    firsts = range(0, len(videos.pixels), CHUNK)
-    parts = [_scores(detector, model.encode(videos.pixels[first : first + CHUNK].to(device))) for first in firsts]
-    return np.concatenate(parts)
+    return np.concatenate([_scores(detector, latents) for latents in _encoded(model, videos)])
 
 
 def _scores(detector: nn.Module, latents: Tensor) -> NDArray[np.float32]:

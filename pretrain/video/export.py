@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from pretrain.data.labelled_images import Split, load_images
 from pretrain.loop.stages import select
 from pretrain.video.moving_mnist import VIDEOS_PER_DRAW, MovingMNIST, VideoBatch, write_canonical
-from worldmodel.config import ConfigError, Count, NonNegative, Seed, command, config
+from worldmodel.config import ConfigError, Count, NonNegative, Seed, command, config, construct
 from worldmodel.nn.devices import require_memory
 from worldmodel.storage.files import absolute, replacing
 
@@ -77,10 +77,6 @@ class MovingMNISTConfig:
         """Width of the animation in pixels."""
         return min(self.shown, self.num_videos, VIDEOS_PER_DRAW) * (self.size * SCALE + GAP) + GAP
 
-    def picture_bytes(self) -> int:
-        """Memory that the frames of the animation take, and as much again to write them."""
-        return 2 * 3 * self.num_frames * self.gif_width() * (self.size * SCALE + 2 * GAP)
-
 
 def run(config: MovingMNISTConfig) -> None:
     """Writes what is asked for.
@@ -89,14 +85,10 @@ def run(config: MovingMNISTConfig) -> None:
         ValueError: If an option is out of its range, or what it asks for does not fit into memory.
         OSError: If a file cannot be read or written.
     """
-    source = MovingMNIST(
-        load_images(config.digits, config.split, what="digits"),
-        num_digits=config.num_digits,
-        size=config.size,
-        speed=config.speed,
-        num_frames=config.num_frames,
-    )
-    require_memory(config.picture_bytes(), f"pictures of {config.num_frames} frames of size {config.size}")
+    source = construct(MovingMNIST, load_images(config.digits, config.split, what="digits"), options=config)
+    # The frames of the animation, and as much again to write them.
+    num_bytes = 2 * 3 * config.num_frames * config.gif_width() * (config.size * SCALE + 2 * GAP)
+    require_memory(num_bytes, f"pictures of {config.num_frames} frames of size {config.size}")
     # The pictures show the first videos of the file.
     first = source.sample(min(config.num_videos, VIDEOS_PER_DRAW), np.random.default_rng([config.seed, 0]))
     videos = select(first, slice(config.shown))

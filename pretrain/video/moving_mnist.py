@@ -12,6 +12,7 @@ import itertools
 import math
 import os
 import shutil
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -49,10 +50,11 @@ class VideoBatch(NamedTuple):
     labels: UInt8[Tensor, "b k"] | None = None
 
 
+@dataclass
 class MovingMNIST:
     """Generates videos of moving digits; the defaults are the canonical procedure's.
 
-    Args:
+    Attributes:
         digits: Images to move, of one channel and square.
         num_digits: Digits K of a video.
         size: Side S of a frame, in pixels.
@@ -63,32 +65,25 @@ class MovingMNIST:
         ValueError: If an option is out of its range, or the images are not what can be moved.
     """
 
-    def __init__(
-        self,
-        digits: LabelledImages,
-        *,
-        num_digits: int = 2,
-        size: int = 64,
-        speed: float = 3.6,
-        num_frames: int = 20,
-    ) -> None:
-        _, channels, side, width = digits.images.shape
-        if channels != 1 or side != width or not digits.images.size:
-            raise ValueError(f"digits must be square images of one channel, got shape {digits.images.shape}")
-        if size <= side:
-            raise ValueError(f"size must exceed the side of the digits ({side}), got {size}")
-        if num_digits < 1:
-            raise ValueError(f"num_digits must be at least 1, got {num_digits}")
-        if num_frames < 1:
-            raise ValueError(f"num_frames must be at least 1, got {num_frames}")
-        if not 0 <= speed <= size - side:
-            raise ValueError(f"speed must be in [0, size - side of the digits = {size - side}], got {speed}")
-        self.digits = digits
-        self.num_digits = num_digits
-        self.size = size
-        self.speed = speed
-        self.num_frames = num_frames
-        self.side = side
+    digits: LabelledImages
+    _: KW_ONLY
+    num_digits: int = 2
+    size: int = 64
+    speed: float = 3.6
+    num_frames: int = 20
+
+    def __post_init__(self) -> None:
+        _, channels, self.side, width = self.digits.images.shape
+        if channels != 1 or self.side != width or not self.digits.images.size:
+            raise ValueError(f"digits must be square images of one channel, got shape {self.digits.images.shape}")
+        if self.size <= self.side:
+            raise ValueError(f"size must exceed the side of the digits ({self.side}), got {self.size}")
+        for name in ("num_digits", "num_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        limit = self.size - self.side
+        if not 0 <= self.speed <= limit:
+            raise ValueError(f"speed must be in [0, size - side of the digits = {limit}], got {self.speed}")
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
         """Draws videos; all randomness comes from ``generator``.

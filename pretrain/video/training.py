@@ -6,24 +6,21 @@
     heads     videos, cells ──► Heads     trains detection head and pixel decoder on the finished model's latents
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain.data.labelled_images import Split, load_images
-from pretrain.loop.collapse import effective_rank, warn_if_collapsed
+from pretrain.loop.collapse import measure_spread, warn_if_collapsed
 from pretrain.loop.memory import built, require_batch
-from pretrain.loop.stages import VALIDATION_SEED, Optimizers, Stage, Training, adamw, muon
+from pretrain.loop.stages import VALIDATION_SEED, BatchLoss, Stage, Training, adamw, muon
 from pretrain.video.config import VideoConfig, VideoDataConfig
 from pretrain.video.detection import HORIZONS, DetectionBatch, detection_batch, measure, rollout_forecaster
 from pretrain.video.moving_mnist import MovingMNIST
-from worldmodel.video.build import build_decoder, build_detector, build_video_jepa
-from worldmodel.video.checkpoint import save_video_jepa
+from worldmodel.config import construct
+from worldmodel.video.build import PixelSpec, build_decoder, build_detector, build_video_jepa
+from worldmodel.video.checkpoint import VIDEO_JEPA
 from worldmodel.video.heads import DetectionHead, PixelDecoder
 from worldmodel.video.jepa import VideoJEPA
 from worldmodel.video.objective import VideoObjective
@@ -35,18 +32,8 @@ NUM_VIDEOS = 64
 RANK_ROWS = 4096
 """Most positions of which the effective rank is computed."""
 
-
-class VideoTraining(nn.Module):
-    """The objective, in one ``forward`` so that data parallelism sees it."""
-
-    def __init__(self, objective: VideoObjective) -> None:
-        super().__init__()
-        self.objective = objective
-
-    def forward(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss to minimise and the metrics of a batch of videos."""
-        loss, metrics, _ = self.objective(batch.pixels, step)
-        return loss, metrics | {"loss": loss.detach()}
+Sources = tuple[MovingMNIST, MovingMNIST]
+"""Those of training and of validation videos."""
 
 
 class HeadsTraining(nn.Module):
@@ -89,47 +76,33 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
     Raises:
         ValueError: If the data do not fit.
     """
-    source, validation_source = (build_source(config.data, split) for split in ("train", "validation"))
+    sources = build_source(config.data, "train"), build_source(config.data, "validation")
     shape = (1, config.data.size, config.data.size)
     require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *shape))
     require_batch("heads.batch_size", config.heads.batch_size, (config.data.num_frames, *shape))
     model = built(lambda: build_video_jepa(config.model, shape), config.model)
-    sample = source.sample(NORMALIZATION_VIDEOS, np.random.default_rng([config.seed, 0]))
+    sample = sources[0].sample(NORMALIZATION_VIDEOS, np.random.default_rng([config.seed, 0]))
     model.normalizer.fit(sample.pixels)
     detector = built(lambda: build_detector(config.model, shape), config.model)
     decoder = built(lambda: build_decoder(config.model, shape), config.model)
-
-    def save(path: Path, training: Mapping[str, Any], beside: Mapping[str, bytes]) -> None:
-        save_video_jepa(path, model, detector, decoder, config.model, training=training, beside=beside)
-
-    stages = [
-        _model_stage(config, model, source, validation_source),
-        _heads_stage(config, model, detector, decoder, source, validation_source),
-    ]
-    return Training(stages=stages, save=save)
+    stages = [_model_stage(config, model, sources), _heads_stage(config, model, detector, decoder, sources)]
+    parts = {"model": model, "detector": detector, "decoder": decoder}
+    sections = {"model": config.model, "data": PixelSpec(pixel_shape=shape)}
+    return Training(
+        stages=stages,
+        optimizer=muon(config.weight_decay) if config.optimizer == "muon" else adamw(config.weight_decay),
+        save=lambda path, *more: VIDEO_JEPA.save(path, parts, sections, *more),
+    )
 
 
 def build_source(config: VideoDataConfig, split: Split) -> MovingMNIST:
     """The generator of a part's videos; no digit is in both parts."""
-    return MovingMNIST(
-        load_images(config.digits, split, what="digits"),
-        num_digits=config.num_digits,
-        size=config.size,
-        speed=config.speed,
-        num_frames=config.num_frames,
-    )
+    return construct(MovingMNIST, load_images(config.digits, split, what="digits"), options=config)
 
 
-def _model_stage(config: VideoConfig, model: VideoJEPA, source: MovingMNIST, validation_source: MovingMNIST) -> Stage:
-    objective = VideoObjective(
-        model,
-        config.model.latent_channels,
-        config.weights,
-        rollout_steps=config.rollout_steps,
-        projector=config.projector,
-        centred=config.centred,
-        seed=config.seed,
-    )
+def _model_stage(config: VideoConfig, model: VideoJEPA, sources: Sources) -> Stage:
+    source, validation_source = sources
+    objective = construct(VideoObjective, model, config.model.latent_channels, config.weights, options=config)
     frozen = [] if config.train_encoder else list(model.encoder.parameters())
     # A projector that nothing looks through gets no gradient.
     if not (config.weights.variance or config.weights.covariance or config.weights.sigreg):
@@ -137,12 +110,9 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, source: MovingMNIST, val
     trained = [p for p in objective.parameters() if not any(p is other for other in frozen)]
     return Stage(
         name="model",
-        module=VideoTraining(objective),
+        module=BatchLoss("objective", objective, "pixels"),
         frozen=frozen,
         groups=[{"params": trained, "peak": config.learning_rate}],
-        optimizer=_optimizer(config),
-        clipped=trained,
-        clip_norm=config.clip_norm,
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
         draw=source.sample,
@@ -151,21 +121,16 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, source: MovingMNIST, val
 
 
 def _heads_stage(
-    config: VideoConfig,
-    model: VideoJEPA,
-    detector: DetectionHead,
-    decoder: PixelDecoder,
-    source: MovingMNIST,
-    validation_source: MovingMNIST,
+    config: VideoConfig, model: VideoJEPA, detector: DetectionHead, decoder: PixelDecoder, sources: Sources
 ) -> Stage:
+    source, validation_source = sources
     grid = config.model.grid
     parameters = [*detector.parameters(), *decoder.parameters()]
 
     def validate() -> dict[str, float]:
         videos = validation_source.sample(NUM_VIDEOS, np.random.default_rng(VALIDATION_SEED))
         horizons = HORIZONS[: config.data.num_frames - model.context]
-        device = next(model.parameters()).device
-        forecaster = rollout_forecaster(model, detector, horizons, device)
+        forecaster = rollout_forecaster(model, detector, horizons)
         precisions = measure(forecaster, [videos], context=model.context, grid=grid, horizons=horizons)
         metrics = {f"AP_{T}": value for T, value in zip(horizons, precisions.reference, strict=True)}
         return metrics | {"mAP": precisions.reference_mean, "strict_mAP": precisions.strict_mean}
@@ -175,20 +140,11 @@ def _heads_stage(
         module=HeadsTraining(model, detector, decoder, on_rollouts=config.heads.on_rollouts),
         frozen=list(model.parameters()),
         groups=[{"params": parameters, "peak": config.heads.learning_rate}],
-        optimizer=_optimizer(config),
-        clipped=parameters,
-        clip_norm=config.clip_norm,
         num_steps=config.heads.num_steps,
         batch_size=config.heads.batch_size,
         draw=lambda size, generator: detection_batch(source.sample(size, generator), grid),
         validate=validate,
     )
-
-
-def _optimizer(config: VideoConfig) -> Optimizers:
-    """Of the model and of the heads."""
-    make = muon if config.optimizer == "muon" else adamw
-    return make(config.weight_decay)
 
 
 @torch.no_grad()
@@ -204,16 +160,18 @@ def validate_video(model: VideoJEPA, source: MovingMNIST) -> dict[str, float]:
     latents = model.encode(videos.pixels.to(next(model.parameters()).device))
     context = model.context
     future = latents[:, context:]
-    predicted = model.rollout(latents[:, :context], future.shape[1])
+    guesses = {
+        "prediction": model.rollout(latents[:, :context], future.shape[1]),
+        "copying": latents[:, context - 1 : context],
+    }
     # Of each channel, so that constants which differ between channels do not count as variation.
-    variance = latents.movedim(2, -1).flatten(0, -2).var(dim=0).mean().clamp_min(1e-12)
-    error = (predicted - future).square().mean(dim=(0, 2, 3, 4)) / variance
-    copied = (latents[:, context - 1 : context] - future).square().mean(dim=(0, 2, 3, 4)) / variance
-    horizons = sorted({1, (len(error) + 1) // 2, len(error)})
-    metrics = {f"prediction_{k}": float(error[k - 1]) for k in horizons}
-    metrics |= {f"copying_{k}": float(copied[k - 1]) for k in horizons}
     rows = latents.movedim(2, -1).flatten(0, -2)
-    rank = effective_rank(rows[:: max(1, len(rows) // RANK_ROWS)])
-    std = float(rows.std(dim=0).mean())
-    warn_if_collapsed(rank, std)
-    return metrics | {"effective_rank": rank, "latent_std": std}
+    variance = rows.var(dim=0).mean().clamp_min(1e-12)
+    horizons = sorted({1, (future.shape[1] + 1) // 2, future.shape[1]})
+    metrics: dict[str, float] = {}
+    for name, guess in guesses.items():
+        error = (guess - future).square().mean(dim=(0, 2, 3, 4)) / variance
+        metrics |= {f"{name}_{k}": float(error[k - 1]) for k in horizons}
+    spread = measure_spread(rows, RANK_ROWS)
+    warn_if_collapsed(*spread.values())
+    return metrics | spread

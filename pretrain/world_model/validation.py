@@ -1,4 +1,4 @@
-"""What a world model can do, measured on windows it was not trained on."""
+"""What a world model, and an actor in its imagination, can do with data that they were not trained on."""
 
 import numpy as np
 import torch
@@ -7,13 +7,20 @@ from torch import Tensor
 from envs.domain import VALIDATION
 from envs.simulation import Simulation
 from pretrain.data.windows import WindowBatch, WindowSource
-from pretrain.loop.collapse import effective_rank, warn_if_collapsed
+from pretrain.loop.collapse import measure_spread, warn_if_collapsed
 from pretrain.loop.stages import VALIDATION_SEED
+from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
 from worldmodel.nn.probes import Probe
 
 NUM_WINDOWS = 256
 """Windows of a validation."""
+NUM_SCENES, NUM_IMAGES = 64, 8
+"""Scenes of a validation of an actor, and images of each."""
+NUM_STEPS = 30
+"""Predictor steps that the actor has to reach a goal."""
+SCENES_SEED = 20_000_033
+"""Seed of the scenes; the same at every validation."""
 TRIALS_SEED = 20_000_047
 """Seed of the trials."""
 BLOCKED_TOLERANCE = 0.01
@@ -43,10 +50,9 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
     error = (predicted - latents[:, 1:]).square().mean(dim=-1).mean(dim=0)  # (T - 1,)
     horizons = sorted({1, (len(error) + 1) // 2, len(error)})
     metrics = {f"prediction_{k}": float(error[k - 1]) for k in horizons}
-    flat = latents.flatten(0, 1)
-    rank, std = effective_rank(flat), float(flat.std(dim=0).mean())
-    metrics |= {"effective_rank": rank, "latent_std": std}
-    warn_if_collapsed(rank, std)
+    spread = measure_spread(latents.flatten(0, 1))
+    warn_if_collapsed(*spread.values())
+    metrics |= spread
     known = source.simulation
     if probe is not None and known is not None:
         metrics |= _position_metrics(probe, latents, predicted, batch, known, horizons)
@@ -101,3 +107,36 @@ def trial_errors(model: JEPA, probe: Probe, known: Simulation) -> dict[str, floa
         imagined = model.rollout(model.encode(drawn), actions.unflatten(-1, (num_blocks, -1)))[:, -1]
         wrong[name] = float(trial.is_wrong(probe(imagined).cpu().numpy()).mean())
     return wrong
+
+
+@torch.no_grad()
+def validate_policy(model: JEPA, actor_critic: ActorCritic, source: WindowSource) -> dict[str, float]:
+    """Lets the actor act in imagination, from each image of a scene to the next.
+
+    Args:
+        model: The world model.
+        actor_critic: Actor and critic.
+        source: Validation data.
+
+    Returns:
+        ``imagined_success``: share of trajectories that end nearer to their goal than to any other image of the scene.
+        ``imagined_cost``: mean discounted cost of these trajectories, and ``cost_to_go``: what the critic, that knows
+        single steps only, says it is; the difference is what imagination loses over many steps.
+    """
+    scenes = source.sample_scenes(NUM_SCENES, NUM_IMAGES, np.random.default_rng(SCENES_SEED))
+    images = model.encode(scenes.pixels)  # (S, M, D)
+    latents, goals = images.flatten(0, 1), images.roll(-1, dims=1).flatten(0, 1)
+    cost_to_go = actor_critic.cost_to_go(latents, goals)
+    cost, discount = torch.zeros_like(cost_to_go), 1.0
+    for _ in range(NUM_STEPS):
+        actions = actor_critic.policy(latents, goals).repeat(1, model.frame_skip)
+        latents = model.predict(latents, actions)
+        cost = cost + discount * actor_critic.step_cost(latents, goals)
+        discount *= actor_critic.discount
+    nearest = torch.cdist(latents.unflatten(0, images.shape[:2]), images).argmin(-1)  # (S, M)
+    wanted = torch.arange(images.shape[1], device=nearest.device).roll(-1)
+    return {
+        "imagined_success": float((nearest == wanted).float().mean()),
+        "imagined_cost": float(cost.mean()),
+        "cost_to_go": float(cost_to_go.mean()),
+    }

@@ -14,7 +14,7 @@ from torch import nn
 from action_boxes import action_boxes, max_norms, outside
 from agents.actions import check_action_space, to_space
 from agents.offline.agent import OfflineAgent
-from agents.rl.codes import CodedPolicy, Profiles
+from agents.rl.codes import CodedPolicy, profiles
 from agents.rl.held_actions import HeldPolicy
 from agents.scripted import RandomPolicy
 from agents.world_model.agent import PlanningAgent
@@ -225,7 +225,7 @@ class Algorithm(BaseAlgorithm):
 
 @given(space=action_boxes(), seed=st.integers(0, 2**32))
 def test_what_policies_on_codes_do_is_in_the_space(space, seed):
-    code = Profiles((1, 4, 4))
+    code = profiles((1, 4, 4))
     policy = CodedPolicy(Algorithm(space, seed, code.dim), code)
     assert_in_space(policy, space, num_steps=20)
     assert_in_space(HeldPolicy(policy, 3), space, num_steps=7)

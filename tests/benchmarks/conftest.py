@@ -11,7 +11,7 @@ from benchmarks.records import log as evaluations
 from pretrain.presets import PRESETS
 from pretrain.rl import train as train_rl
 from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_actor_critic, build_model, build_probe
-from worldmodel.checkpoint import save_pretrained
+from worldmodel.checkpoint import WORLD_MODEL
 
 TWO_ROOMS = DataSpec(
     pixel_shape=(2, 65, 65),
@@ -37,14 +37,14 @@ def untrained(path, data):
     pixels = torch.randint(0, 256, (4, 2, *data.pixel_shape), generator=generator, dtype=torch.uint8)
     model.fit_normalization(pixels, torch.randn(4, 1, 8, generator=generator))
     networks = ActorCriticConfig(hidden_dim=16)
-    save_pretrained(
+    WORLD_MODEL.save(
         path,
-        model,
-        config,
-        data,
-        probe=build_probe(config, data),
-        actor_critic=build_actor_critic(networks, config, data),
-        actor_critic_config=networks,
+        {
+            "model": model,
+            "probe": build_probe(config, data),
+            "actor_critic": build_actor_critic(networks, config, data),
+        },
+        {"model": config, "data": data, "actor_critic": networks},
     )
     return path
 
@@ -90,7 +90,7 @@ def smaller(options):
 def tiny(monkeypatch, tmp_path):
     """Presets and budgets so small that nothing is learned."""
     monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 4)
-    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 2)
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_SCENES", 2)
     monkeypatch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 4)
     monkeypatch.setattr("pretrain.offline.training.NORMALIZATION_WINDOWS", 4)
     monkeypatch.setattr("pretrain.offline.training.NUM_WINDOWS", 4)

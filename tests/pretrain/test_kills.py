@@ -67,7 +67,7 @@ RUNS: dict[str, PretrainConfig] = {
 def small(monkeypatch):
     for name in (
         "world_model.validation.NUM_WINDOWS",
-        "world_model.policy_validation.NUM_SCENES",
+        "world_model.validation.NUM_SCENES",
         "world_model.training.NORMALIZATION_WINDOWS",
     ):
         monkeypatch.setattr(f"pretrain.{name}", 2)

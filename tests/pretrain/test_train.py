@@ -69,7 +69,7 @@ def small_samples():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
         patch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
-        patch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
+        patch.setattr("pretrain.world_model.validation.NUM_SCENES", 4)
         yield
 
 

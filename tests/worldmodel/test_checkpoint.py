@@ -18,15 +18,14 @@ from worldmodel.checkpoint import (
     SHIPPED,
     TRAINING_STATE,
     WEIGHTS,
+    WORLD_MODEL,
     CheckpointError,
     load_pretrained,
     load_training_state,
-    save_pretrained,
     shipped_checkpoints,
     training_state_bytes,
 )
-from worldmodel.video.checkpoint import FORMAT as VIDEO_FORMAT
-from worldmodel.video.checkpoint import load_video_jepa
+from worldmodel.video.checkpoint import VIDEO_JEPA, load_video_jepa
 
 CONFIGURATION = ModelConfig(
     encoder="strided",
@@ -62,14 +61,10 @@ def save(folder: Path, seed: int = 0, beside=None) -> tuple[torch.nn.Module, tor
 
 
 def write(folder: Path, model, probe, actor_critic, beside=None) -> None:
-    save_pretrained(
+    WORLD_MODEL.save(
         folder,
-        model,
-        CONFIGURATION,
-        DATA,
-        probe=probe,
-        actor_critic=actor_critic,
-        actor_critic_config=ACTOR_CRITIC,
+        {"model": model, "probe": probe, "actor_critic": actor_critic},
+        {"model": CONFIGURATION, "data": DATA, "actor_critic": ACTOR_CRITIC},
         training={"preset": "test", "step": 7},
         beside=beside,
     )
@@ -134,18 +129,22 @@ def test_a_checkpoint_from_before_there_were_actors_loads_without(folder):
 def test_an_actor_is_not_saved_without_its_architecture(tmp_path):
     actor_critic = build_actor_critic(ACTOR_CRITIC, CONFIGURATION, DATA)
     with pytest.raises(ValueError, match="actor_critic_config must be given with an actor_critic, got None"):
-        save_pretrained(tmp_path, build_model(CONFIGURATION, DATA), CONFIGURATION, DATA, actor_critic=actor_critic)
+        WORLD_MODEL.save(
+            tmp_path,
+            {"model": build_model(CONFIGURATION, DATA), "actor_critic": actor_critic},
+            {"model": CONFIGURATION, "data": DATA},
+        )
 
 
 def test_a_model_without_probe_has_none_after_loading(tmp_path):
     data = DataSpec(pixel_shape=(2, 20, 20), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
-    save_pretrained(tmp_path, build_model(CONFIGURATION, data), CONFIGURATION, data)
+    WORLD_MODEL.save(tmp_path, {"model": build_model(CONFIGURATION, data)}, {"model": CONFIGURATION, "data": data})
     assert load_pretrained(tmp_path).probe is None
 
 
 def test_every_shipped_checkpoint_loads_by_its_name():
     assert all(load_pretrained(name).path.name == name for name in shipped_checkpoints())
-    videos = shipped_checkpoints(VIDEO_FORMAT)
+    videos = shipped_checkpoints(VIDEO_JEPA.format)
     assert videos == ["moving-mnist"]
     assert all(load_video_jepa(name).path.name == name for name in videos)
 

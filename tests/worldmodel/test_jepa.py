@@ -278,8 +278,8 @@ def test_a_probe_reads_the_quantity_in_its_units_and_trains_alone():
 
 def test_a_probe_maps_minus_one_and_one_to_the_ends_of_the_range():
     probe = Probe(1, [4.0, -1.0], [60.0, 1.0])
-    probe.net.weight.data.fill_(1.0)
-    probe.net.bias.data.zero_()
+    probe.net[0].weight.data.fill_(1.0)
+    probe.net[0].bias.data.zero_()
     latents = torch.tensor([[-1.0], [0.0], [1.0]])
     assert torch.allclose(probe(latents), torch.tensor([[4.0, -1.0], [32.0, 0.0], [60.0, 1.0]]))
 

@@ -10,7 +10,7 @@ from torch import nn
 from agents.offline.agent import OFFLINE, MethodConfig, build_method
 from agents.world_model.config import PlannerConfig, build_planner
 from worldmodel.build import DataSpec, ModelConfig, build_model
-from worldmodel.checkpoint import load_pretrained, save_pretrained
+from worldmodel.checkpoint import WORLD_MODEL, load_pretrained
 from worldmodel.config import ConfigError, construct, parse
 from worldmodel.encoders import ENCODERS
 from worldmodel.image.build import ImageModelConfig, build_image_jepa
@@ -77,7 +77,7 @@ def test_an_encoder_and_a_predictor_are_built_saved_and_read(registered, tmp_pat
     model = build_model(config, DATA)
     assert (type(model.encoder), type(model.predictor)) == (Flat, Push)
     assert (model.encoder.patch, model.encoder.unknown, model.predictor.hidden_dim) == (2, "default", 7)
-    save_pretrained(tmp_path, model, config, DATA)
+    WORLD_MODEL.save(tmp_path, {"model": model}, {"model": config, "data": DATA})
     pixels = torch.randint(0, 255, (2, 1, 4, 4), dtype=torch.uint8)
     torch.testing.assert_close(load_pretrained(tmp_path).model.encode(pixels), model.encode(pixels))
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
-from torch import nn
 
 from worldmodel.config import Depth, Name, Side, Width, config, construct
 from worldmodel.image.encoders import ENCODERS
@@ -54,8 +53,3 @@ def build_image_jepa(config: ImageModelConfig, pixel_shape: Sequence[int]) -> Im
     encoder = construct(ENCODERS[config.encoder], pixel_shape, options=config)
     model = ImageJEPA(encoder, Normalizer(pixel_shape, action_dim=0), encoder.latent_dim)  # type: ignore[arg-type]
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def build_classifier(model: ImageJEPA, num_classes: int) -> nn.Linear:
-    """Builds an untrained linear classifier of an Image-JEPA's representations."""
-    return nn.Linear(model.latent_dim, num_classes)

@@ -31,7 +31,7 @@ class ResNet18(nn.Module):
     def __init__(self, pixel_shape: Sequence[int], width: int = 64, stem_stride: int = 1) -> None:
         super().__init__()
         self.latent_dim = width * 2 ** (len(STRIDES) - 1)
-        self.stem = nn.Sequential(_convolution(pixel_shape[0], width, 3, stem_stride), BatchNorm(width), nn.ReLU())
+        self.stem = nn.Sequential(*_convolution(pixel_shape[0], width, 3, stem_stride), nn.ReLU())
         blocks: list[nn.Module] = []
         channels = width
         for i, stride in enumerate(STRIDES):
@@ -51,26 +51,21 @@ class _BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _convolution(in_channels, out_channels, 3, stride),
-            BatchNorm(out_channels),
-            nn.ReLU(),
-            _convolution(out_channels, out_channels, 3),
-            BatchNorm(out_channels),
-        )
+        first, second = _convolution(in_channels, out_channels, 3, stride), _convolution(out_channels, out_channels, 3)
+        self.body = nn.Sequential(*first, nn.ReLU(), *second)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(_convolution(in_channels, out_channels, 1, stride), BatchNorm(out_channels))
+            self.shortcut = nn.Sequential(*_convolution(in_channels, out_channels, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.shortcut(x) + self.body(x))
 
 
-def _convolution(in_channels: int, out_channels: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """Without bias, which the normalisation after it would take away."""
+def _convolution(in_channels: int, out_channels: int, size: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+    """A convolution and its normalisation, which would take a bias away."""
     layer = nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return layer
+    return layer, BatchNorm(out_channels)
 
 
 class VisionTransformer(nn.Module):

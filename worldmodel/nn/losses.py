@@ -100,12 +100,10 @@ def regularise(
         The loss, and each term unweighted.
     """
     terms: dict[str, Tensor] = {}
-    if variance_weight:
-        terms["variance"] = torch.stack([variance(rows) for rows in views]).sum()
-        loss = loss + variance_weight * terms["variance"]
-    if covariance_weight:
-        terms["covariance"] = torch.stack([covariance(rows) for rows in views]).sum()
-        loss = loss + covariance_weight * terms["covariance"]
+    for name, weight, term in (("variance", variance_weight, variance), ("covariance", covariance_weight, covariance)):
+        if weight:
+            terms[name] = torch.stack([term(rows) for rows in views]).sum()
+            loss = loss + weight * terms[name]
     if sigreg_weight:
         values = []
         for rows in views:

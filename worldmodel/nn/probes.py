@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldmodel.nn.layers import perceptron
+
 
 class Probe(nn.Module):
     """A small perceptron from latents to a quantity in known units, such as a position in pixels.
@@ -28,12 +30,7 @@ class Probe(nn.Module):
         super().__init__()
         self.register_buffer("low", torch.tensor(low, dtype=torch.float32))
         self.register_buffer("high", torch.tensor(high, dtype=torch.float32))
-        if hidden_dim:
-            self.net: nn.Module = nn.Sequential(
-                nn.Linear(latent_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, len(low))
-            )
-        else:
-            self.net = nn.Linear(latent_dim, len(low))
+        self.net = perceptron(latent_dim, [hidden_dim] if hidden_dim else [], len(low))
 
     def forward(self, latents: Float[Tensor, "*b d"]) -> Float[Tensor, "*b q"]:
         """Reads the quantity off the latents, in its own units."""

@@ -24,34 +24,21 @@ class ActionBounds:
     bounds are those of one environment action and hold for each action of the block.
 
     Attributes:
-        low: Lower corner of the box, float32 ``(env_action_dim,)``; may be −inf. Where single precision does not hold a
-            corner given in double precision, the next number inside the box.
-        high: Upper corner of the box, float32 ``(env_action_dim,)``; may be +inf. The same.
-        max_norm: Largest Euclidean norm of one environment action, or None.
+        low: Lower corner of the box, a sequence, array or tensor ``(env_action_dim,)``, kept as float32; may be −inf.
+            Where single precision does not hold a corner given in double precision, the next number inside the box.
+        high: Upper corner of the box, of the same shape; may be +inf. The same.
+        max_norm: Largest Euclidean norm of one environment action, in the units of the actions; None for no such bound.
         block: Environment actions in one action of the planner.
         nothing: The action nearest to doing nothing, float32 ``(action_dim,)``: 0 where the box contains it.
+
+    Raises:
+        ValueError: If the corners do not describe a box, the norm is not positive, the ball's centre lies outside the
+            box, or the block is empty.
     """
 
     def __init__(
-        self,
-        low: Sequence[float] | Any,
-        high: Sequence[float] | Any,
-        max_norm: float | None = None,
-        *,
-        block: int = 1,
+        self, low: Sequence[float] | Any, high: Sequence[float] | Any, max_norm: float | None = None, *, block: int = 1
     ) -> None:
-        """Makes bounds of one environment action.
-
-        Args:
-            low: Lower corner of the box, a sequence, array or tensor of shape ``(env_action_dim,)``.
-            high: Upper corner, of the same shape.
-            max_norm: Largest Euclidean norm, in the units of the actions; None for no such bound.
-            block: Environment actions in one action of the planner.
-
-        Raises:
-            ValueError: If the corners do not describe a box, the norm is not positive, the ball's centre lies outside
-                the box, or the block is empty.
-        """
         self.low, self.high = _single_precision(low, high)
         if self.low.ndim != 1 or self.low.shape != self.high.shape or len(self.low) == 0:
             raise ValueError(

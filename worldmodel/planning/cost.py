@@ -123,8 +123,7 @@ def make_cost(
         if num_envs != len(start):
             raise ValueError(f"actions must be for {len(start)} environments, got shape {tuple(actions.shape)}")
         flat = actions.flatten(0, 1)
-        starts = start[:, None].expand(-1, num_samples, -1).flatten(0, 1)
-        goals = goal[:, None].expand(-1, num_samples, -1).flatten(0, 1)
+        starts, goals = (x[:, None].expand(-1, num_samples, -1).flatten(0, 1) for x in (start, goal))
         size = chunk_size or len(flat)
         costs = [
             measure(rollout(z, a).to(goals.dtype), g)

@@ -1,7 +1,6 @@
 """Coloured noise for action sequences: power-law spectra, unit variance."""
 
 import functools
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -35,28 +34,6 @@ def coloured_noise(
     parts = torch.randn(num_samples, action_dim, *scale.shape, generator=generator, device=device)
     spectrum = torch.view_as_complex(parts.mul_(scale))
     return torch.fft.irfft(spectrum, n=horizon, dim=-1).transpose(1, 2)
-
-
-def draw_noise(
-    generators: Sequence[torch.Generator], num_samples: int, horizon: int, action_dim: int, beta: float
-) -> Float[Tensor, "b n t a"]:
-    """Coloured noise for several environments, each from its own generator.
-
-    Drawn and coloured environment by environment: an environment gets the same numbers, bit for bit, whichever others
-    are planned for.
-
-    Args:
-        generators: One for each environment, all on one device.
-        num_samples: Sequences for each environment.
-        horizon: Time steps of a sequence.
-        action_dim: Independent dimensions.
-        beta: Exponent of the spectrum.
-
-    Returns:
-        float32 noise on the generators' device.
-    """
-    drawn = [coloured_noise(num_samples, horizon, action_dim, beta, generator) for generator in generators]
-    return torch.stack(drawn)
 
 
 @functools.lru_cache(maxsize=64)  # plans come one after another with the same few

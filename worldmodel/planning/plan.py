@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Ge, Le
@@ -113,25 +113,15 @@ class Plan:
 
     def select(self, env: int) -> "Plan":
         """The plan of one environment, with its batch dimension of 1 kept."""
-        part = slice(env, env + 1)
-        trace = self.trace
 
-        def each(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
-            return None if tensors is None else tuple(tensor[part] for tensor in tensors)
+        def part(value: Any) -> Any:
+            if isinstance(value, Trace):
+                return Trace(**{name: part(tensors) for name, tensors in vars(value).items()})
+            if isinstance(value, tuple):
+                return tuple(map(part, value))
+            return None if value is None else value[env : env + 1]
 
-        return Plan(
-            actions=self.actions[part],
-            cost=self.cost[part],
-            elites=self.elites[part],
-            num_iterations=self.num_iterations[part],
-            trace=Trace(
-                best=trace.best[part],
-                mean=trace.mean[part],
-                elite=trace.elite[part],
-                candidates=each(trace.candidates),
-                candidate_costs=each(trace.candidate_costs),
-            ),
-        )
+        return Plan(**{name: part(value) for name, value in vars(self).items()})
 
 
 @runtime_checkable
@@ -141,12 +131,10 @@ class Planner(Protocol):
     @property
     def bounds(self) -> ActionBounds:
         """Bounds of the actions it plans."""
-        ...
 
     @property
     def horizon(self) -> int:
         """Steps of a plan."""
-        ...
 
     def plan(
         self, cost: CostFn, *, init: Tensor | None, generators: Sequence[torch.Generator], record: bool = False
@@ -168,7 +156,6 @@ class Planner(Protocol):
             ValueError: If ``init``, the generators or the costs have a wrong shape.
             FloatingPointError: If for some environment no candidate has a finite cost.
         """
-        ...
 
 
 def shift(actions: Float[Tensor, "*batch t a"], steps: int, *, fill: str = "last") -> Float[Tensor, "*batch t a"]:

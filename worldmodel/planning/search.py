@@ -16,7 +16,7 @@ from torch import Tensor
 
 from worldmodel.nn.devices import require_memory
 from worldmodel.planning.bounds import LARGEST, ActionBounds
-from worldmodel.planning.noise import draw_noise
+from worldmodel.planning.noise import coloured_noise
 from worldmodel.planning.plan import CostFn, Plan, SearchOptions, Trace
 
 WORST = LARGEST
@@ -121,7 +121,9 @@ class SamplingPlanner:
         bounds = self.bounds.to(device)
         given = bounds.project(_starting_plans(init, len(generators), bounds.action_dim, options, device))
         samples = options.samples_per_iteration
-        noise = draw_noise(generators, sum(samples), options.horizon, bounds.action_dim, options.noise_beta)
+        # Environment by environment: each gets the same numbers, bit for bit, whichever others are planned for.
+        shape = sum(samples), options.horizon, bounds.action_dim
+        noise = torch.stack([coloured_noise(*shape, options.noise_beta, generator) for generator in generators])
         progress = self._begin(given, noise.dtype)
         rows, recorded = [], []
         for i, iteration_noise in enumerate(noise.split(samples, dim=1)):
@@ -171,7 +173,10 @@ class SamplingPlanner:
         kept, kept_costs = progress.elites[:, : options.num_kept], progress.elite_costs[:, : options.num_kept]
         population = torch.cat([kept, candidates], 1) if kept.shape[1] else candidates
         population_costs = torch.cat([kept_costs, costs], 1) if kept.shape[1] else costs
-        elites, elite_costs = select_elites(population, population_costs, options.num_elites)
+        # Best first; among equals the earlier first (a stable sort, as on every device).
+        order = population_costs.argsort(dim=1, stable=True)[:, : options.num_elites]
+        envs = torch.arange(len(costs), device=costs.device)[:, None]
+        elites, elite_costs = population[envs, order], population_costs[envs, order]
         mean, std = self._refined(elites, elite_costs, progress.mean, progress.std)
         if float(population_costs.max()) >= WORST:
             mean, std = self._of_finite_cost(mean, std, elites, elite_costs, costs, progress)
@@ -226,24 +231,6 @@ class SamplingPlanner:
             elif count < elites.shape[1]:
                 means[i], stds[i] = self._refined(elites[env, best], elite_costs[env, best], *before)
         return torch.cat(means), torch.cat(stds)
-
-
-def select_elites(
-    candidates: Float[Tensor, "b n t a"], costs: Float[Tensor, "b n"], num_elites: int
-) -> tuple[Float[Tensor, "b k t a"], Float[Tensor, "b k"]]:
-    """The candidates of lowest cost, best first; among equals the earlier first (a stable sort, as on every device).
-
-    Args:
-        candidates: Action sequences.
-        costs: Their costs.
-        num_elites: How many to take; fewer if there are fewer.
-
-    Returns:
-        The elites and their costs.
-    """
-    order = costs.argsort(dim=1, stable=True)[:, :num_elites]
-    envs = torch.arange(len(costs), device=costs.device)[:, None]
-    return candidates[envs, order], costs[envs, order]
 
 
 def evaluate(cost: CostFn, candidates: Float[Tensor, "b n t a"]) -> Float[Tensor, "b n"]:

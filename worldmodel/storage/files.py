@@ -35,6 +35,9 @@ MAX_BYTES = 64 * 2**30
 READ_ATTEMPTS = 100
 """How often a reader looks again when a writer replaced a set of files under its eyes."""
 
+KINDS = {"d": "a folder", "p": "a pipe", "s": "a socket", "c": "a character device", "b": "a block device"}
+"""What is no regular file, by the first letter of its mode as ``ls`` shows it."""
+
 Content = bytes | memoryview | Callable[[IO[bytes]], Any] | None
 """A file's bytes, or a function that writes them to an open file; None removes the file."""
 
@@ -217,7 +220,8 @@ def open_regular(path: Path, *, max_bytes: int = MAX_BYTES) -> IO[bytes]:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise ValueError(f"{path} must be a regular file, got {_kind(status.st_mode)}")
+        kind = KINDS.get(stat.filemode(status.st_mode)[0], "something else")
+        raise ValueError(f"{path} must be a regular file, got {kind}")
     if status.st_size > max_bytes:
         os.close(descriptor)
         raise ValueError(f"{path} must have at most {max_bytes:,} bytes, got {status.st_size:,}")
@@ -249,7 +253,7 @@ def parse_json(data: bytes, path: Path, what: str = "JSON") -> dict[str, Any]:
         content = json.loads(data.decode(), parse_constant=_refuse_constant)
         if not isinstance(content, dict):
             raise ValueError(f"got {'a list' if isinstance(content, list) else json.dumps(content)[:40]}")
-        _check_depth(content)
+        _check_depth(content, MAX_JSON_DEPTH)
     except (ValueError, RecursionError) as error:  # JSON, UTF-8 and the checks above
         reason = f"lists nested more than {MAX_JSON_DEPTH} deep" if isinstance(error, RecursionError) else error
         raise ValueError(f"{path} must be {what}, an object: {reason}") from error
@@ -299,15 +303,15 @@ def _temporary(folder: Path, name: str) -> Path:
 
 def _journal(folder: Path) -> dict[str, list[str]]:
     """Names in the journal of a folder; none where it has just been removed."""
-    try:
-        journal = read_json(folder / JOURNAL, "a journal of new files")
-    except FileNotFoundError:
-        return {"new": [], "gone": []}
-    names = [name for key in ("new", "gone") for name in journal.get(key) or ()]
+    content: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        content = read_json(folder / JOURNAL, "a journal of new files")
+    journal = {key: list(content.get(key) or ()) for key in ("new", "gone")}
+    names = [*journal["new"], *journal["gone"]]
     # A folder of a stranger must not rename files elsewhere.
     if not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise ValueError(f"{folder / JOURNAL} must name files of its own folder, got {names}")
-    return {"new": list(journal.get("new") or ()), "gone": list(journal.get("gone") or ())}
+    return journal
 
 
 def _finish(folder: Path) -> None:
@@ -351,12 +355,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _kind(mode: int) -> str:
-    kinds = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
-    kinds |= {"a character device": stat.S_ISCHR, "a block device": stat.S_ISBLK}
-    return next((name for name, test in kinds.items() if test(mode)), "something else")
-
-
 def _lacks(row: Any, required: Mapping[str, type | tuple[type, ...]]) -> str:
     """What is wrong with a row; nothing if it is an object with the required fields."""
     if not isinstance(row, dict):
@@ -372,16 +370,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"numbers must be finite, got {name}")
 
 
-def _check_depth(content: Any) -> None:
-    """Raises RecursionError where lists and objects lie too deep in one another."""
-    level, depth = [content], 0
-    while level:
-        level = [
-            child
-            for value in level
-            for child in (value.values() if isinstance(value, dict) else value)
-            if isinstance(child, dict | list)
-        ]
-        depth += 1
-        if depth > MAX_JSON_DEPTH:
-            raise RecursionError
+def _check_depth(content: dict[str, Any] | list[Any], levels: int) -> None:
+    """Raises RecursionError where more levels of lists and objects than so many lie in one another."""
+    if levels == 0:
+        raise RecursionError
+    for child in content.values() if isinstance(content, dict) else content:
+        if isinstance(child, dict | list):
+            _check_depth(child, levels - 1)

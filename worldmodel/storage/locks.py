@@ -39,8 +39,12 @@ def locked(path: Path, what: str = "run", *, is_file: bool = False) -> Iterator[
     try:
         lock.acquire()
     except filelock.Timeout:
+        holder = ""
+        with contextlib.suppress(OSError, ValueError):
+            holder = read_bytes(lock_file, max_bytes=2**16).decode(errors="replace").strip()
         raise BlockingIOError(
-            errno.EWOULDBLOCK, f"the {what} {path} is being written by another process ({_holder(lock_file)})"
+            errno.EWOULDBLOCK,
+            f"the {what} {path} is being written by another process ({holder or 'which just began'})",
         ) from None
     try:
         with contextlib.suppress(OSError):  # only for the message of others
@@ -67,10 +71,3 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _holder(lock_file: Path) -> str:
-    try:
-        return read_bytes(lock_file, max_bytes=2**16).decode(errors="replace").strip() or "which just began"
-    except (OSError, ValueError):
-        return "which just began"

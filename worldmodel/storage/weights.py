@@ -24,7 +24,7 @@ class CheckpointError(ValueError):
 
 
 def load_modules(
-    weights: bytes, parts: Mapping[str, Callable[[], nn.Module]], path: Path, device: torch.device | str = "cpu"
+    weights: bytes, parts: Mapping[str, Callable[[], nn.Module | None]], path: Path, device: torch.device | str = "cpu"
 ) -> dict[str, nn.Module]:
     """Builds modules and reads their weights, and puts them on a device and in evaluation mode.
 
@@ -33,7 +33,7 @@ def load_modules(
 
     Args:
         weights: The bytes of the file.
-        parts: Builders of the modules, by the prefix of their weights.
+        parts: Builders of the modules, by the prefix of their weights; one that returns None is left out.
         path: Where the file is, beside the one that describes the architecture; for messages.
         device: Where they go.
 
@@ -43,24 +43,30 @@ def load_modules(
     """
     try:
         with torch.device("meta"):
-            expected = {f"{name}.{key}": t for name, build in parts.items() for key, t in build().state_dict().items()}
+            described = {name: module for name, build in parts.items() if (module := build()) is not None}
     except (ValueError, RuntimeError, OverflowError) as error:
         line = str(error).partition("\n")[0]
         raise CheckpointError(f"{path.parent / CONFIG} does not describe a model of this version: {line}") from error
+    expected = nn.ModuleDict(described).state_dict()
     _compare(_header(weights, path), expected, path)
     try:
         tensors = from_bytes(weights)
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path} must hold finite numbers, got some in {name!r} that are not")
+    check_finite(tensors, f"{path} must hold finite numbers", CheckpointError)
     modules = {}
     for name, build in parts.items():
-        module = build()
-        _load(module, {key: tensors[f"{name}.{key}"] for key in module.state_dict()}, name, path)
-        modules[name] = module.to(device).eval()
+        if (module := build()) is not None:
+            _load(module, {key: tensors[f"{name}.{key}"] for key in module.state_dict()}, name, path)
+            modules[name] = module.to(device).eval()
     return modules
+
+
+def check_finite(tensors: Mapping[str, Tensor], rule: str, error: type[Exception]) -> None:
+    """Raises ``error``, with the rule and the name, for the first tensor that holds numbers that are not finite."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise error(f"{rule}, got some in {name!r} that are not")
 
 
 def _header(weights: bytes, path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

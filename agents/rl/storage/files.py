@@ -15,10 +15,10 @@ is built from ``rl.json``, and tensors alone are read from a zip (:mod:`agents.r
 """
 
 import hashlib
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from gymnasium import spaces
@@ -26,7 +26,8 @@ from gymnasium import spaces
 from agents.rl.algorithms import Algorithm, check_options, is_off_policy
 from agents.rl.features import FEATURE_OPTIONS
 from agents.rl.storage.spaces import space_from_json
-from worldmodel.checkpoint import CheckpointError
+from agents.rl.storage.weights import MAX_ZIP_BYTES
+from worldmodel.checkpoint import CheckpointError, read_section
 from worldmodel.config import (
     ConfigError,
     Count,
@@ -39,7 +40,9 @@ from worldmodel.config import (
     number,
     to_json,
 )
-from worldmodel.storage.files import current, parse_json, read_bytes, write_json
+from worldmodel.storage.files import current, parse_json, read_bytes, read_set, write_json
+
+logger = logging.getLogger(__name__)
 
 MODEL, BEST, REPLAY, PROGRESS, CONFIG = "model.zip", "best_model.zip", "replay.npz", "progress.json", "rl.json"
 EVALUATIONS, CURVE = "evaluations.npz", "curve.jsonl"
@@ -50,8 +53,6 @@ FORMAT: Literal["worldmodel.rl/2"] = "worldmodel.rl/2"
 """Format name written to and required of ``rl.json``."""
 MAX_LAYERS = 64
 """Most hidden layers of actor and critic."""
-
-T = TypeVar("T")
 
 ActionRepeat = Annotated[int, Ge(1), Le(1000), number(int, "in 1…1000")]
 """How often an action is taken."""
@@ -171,12 +172,14 @@ class RunFiles:
         config: What ``rl.json`` says.
         name: Which model: :data:`BEST` or :data:`MODEL`.
         model: The bytes of its zip.
+        progress: What ``progress.json`` says; None where there is none.
     """
 
     folder: Path
     config: RunConfig
     name: str
     model: bytes
+    progress: Progress | None
 
     @property
     def sha256(self) -> str:
@@ -184,17 +187,35 @@ class RunFiles:
         return hashlib.sha256(self.model).hexdigest()
 
 
-@dataclass(frozen=True)
-class Spent:
-    """What a run has cost so far, over all its resumptions.
+def read_files(folder: Path, *, best: bool = True) -> RunFiles:
+    """Reads the files of a trained model, all of one commit.
 
-    Attributes:
-        steps: Environment steps, of all environments together.
-        seconds: Seconds, evaluations included.
+    Args:
+        folder: The run's folder.
+        best: The model that was best at validation in place of the last one, where there is one.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CheckpointError: If a file is damaged, was made by an older version, or the configuration is not the one that
+            the model was trained with.
     """
-
-    steps: int = 0
-    seconds: float = 0.0
+    read_run(folder)  # what is wrong there is said first
+    for name in (BEST, MODEL) if best else (MODEL,):
+        files = read_set(folder, (CONFIG, PROGRESS, name), max_bytes=MAX_ZIP_BYTES)
+        if name in files:
+            break
+    if name not in files or CONFIG not in files:
+        raise FileNotFoundError(f"{folder} must hold {name}, as a folder of worldmodel train-rl does")
+    if best and name == MODEL:
+        logger.warning("%s holds no %s, a model that was best at validation: the last model is used", folder, BEST)
+    run = read_run(folder, files[CONFIG])
+    progress = read_progress(folder, files[PROGRESS]) if PROGRESS in files else None
+    if progress is not None and progress.settings not in (None, hashlib.sha256(files[CONFIG]).hexdigest()):
+        raise CheckpointError(
+            f"{folder / CONFIG} must be the one that {folder / MODEL} was trained with, got another one: it was "
+            "changed, or replaced, since"
+        )
+    return RunFiles(folder, run, name, files[name], progress)
 
 
 def read_run(folder: Path, data: bytes | None = None) -> RunConfig:
@@ -208,19 +229,15 @@ def read_run(folder: Path, data: bytes | None = None) -> RunConfig:
         FileNotFoundError: If the folder holds no run.
         CheckpointError: If it holds one of an older version, or its configuration makes no sense.
     """
-    path = current(folder, CONFIG)
-    if data is None and not path.exists():
+    if data is None and not current(folder, CONFIG).exists():
         raise FileNotFoundError(f"{folder} must hold {CONFIG}, as a folder of worldmodel train-rl does")
-    try:
-        content = parse_json(read_bytes(path) if data is None else data, folder / CONFIG, "how a run was configured")
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
+    content = _parse(folder, CONFIG, data, "how a run was configured")
     if "format" not in content and "algorithm" in content:
         raise CheckpointError(
             f"{folder / CONFIG} must have format {FORMAT!r}; the run was made by an older version, whose pickles are "
             "not read: train it again"
         )
-    return _from_json(RunConfig, content, folder / CONFIG)
+    return read_section(RunConfig, content, folder / CONFIG, "")
 
 
 def write_run(folder: Path, run: RunConfig) -> None:
@@ -229,29 +246,22 @@ def write_run(folder: Path, run: RunConfig) -> None:
 
 
 def read_progress(folder: Path, data: bytes | None = None) -> Progress:
-    """Where a run stands; at its beginning, if the folder holds no progress.
+    """Where a run stands, and what it has spent; at its beginning, if the folder holds no progress.
+
+    Args:
+        folder: Its folder.
+        data: The bytes of its ``progress.json``, where they have been read.
 
     Raises:
         CheckpointError: If the file makes no sense.
     """
-    path = current(folder, PROGRESS)
-    if data is None and not path.exists():
+    if data is None and not current(folder, PROGRESS).exists():
         return Progress()
-    try:
-        content = parse_json(read_bytes(path) if data is None else data, folder / PROGRESS, "what a run has spent")
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
-    return _from_json(Progress, content, folder / PROGRESS)
+    return read_section(Progress, _parse(folder, PROGRESS, data, "what a run has spent"), folder / PROGRESS, "")
 
 
-def spent(folder: Path) -> Spent:
-    """What a run has spent so far; nothing where the folder holds none.
-
-    Raises:
-        CheckpointError: If its progress makes no sense.
-    """
-    progress = read_progress(folder)
-    return Spent(progress.steps, progress.seconds)
+spent = read_progress
+"""What a run has cost so far, over all its resumptions: steps and seconds of its progress."""
 
 
 def settings_hash(folder: Path) -> str | None:
@@ -260,21 +270,9 @@ def settings_hash(folder: Path) -> str | None:
     return hashlib.sha256(read_bytes(path)).hexdigest() if path.exists() else None
 
 
-def check_settings(folder: Path, data: bytes, progress: Progress) -> None:
-    """Checks that a run's configuration is the one that its model was trained with.
-
-    Raises:
-        CheckpointError: If it was changed since.
-    """
-    if progress.settings not in (None, hashlib.sha256(data).hexdigest()):
-        raise CheckpointError(
-            f"{folder / CONFIG} must be the one that {folder / MODEL} was trained with, got another one: it was "
-            "changed, or replaced, since"
-        )
-
-
-def _from_json(kind: type[T], content: Mapping[str, Any], path: Path) -> T:
+def _parse(folder: Path, name: str, data: bytes | None, what: str) -> dict[str, Any]:
+    """The JSON of a file, from its bytes where they have been read."""
     try:
-        return from_json(kind, content)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        return parse_json(read_bytes(current(folder, name)) if data is None else data, folder / name, what)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error

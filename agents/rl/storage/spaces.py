@@ -86,23 +86,20 @@ def _box_from_json(values: Any, what: str) -> spaces.Box:
 
 
 def _bound_from_json(values: Any, shape: tuple[int, ...], dtype: str, what: str) -> NDArray[Any]:
-    is_list = isinstance(values, list)
-    if is_list and len(values) != math.prod(shape):
+    if isinstance(values, list) and len(values) != math.prod(shape):
         raise ConfigError(what, f"one number, or {math.prod(shape)}", f"{len(values)} of them")
-    numbers: list[Any] = [INFINITE.get(v, v) if isinstance(v, str) else v for v in _as_list(values)]
+    given = values if isinstance(values, list) else [values]
+    numbers: list[Any] = [INFINITE.get(value, value) if isinstance(value, str) else value for value in given]
     for number in numbers:
         if dtype == "uint8":
             fits = type(number) is int and 0 <= number <= 255
         else:
-            finite = type(number) in (int, float) and abs(number) <= float(np.finfo(dtype).max)
-            fits = finite or number in (math.inf, -math.inf)
+            fits = type(number) in (int, float) and (
+                abs(number) <= float(np.finfo(dtype).max) or abs(number) == math.inf
+            )
         if not fits:
             raise ConfigError(what, f"made of numbers of type {dtype}", number)
-    return np.array(numbers, dtype=dtype).reshape(shape) if is_list else np.full(shape, numbers[0], dtype=dtype)
-
-
-def _as_list(values: Any) -> list[Any]:
-    return values if isinstance(values, list) else [values]
+    return np.resize(np.array(numbers, dtype=dtype), shape)  # one number is that of all
 
 
 def _require_keys(values: dict[str, Any], keys: tuple[str, ...], what: str) -> None:

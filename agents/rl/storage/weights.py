@@ -8,30 +8,24 @@ built without it: names, shapes and types must be exactly those of the model, an
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam, Optimizer, RMSprop
 
 from worldmodel.checkpoint import CheckpointError
 
-POLICY = "policy"
-"""Name of the networks among the members of a zip."""
-VARIABLES = "pytorch_variables"
-"""Name of single tensors beside them."""
 MAX_ZIP_BYTES = 4 * 2**30
 """Most bytes of a zip."""
 OVERHEAD, OVERHEAD_PER_TENSOR = 2**20, 2**12
 """Bytes that a member may have beside those of its tensors."""
 MOMENTS: dict[type[Optimizer], tuple[str, ...]] = {Adam: ("exp_avg", "exp_avg_sq"), RMSprop: ("square_avg",)}
-"""What optimizers keep of a parameter, beside the number of steps."""
-SQUARES = ("exp_avg_sq", "square_avg")
-"""Those that are no less than zero."""
+"""What optimizers keep of a parameter, beside the number of steps; the last is of squares, no less than zero."""
 
 
 def model_bytes(model: BaseAlgorithm) -> bytes:
@@ -52,16 +46,11 @@ def check_finite(model: BaseAlgorithm) -> None:
     Raises:
         FloatingPointError: If a tensor is not; the message names it.
     """
-    states, variables = _saved_names(model)
-    for name in (*states, *variables):
-        part = recursive_getattr(model, name)
-        tensors = [("", part)] if isinstance(part, Tensor) else _tensors(part.state_dict())
-        for key, tensor in tensors:
-            if not bool(torch.isfinite(tensor).all()):
-                raise FloatingPointError(
-                    f"weights must be finite to be saved, got some in '{name}{key}' that are not; "
-                    "try a lower learning_rate"
-                )
+    for name, tensor in _tensors(model.get_parameters() | _variables(model)):
+        if not bool(torch.isfinite(tensor).all()):
+            raise FloatingPointError(
+                f"weights must be finite to be saved, got some in {name!r} that are not; try a lower learning_rate"
+            )
 
 
 def check_policy(model: BaseAlgorithm, data: bytes, path: Path) -> Mapping[str, Tensor]:
@@ -75,69 +64,57 @@ def check_policy(model: BaseAlgorithm, data: bytes, path: Path) -> Mapping[str, 
     Raises:
         CheckpointError: If the zip is damaged, or holds other networks than the model's.
     """
-    wanted = _named(model.policy)
-    found: Mapping[str, Tensor] = _read(data, POLICY, _size(wanted), path)
-    _compare(found, wanted, POLICY, path)
-    return found
+    return _read_tensors(data, "policy", model.policy.state_dict(), path)
 
 
 def load_policy(model: BaseAlgorithm, data: bytes, path: Path) -> None:
-    """Puts the networks of a zip into a model: all that acting needs.
-
-    Args:
-        model: The model.
-        data: The bytes of the zip.
-        path: Where they come from, for messages.
-
-    Raises:
-        CheckpointError: If the zip is damaged, or holds other networks than the model's.
-    """
+    """Puts the networks of a zip into a model, all that acting needs; takes and raises as :func:`check_policy`."""
     model.policy.load_state_dict(dict(check_policy(model, data, path)))
+    if model.use_sde:
+        model.policy.reset_noise()  # type: ignore[operator]
 
 
 def load_all(model: BaseAlgorithm, data: bytes, path: Path) -> None:
     """Puts networks, optimizers and variables of a zip into a model: what further training needs.
 
-    Args:
-        model: The model.
-        data: The bytes of the zip.
-        path: Where they come from, for messages.
-
-    Raises:
-        CheckpointError: If the zip is damaged, or holds other tensors than the model's.
+    It takes and raises what :func:`check_policy` does.
     """
     load_policy(model, data, path)
-    states, variables = _saved_names(model)
-    for name in states:
+    for name in model._get_torch_save_params()[0]:
         part = recursive_getattr(model, name)
         if isinstance(part, Optimizer):
-            parameters = {str(i): p for i, p in enumerate(_parameters(part))}
-            content = _read(data, name, 3 * _size(parameters), path)
-            _load_optimizer(part, content, name, path)
-    if variables:
-        wanted = {name: recursive_getattr(model, name) for name in variables}
-        found = _read(data, VARIABLES, _size(wanted), path)
-        _compare(found, wanted, VARIABLES, path)
-        for name, tensor in wanted.items():
-            tensor.data.copy_(found[name])
+            _load_optimizer(part, data, name, path)
+    variables = _variables(model)
+    found = _read_tensors(data, "pytorch_variables", variables, path)
+    for name, tensor in variables.items():
+        tensor.data.copy_(found[name])
 
 
-def _saved_names(model: BaseAlgorithm) -> tuple[list[str], list[str]]:
-    """Names of modules and optimizers, and of single tensors, that a model saves."""
-    states, variables = model._get_torch_save_params()
-    return states, variables or []
+def _variables(model: BaseAlgorithm) -> dict[str, Tensor]:
+    """Single tensors that a model saves beside its networks and optimizers."""
+    return {name: recursive_getattr(model, name) for name in model._get_torch_save_params()[1]}
 
 
-def _read(data: bytes, name: str, max_bytes: int, path: Path) -> Any:
-    """Reads a member: tensors and plain containers of them, no more bytes than the model's own take."""
+def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a state, with their names."""
+    if isinstance(state, Tensor):
+        yield name, state
+    elif isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from _tensors(value, f"{name}.{key}" if name else key)
+
+
+def _read(data: bytes, name: str, tensors: Collection[Tensor], path: Path) -> Any:
+    """Reads a member: tensors and plain containers of them, no more bytes than these tensors take."""
     member = f"{name}.pth"
+    max_bytes = sum(tensor.nbytes + OVERHEAD_PER_TENSOR for tensor in tensors) + OVERHEAD
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(member) as file:
             content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise ValueError(f"more than {max_bytes:,} bytes")
-        with zipfile.ZipFile(io.BytesIO(content)) as tensors:  # what torch.save makes is a zip too
-            if sum(info.file_size for info in tensors.infolist()) > max_bytes:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:  # what torch.save makes is a zip too
+            if sum(info.file_size for info in parts.infolist()) > max_bytes:
                 raise ValueError(f"more than {max_bytes:,} bytes")
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # zipfile and torch raise many kinds for damaged and foreign files
@@ -147,30 +124,33 @@ def _read(data: bytes, name: str, max_bytes: int, path: Path) -> Any:
         raise CheckpointError(f"{path} must be a zip of a trained model with tensors in {member}: {reason}") from error
 
 
-def _load_optimizer(optimizer: Optimizer, content: Any, name: str, path: Path) -> None:
+def _read_tensors(data: bytes, name: str, wanted: Mapping[str, Tensor], path: Path) -> Mapping[str, Tensor]:
+    """Reads a member that holds tensors by name, the same as are wanted."""
+    found = _read(data, name, wanted.values(), path)
+    _compare(found, wanted, name, path)
+    return found
+
+
+def _load_optimizer(optimizer: Optimizer, data: bytes, name: str, path: Path) -> None:
     """Sets what an optimizer remembers of each parameter; its settings are not read."""
-    parameters = _parameters(optimizer)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    content = _read(data, name, 3 * parameters, path)
     state = content.get("state") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(type(i) is int and 0 <= i < len(parameters) for i in state):
         raise CheckpointError(f"{path} must hold the state of {len(parameters)} parameters in {name}.pth")
     kinds = MOMENTS[type(optimizer)]
-    restored: dict[int, dict[str, Any]] = {}
     for i, moments in state.items():
         where = f"{name}.{i}"
         if not isinstance(moments, Mapping) or set(moments) != {"step", *kinds}:
             raise CheckpointError(f"{path} must hold step, {', '.join(kinds)} in '{where}'")
         _compare({key: moments[key] for key in kinds}, dict.fromkeys(kinds, parameters[i].detach()), where, path)
-        if any(bool((moments[key] < 0).any()) for key in kinds if key in SQUARES):
+        if bool((moments[kinds[-1]] < 0).any()):
             raise CheckpointError(f"{path} must hold squares in '{where}', got some below 0")
-        _check_step(moments["step"], where, path)
-        restored[i] = dict(moments)
-    optimizer.load_state_dict({"state": restored, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _check_step(step: Any, where: str, path: Path) -> None:
-    value = step.item() if isinstance(step, Tensor) and step.numel() == 1 and not step.is_complex() else step
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        raise CheckpointError(f"{path} must hold a number of steps in '{where}', got {str(step)[:40]}")
+        step = moments["step"]
+        count = step.item() if isinstance(step, Tensor) and step.numel() == 1 else step
+        if type(count) not in (int, float) or not 0 <= count < math.inf:
+            raise CheckpointError(f"{path} must hold a number of steps in '{where}', got {str(step)[:40]}")
+    optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _compare(found: Any, wanted: Mapping[str, Tensor], name: str, path: Path) -> None:
@@ -189,26 +169,3 @@ def _compare(found: Any, wanted: Mapping[str, Tensor], name: str, path: Path) ->
             raise CheckpointError(f"{fit}: '{name}.{key}' must be {model.dtype} {list(model.shape)}, got {is_now}")
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path} must hold finite numbers, got some in '{name}.{key}' that are not")
-
-
-def _named(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.state_dict())
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _size(tensors: Mapping[str, Tensor]) -> int:
-    """Most bytes of a member with these tensors."""
-    own = sum(tensor.numel() * tensor.element_size() + OVERHEAD_PER_TENSOR for tensor in tensors.values())
-    return own + OVERHEAD
-
-
-def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a state, with their names."""
-    if isinstance(state, Tensor):
-        yield name, state
-    elif isinstance(state, Mapping):
-        for key, value in state.items():
-            yield from _tensors(value, f"{name}.{key}")

@@ -78,7 +78,9 @@ def draw_scene(
     if goal is not None:
         _draw_goal(canvas, np.asarray(goal, dtype=np.float64), position)
     if trail is not None:
-        _draw_trail(canvas, np.asarray(trail, dtype=np.float64).reshape(-1, 2))
+        points = np.asarray(trail, dtype=np.float64).reshape(-1, 2)
+        for i, (a, b) in enumerate(pairwise(points)):
+            canvas.stroke(_blend(TRAIL, FLOOR, 0.25 + 0.65 * (i + 1) / len(points)), a, b, width=0.7)
     canvas.box(WALL, (ARENA_MIN - _FRAME,) * 2, (ARENA_MAX + _FRAME,) * 2, width=_FRAME)
     _draw_wall(canvas, layout)
     if position is not None:
@@ -212,11 +214,6 @@ def _draw_goal(canvas: _Canvas, goal: NDArray[np.float64], position: Any | None)
     canvas.disc(_blend(GOAL, FLOOR, 0.45 if reached else 0.18), goal, GOAL_RADIUS)
     canvas.disc(_blend(GOAL, FLOOR, 0.95 if reached else 0.7), goal, GOAL_RADIUS, width=0.35)
     canvas.disc(GOAL, goal, 0.6)
-
-
-def _draw_trail(canvas: _Canvas, trail: NDArray[np.float64]) -> None:
-    for i, (a, b) in enumerate(pairwise(trail)):
-        canvas.stroke(_blend(TRAIL, FLOOR, 0.25 + 0.65 * (i + 1) / len(trail)), a, b, width=0.7)
 
 
 def _draw_wall(canvas: _Canvas, layout: Layout) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.inputs import check_choice
 from envs.two_rooms.physics import (
     ARENA_MAX,
     ARENA_MIN,
@@ -18,9 +19,8 @@ from envs.two_rooms.physics import (
     Layout,
     clip_actions,
     segment_blocked,
-    shortest_path_to_goal_disc,
 )
-from envs.two_rooms.task import ORIENTATIONS, check_choice, image_positions
+from envs.two_rooms.task import ORIENTATIONS, image_positions
 
 CORNER_MARGIN = 0.5
 """Straight ways past the door's corners keep at least this distance from them along the wall, in pixels."""
@@ -77,20 +77,6 @@ class ExpertPolicy:
         return (actions[0] if single else actions), state
 
 
-def optimal_path_length(start: Any, goal: Any, layout: Layout) -> NDArray[np.float64]:
-    """Length of the shortest path from start to the disc around the goal, in pixels: what SPL compares with.
-
-    Args:
-        start: ``(2,)`` or ``(N, 2)``.
-        goal: ``(2,)`` or ``(N, 2)``.
-        layout: A layout, or ``N`` of them.
-
-    Returns:
-        float64 ``(N,)``.
-    """
-    return shortest_path_to_goal_disc(np.atleast_2d(start), np.atleast_2d(goal), layout)
-
-
 def next_waypoints(positions: NDArray[np.float64], goals: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
     """Where to head for: the goal, else the far side of the door, else the near side.
 
@@ -102,8 +88,7 @@ def next_waypoints(positions: NDArray[np.float64], goals: NDArray[np.float64], l
     Returns:
         ``(N, 2)``.
     """
-    swap = np.asarray(layout.horizontal)[:, None]
-    here, goal = (np.where(swap, points[:, ::-1], points).astype(np.float64) for points in (positions, goals))
+    here, goal = (np.stack(layout.exchanged(*points.T), -1).astype(np.float64) for points in (positions, goals))
     wall, door = (np.asarray(field, dtype=np.float64) for field in (layout.wall, layout.door))
     # In coordinates across and along the wall: where the straight line to the goal passes the two sides of the door,
     # moved to the part of the door that keeps clear of its corners.
@@ -119,7 +104,7 @@ def next_waypoints(positions: NDArray[np.float64], goals: NDArray[np.float64], l
     upright = Layout(wall, door)
     target = np.where(_clear(here, far, upright)[:, None], far, near)
     target = np.where(_clear(here, goal, upright)[:, None], goal, target)
-    return np.where(swap, target[:, ::-1], target)
+    return np.stack(layout.exchanged(*target.T), -1)
 
 
 def read_observation(

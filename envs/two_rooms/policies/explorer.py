@@ -4,17 +4,15 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from envs.explorers import HEADING_CONCENTRATION, direction, num_observations, starts, step_lengths, to_box, unbatch
+from envs.explorers import HEADING_CONCENTRATION, Explorer, direction, step_lengths
+from envs.simulation import Array
 from envs.two_rooms.physics import MAX_STEP, SIZE
 
 PHASES = ("door", "wall", "wander")
 """What it does for a while: go through the door, push at the wall, walk around."""
 PHASE_PROBABILITIES = (0.4, 0.4, 0.2)
 """How often each of :data:`PHASES` is chosen."""
-
-Array = NDArray[Any]
 
 
 class WallSeekingState(NamedTuple):
@@ -39,7 +37,7 @@ class WallSeekingState(NamedTuple):
     steps_left: Array
 
 
-class WallSeekingExplorer:
+class WallSeekingExplorer(Explorer):
     """Two Rooms' explorer for what a random walk rarely meets: the inner wall and its door.
 
     It alternates between going through the door, pushing at a random place of the wall (until some steps after it
@@ -63,38 +61,19 @@ class WallSeekingExplorer:
         *,
         horizontal: bool = False,
     ) -> None:
-        if not self.accepts(observation_space) or action_space.shape != (2,):
+        is_state = isinstance(observation_space, gym.spaces.Dict) and observation_space["observation"].shape == (4,)
+        if not is_state or action_space.shape != (2,):
             raise ValueError(
                 "the wall-seeking explorer needs Two Rooms with observation='state' (pixels are rendered when the "
                 f"dataset is loaded), got observations {observation_space} and actions {action_space}"
             )
-        self.observation_space = observation_space
-        self.action_space = action_space
+        super().__init__(observation_space, action_space, seed)
         self.horizontal = horizontal
-        self.set_random_seed(seed)
 
-    @staticmethod
-    def accepts(observation_space: gym.Space[Any]) -> bool:
-        """Whether observations have the form of Two Rooms states."""
-        return isinstance(observation_space, gym.spaces.Dict) and observation_space["observation"].shape == (4,)
-
-    def set_random_seed(self, seed: int | None = None) -> None:
-        """Starts the random stream anew."""
-        self._rng = np.random.default_rng(seed)
-
-    def predict(
-        self,
-        observation: Any,
-        state: WallSeekingState | None = None,
-        episode_start: Array | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Array, Any]:
-        """Steps towards the wall, the door, or anywhere; see :class:`~envs.domain.Policy`."""
-        n = num_observations(observation, self.observation_space)
+    def _move(self, observation: Any, state: WallSeekingState | None, begins: Array) -> tuple[Array, WallSeekingState]:
         scene = np.atleast_2d(np.asarray(observation["observation"], dtype=np.float64))  # (N, 4)
         position = scene[:, 1::-1] if self.horizontal else scene[:, :2]  # across the wall, along it
         wall, door = scene[:, 2], scene[:, 3]
-        begins = starts(state, episode_start, len(scene))
         fresh = self._draw_phases(position, wall, door)
         if state is not None:
             done = begins | (state.steps_left <= 0)
@@ -102,8 +81,7 @@ class WallSeekingExplorer:
         steps, heading = self._steps(fresh, position, wall, door)
         if self.horizontal:
             steps = steps[:, ::-1]
-        actions = unbatch(to_box(steps, self.action_space), n)
-        return actions, fresh._replace(steps_left=fresh.steps_left - 1, heading=heading)
+        return steps, fresh._replace(steps_left=fresh.steps_left - 1, heading=heading)
 
     def _draw_phases(self, position: Array, wall: Array, door: Array) -> WallSeekingState:
         """Draws a new phase for each of ``N`` agents."""

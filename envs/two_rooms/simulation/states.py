@@ -1,6 +1,7 @@
 """The simulation of Two Rooms behind :class:`envs.simulation.Simulation`: positions and layouts as plain arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import array_api_compat
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.inputs import check_choice
-from envs.simulation import Trajectories, Trial
+from envs.simulation import Array, Trajectories, Trial
 from envs.two_rooms.layouts import sample_layouts
 from envs.two_rooms.physics import (
     ARENA_MAX,
@@ -23,7 +24,7 @@ from envs.two_rooms.physics import (
 )
 from envs.two_rooms.pictures.rendering import render
 from envs.two_rooms.policies.expert import read_layout
-from envs.two_rooms.simulation.walks import REFERENCE_STEPS, crosses, reference_walk, starts, wall_rich_walk
+from envs.two_rooms.simulation.walks import REFERENCE_STEPS, draw_until, reference_walk, starts, stays, wall_rich_walk
 from envs.two_rooms.task import image_positions
 
 NEAR_FRACTION = 0.5
@@ -34,8 +35,6 @@ START_DISTANCE, PUSH_DISTANCE, PUSH = 6.0, 16.0, 1.0
 """Distance from the wall's centre line at the start, length of the push, and of each of its steps, in pixels."""
 CLEARANCE = 2.5
 """Pushes at walls pass the door's edge at this distance at least, in pixels; those at doors are as far from it."""
-
-Array = NDArray[Any]
 
 
 class TwoRoomsSimulation:
@@ -76,15 +75,9 @@ class TwoRoomsSimulation:
         if recipe == "reference" and num_steps > REFERENCE_STEPS:
             raise ValueError(f"a window of the reference recipe must fit in {REFERENCE_STEPS} steps, got {num_steps}")
         layout = sample_layouts(generator, -(-count // per_layout), layout_set).select(np.arange(count) // per_layout)
-        draw = reference_walk if recipe == "reference" else wall_rich_walk
-        positions, actions = draw(generator, layout, num_steps, hold)
-        if recipe == "no-crossings":
-
-            def again(rows: Array) -> Array:
-                positions[rows], actions[rows] = draw(generator, layout.select(rows), num_steps, hold)
-                return crosses(positions[rows], layout.select(rows))
-
-            _until_none(crosses(positions, layout), again)
+        walk = reference_walk if recipe == "reference" else wall_rich_walk
+        draw = partial(walk, generator, num_steps=num_steps, hold=hold)
+        positions, actions = draw_until(stays, draw, layout) if recipe == "no-crossings" else draw(layout)
         return Trajectories(self._turned(positions), self._turned(actions), _numbers(layout))
 
     def scenes(
@@ -99,14 +92,12 @@ class TwoRoomsSimulation:
         """Draws layouts and positions: as trajectories start, near the inner wall or anywhere."""
         layout = sample_layouts(generator, count, layout_set)
         repeated = Layout(*(np.repeat(field, num_positions) for field in layout))
-        positions = starts(generator, repeated, NEAR_FRACTION)
-        if self._check(recipe) == "no-crossings":
 
-            def again(rows: Array) -> Array:
-                positions[rows] = starts(generator, repeated.select(rows), NEAR_FRACTION)
-                return crosses(positions[rows, None], repeated.select(rows))
+        def draw(layout: Layout) -> tuple[Array, ...]:
+            return (starts(generator, layout, NEAR_FRACTION)[:, None],)
 
-            _until_none(crosses(positions[:, None], repeated), again)
+        stay = self._check(recipe) == "no-crossings"
+        (positions,) = draw_until(stays, draw, repeated) if stay else draw(repeated)
         return self._turned(positions).reshape(count, num_positions, 2), _numbers(layout)
 
     def trials(self, generator: np.random.Generator, layout_set: str) -> Mapping[str, Trial]:
@@ -178,17 +169,9 @@ class TwoRoomsSimulation:
         return Layout(layout[:, 0], layout[:, 1], np.full(len(layout), self.horizontal))
 
     def _check(self, recipe: str) -> str:
-        recipe = recipe or self.recipes[0]
-        check_choice("recipe", recipe, self.recipes)
-        return recipe
+        return check_choice("recipe", recipe or self.recipes[0], self.recipes)
 
 
 def _numbers(layout: Layout) -> NDArray[np.float32]:
     """Wall and door of layouts, ``(B, 2)``."""
     return np.stack([layout.wall, layout.door], -1).astype(np.float32)
-
-
-def _until_none(refused: NDArray[np.bool_], draw_again: Callable[[Array], Array]) -> None:
-    """Draws the refused rows again, until none is."""
-    while len(rows := np.flatnonzero(refused)):
-        refused[rows] = draw_again(rows)

@@ -10,12 +10,13 @@
 Steps are taken by :func:`envs.two_rooms.physics.step`, like the environment's.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.explorers import HEADING_CONCENTRATION, direction, step_lengths
+from envs.simulation import Array
 from envs.two_rooms.physics import (
     ARENA_MAX,
     ARENA_MIN,
@@ -30,28 +31,27 @@ from envs.two_rooms.physics import (
 REFERENCE_STEPS = 90
 """Steps of a trajectory of the reference's recipe."""
 
-Array = NDArray[Any]
+
+def draw_until(
+    accepts: Callable[[Array, Layout], Array], draw: Callable[[Layout], tuple[Array, ...]], layout: Layout
+) -> tuple[Array, ...]:
+    """Arrays ``(N, ...)`` drawn in as many layouts, and drawn again where the first of them is not accepted."""
+    drawn = draw(layout)
+    refused = np.flatnonzero(~accepts(drawn[0], layout))
+    while len(refused):
+        part = layout.select(refused)
+        again = draw(part)
+        for array, new in zip(drawn, again, strict=True):
+            array[refused] = new
+        refused = refused[~accepts(again[0], part)]
+    return drawn
 
 
-def _simulate(start: Array, actions: Array, layout: Layout) -> Array:
-    """Positions ``(B, S + 1, 2)`` visited from ``start`` under ``actions`` ``(B, S, 2)``; blocked steps stay."""
-    positions = np.empty((len(start), actions.shape[1] + 1, 2), dtype=np.float32)
-    positions[:, 0] = start
-    for t in range(actions.shape[1]):
-        positions[:, t + 1] = step(positions[:, t], actions[:, t], layout).positions
-    return positions
-
-
-def _free_points(generator: np.random.Generator, layout: Layout, propose: Any) -> Array:
-    """Draws one free point a layout by rejection; ``propose(generator, layout) -> (n, 2)``."""
-    n = len(layout.wall)
-    points = np.empty((n, 2), dtype=np.float32)
-    missing = np.arange(n)
-    while len(missing):
-        part = layout.select(missing)
-        drawn = propose(generator, part).astype(np.float32)
-        points[missing] = drawn
-        missing = missing[~is_free(drawn, part)]
+def _free_points(
+    generator: np.random.Generator, layout: Layout, propose: Callable[[np.random.Generator, Layout], Array]
+) -> Array:
+    """Draws one free point a layout, float32 ``(N, 2)``, from ``propose(generator, layout) -> (n, 2)``."""
+    (points,) = draw_until(is_free, lambda part: (propose(generator, part).astype(np.float32),), layout)
     return points
 
 
@@ -75,10 +75,10 @@ def starts(generator: np.random.Generator, layout: Layout, near_fraction: float)
     return np.where(near[:, None], near_points, points)
 
 
-def crosses(positions: Array, layout: Layout) -> NDArray[np.bool_]:
-    """Whether trajectories ``(B, S, 2)`` enter the wall's thickness, in the doorway, or change rooms."""
+def stays(positions: Array, layout: Layout) -> NDArray[np.bool_]:
+    """Whether trajectories ``(B, S, 2)`` stay in one room and out of the wall's thickness, in the doorway too."""
     across = positions[..., 0] - layout.wall[:, None]
-    return (np.abs(across) <= WALL_HALF_THICKNESS).any(1) | (np.sign(across) != np.sign(across[:, :1])).any(1)
+    return (np.abs(across) > WALL_HALF_THICKNESS).all(1) & (np.sign(across) == np.sign(across[:, :1])).all(1)
 
 
 def wall_rich_walk(generator: np.random.Generator, layout: Layout, num_steps: int, hold: int) -> tuple[Array, Array]:
@@ -98,7 +98,11 @@ def wall_rich_walk(generator: np.random.Generator, layout: Layout, num_steps: in
     lengths = MAX_STEP * np.sqrt(generator.uniform(0.0, 1.0, size=(n, num_blocks)))
     blocks = lengths[..., None] * direction(headings)
     actions = np.repeat(blocks, hold, axis=1).astype(np.float32)
-    return _simulate(start, actions, layout), actions
+    positions = np.empty((n, actions.shape[1] + 1, 2), dtype=np.float32)
+    positions[:, 0] = start
+    for t in range(actions.shape[1]):
+        positions[:, t + 1] = step(positions[:, t], actions[:, t], layout).positions
+    return positions, actions
 
 
 def reference_walk(generator: np.random.Generator, layout: Layout, num_steps: int, hold: int) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents import rl
-from agents.rl.codes import CodedPolicy, CodedVecEnv, Latents, Profiles, open_code
+from agents.rl.codes import CodedPolicy, CodedVecEnv, latents, open_code, profiles
 from agents.rl.features import CodeFeatures, ImageFeatures, VectorFeatures
 from agents.rl.held_actions import HeldPolicy
 from envs.two_rooms.task import Settings, image_positions
@@ -73,8 +73,10 @@ def test_vectors_are_scaled_to_their_bounds():
 def test_images_are_features_that_are_trained():
     env = rooms(observation="pixels")
     observation = env.reset()
-    options = {"encoder": "strided", "latent_dim": 4, "sample": observation["observation"]}
-    features = make("sac", env, ImageFeatures, feature_options=options, hindsight=False).policy.actor.features_extractor
+    seen = {"observation": "pixels", "kept_as": None, "features": "images"}
+    options = {"encoder": "strided", "latent_dim": 4}
+    model = make("sac", env, observation["observation"], feature_options=options, hindsight=False, **seen)
+    features = model.policy.actor.features_extractor
     tensors = {key: torch.from_numpy(value) for key, value in observation.items()}
     out = features(tensors)
     assert out.shape == (2, 8)
@@ -91,15 +93,15 @@ def coded(code, num_envs: int = 3) -> CodedVecEnv:
 
 def test_codes_are_what_the_encoders_make_of_images():
     images = rooms(observation="pixels").reset()["observation"]
-    profiles = Profiles((2, 65, 65))(images)
-    assert profiles.shape == (2, 260)
-    np.testing.assert_allclose(profiles[:, :65], images[:, 0].mean(axis=-1), rtol=1e-5)
-    np.testing.assert_allclose(profiles[:, 195:], images[:, 1].mean(axis=-2), rtol=1e-5)
+    means = profiles((2, 65, 65))(images)
+    assert means.shape == (2, 260)
+    np.testing.assert_allclose(means[:, :65], images[:, 0].mean(axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(means[:, 195:], images[:, 1].mean(axis=-2), rtol=1e-5)
     model = load_pretrained("two-rooms").model
-    np.testing.assert_array_equal(Latents("two-rooms")(images), model.encode(torch.from_numpy(images)).detach().numpy())
+    np.testing.assert_array_equal(latents("two-rooms")(images), model.encode(torch.from_numpy(images)).detach().numpy())
 
 
-@pytest.mark.parametrize("code", [Profiles((2, 65, 65)), Latents("two-rooms")])
+@pytest.mark.parametrize("code", [profiles((2, 65, 65)), latents("two-rooms")])
 def test_coded_environments_are_those_with_images(code):
     images, codes = rooms(3, observation="pixels"), coded(code)
     for env in (images, codes):
@@ -132,10 +134,11 @@ def test_coded_environments_are_those_with_images(code):
 
 @pytest.mark.parametrize("algorithm", ["sac", "recurrent-ppo"])
 def test_a_policy_on_codes_acts_on_images_and_misses_no_position(algorithm):
-    code = Profiles((2, 65, 65))
+    code = profiles((2, 65, 65))
     env = coded(code)
     sample = env.reset()["observation"]
-    model = make(algorithm, env, CodeFeatures, feature_options={"sample": sample, "feature_dim": 4})
+    seen = {"observation": "pixels", "kept_as": "profiles", "features": "codes"}
+    model = make(algorithm, env, sample, feature_options={"feature_dim": 4}, **seen)
     model.learn(60)
     images = rooms(3, observation="pixels").reset()
     policy = CodedPolicy(model, code)
@@ -158,7 +161,7 @@ def test_a_policy_on_codes_acts_on_images_and_misses_no_position(algorithm):
 
 
 def test_code_features_train_one_network_or_none():
-    env = coded(Profiles((2, 65, 65)))
+    env = coded(profiles((2, 65, 65)))
     observation = {key: torch.from_numpy(value) for key, value in env.reset().items()}
     sample = observation["observation"].numpy()
     features = CodeFeatures(env.observation_space, sample, hidden_dim=8, feature_dim=4)
@@ -176,9 +179,7 @@ def test_code_features_train_one_network_or_none():
 def test_errors_name_the_rule(tmp_path):
     with pytest.raises(ValueError, match=r"algorithm must be one of 'a2c', .*'tqc', got 'dqn'"):
         rl.is_off_policy("dqn")
-    with pytest.raises(
-        ValueError, match=r"hindsight needs an algorithm with a replay buffer \('ddpg', .*\), got 'ppo'"
-    ):
+    with pytest.raises(ValueError, match="hindsight must be False for 'ppo', which has no replay buffer, got True"):
         make("ppo", rooms(), hindsight=True)
     with pytest.raises(ValueError, match="code must be one of 'profiles', 'latents', got 'sketch'"):
         open_code("sketch", tmp_path, (2, 65, 65))

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_planner
 from worldmodel.build import DataSpec, ModelConfig, build_model
-from worldmodel.checkpoint import CheckpointError, save_pretrained
+from worldmodel.checkpoint import WORLD_MODEL, CheckpointError
 from worldmodel.planning import ActionBounds, ProposalPlanner, SearchOptions
 
 SPACE = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -89,7 +89,7 @@ def checkpoint(tmp_path_factory):
         pixel_shape=(1, 32, 32), action_dim=2, action_low=(-1.0, -0.5), action_high=(1.0, 0.5), action_max_norm=0.75
     )
     config = ModelConfig(frame_skip=2)
-    save_pretrained(path, build_model(config, data), config, data)
+    WORLD_MODEL.save(path, {"model": build_model(config, data)}, {"model": config, "data": data})
     return path
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from agents.world_model.config import PlannerConfig
 from benchmarks.ablation import ablate as ablations
-from benchmarks.ablation.ablate import AblateConfig, markdown, run
+from benchmarks.ablation.ablate import AblateConfig, run
 from benchmarks.ablation.grids import GRIDS, Grid, Variant
 from benchmarks.records.store import Store
 from pretrain.data.config import DataConfig
@@ -80,7 +80,7 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
     assert content["rows"][0]["gain"]["difference"] == 0.0
     assert json.loads((tmp_path / "plans.json").read_text())["rows"] == json.loads(json.dumps(content["rows"]))
     assert (tmp_path / "plans.png").stat().st_size > 1000
-    lines = markdown(tmp_path / "plans.json").splitlines()
+    lines = ablations.table(content).markdown().splitlines()
     assert len(lines) == 5
     assert lines[2].startswith("| full | ")
     records = list(Store(tmp_path / "plans").records(grid="planning", variant="few"))
@@ -130,7 +130,7 @@ def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypat
 
 def test_a_grid_of_trainings(tmp_path, monkeypatch):
     monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 8)
-    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 4)
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_SCENES", 4)
     presets = {"two-rooms": TINY, "two-rooms-paper": changed(TINY, {"policy.num_steps": 0})}
     monkeypatch.setattr(ablations, "preset", presets.__getitem__)
     grid = Grid(
@@ -152,7 +152,8 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch):
         output=tmp_path / "trainings.json",
         progress=False,
     )
-    rows = run(config)["rows"]
+    report = run(config)
+    rows = report["rows"]
     assert [(row["variant"], row["seed"]) for row in rows] == [
         (variant.name, seed) for variant in grid.variants for seed in (0, 1)
     ]
@@ -160,8 +161,7 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch):
     assert [row["training"]["policy_steps"] for row in rows[::2]] == [1, 1, 1, 0]
     folders = {path.name for path in (tmp_path / "ablate-training").iterdir()}
     assert folders == {f"{name}-seed{seed}" for name in ("full", "narrow", "other") for seed in (0, 1)}
-    table = markdown(tmp_path / "trainings.json")
-    lines = table.splitlines()
+    lines = ablations.table(report).markdown().splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| full", "| narrow", "| narrow, actor", "| other"]
     assert lines[-1].count("| – |") == 1  # no actor there
 
@@ -204,13 +204,13 @@ def test_a_grid_of_video_models(tmp_path, monkeypatch):
     assert [(row["variant"], row["seed"]) for row in rows] == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
     assert all(row["training"]["steps"] == 2 and row["training"]["frames"] == 2 * 3 * 4 for row in rows)
     assert all(row["reduced"] == {"data.batch_size": 3} for row in rows)
-    table = markdown(config.output).splitlines()
+    table = ablations.table(json.loads(config.output.read_text())).markdown().splitlines()
     assert table[0].startswith("| variant | mAP | AP_1 | AP_2 |")
     assert len(table) == 4
     assert table[2].count("<br>") >= 2  # two seeds, one below the other
     assert config.output.with_suffix(".png").stat().st_size > 1000
 
-    monkeypatch.setattr("pretrain.video.training.VideoTraining.forward", never)
+    monkeypatch.setattr(ablations, "fit", never)
     assert run(config)["rows"] == rows
 
 
@@ -232,13 +232,14 @@ def test_a_grid_of_image_models(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(ablations.GRIDS, "images", Grid(preset="images", measured="probe", variants=variants))
     config = AblateConfig(name="images", runs=tmp_path, output=tmp_path / "images.json", progress=False)
-    rows = run(config)["rows"]
+    report = run(config)
+    rows = report["rows"]
     assert [row["images"] for row in rows] == ["digits"] * 3
     assert [row["training"]["frames"] for row in rows] == [8] * 3
     assert {path.name for path in (tmp_path / "ablate-images").iterdir()} == {"full-seed0", "bare-seed0"}
     assert len({row["linear"]["correct"] for row in rows}) > 1
     assert all(0.2 < row["linear"]["accuracy"] < 1 for row in rows)
-    assert markdown(config.output).splitlines()[4].startswith("| raw | ")
+    assert ablations.table(report).markdown().splitlines()[4].startswith("| raw | ")
 
 
 def test_ray_gives_the_same_rows(tmp_path, monkeypatch):

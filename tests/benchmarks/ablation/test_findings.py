@@ -1,6 +1,6 @@
 """The paper's findings on images, judged from rows."""
 
-from benchmarks.ablation.findings import markdown
+from benchmarks.ablation.findings import table
 from benchmarks.ablation.grids import GRIDS
 
 TRAITS = {variant.name: variant.traits for name in ("images", "image-weights") for variant in GRIDS[name].variants}
@@ -20,7 +20,7 @@ def rows(**accuracies: list[float]) -> list[dict]:
 
 
 def cells(regularisers: list[dict], weights: list[dict]) -> list[str]:
-    lines = markdown({"ours": (regularisers, weights)}).splitlines()[2:]
+    lines = table({"ours": (regularisers, weights)}).markdown().splitlines()[2:]
     return [line.split(" | ")[2].removesuffix(" |") for line in lines]
 
 

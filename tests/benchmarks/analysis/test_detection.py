@@ -6,7 +6,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from benchmarks.analysis.detection import DetectConfig, markdown, run
+from benchmarks.analysis.detection import DetectConfig, run, table
 from benchmarks.records.store import read_record
 from pretrain.train import fit
 from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
@@ -59,7 +59,7 @@ def test_a_table_and_a_film(runs, tmp_path, capsys):
     # Nothing has been learned here, and the oracle knows where digits were.
     assert record.rows[-1]["strict"][0] > 0.3 > record.rows[0]["strict"][0]
     assert "oracle" in capsys.readouterr().out
-    lines = markdown(config.output).splitlines()
+    lines = table(record).markdown().splitlines()
     assert lines[0].startswith("| forecast | mAP | AP_1 | AP_2 | AP_3 |")
     assert len(lines) == 7
     for suffix in (".gif", ".mp4"):

@@ -7,8 +7,8 @@ from benchmarks.analysis.image_probe import ProbeConfig, run, untrained
 from benchmarks.records.store import read_record
 from pretrain.data.labelled_images import LabelledImages
 from worldmodel.__main__ import main
-from worldmodel.image.build import ImageModelConfig, build_classifier, build_image_jepa
-from worldmodel.image.checkpoint import load_image_jepa, save_image_jepa
+from worldmodel.image.build import ImageModelConfig, ImagesSpec, build_image_jepa
+from worldmodel.image.checkpoint import IMAGE_JEPA, load_image_jepa
 
 OPTIONS = [
     *("--accelerator", "cpu", "--precision", "32-true", "--num-steps", "4", "--data.batch-size", "16"),
@@ -72,7 +72,7 @@ def test_an_untrained_network_is_the_runs_at_its_start(folder):
     assert not twins[0].training
     # As the run made it before its first step.
     torch.manual_seed(0)
-    start = build_image_jepa(pretrained.model_config, pretrained.pixel_shape)
+    start = build_image_jepa(pretrained.sections["model"], pretrained.data.pixel_shape)
     assert torch.equal(weights[0], start.encoder.stem[0].weight)
 
 
@@ -91,8 +91,9 @@ def test_of_other_images_the_runs_own_classifier_is_not_asked(folder, tmp_path):
 
 
 def test_what_does_not_fit_is_explained(folder, tmp_path, capsys):
-    model = build_image_jepa(ImageModelConfig(width=2), (3, 8, 8))
-    save_image_jepa(tmp_path / "other", model, build_classifier(model, 10), ImageModelConfig(width=2))
+    sections = {"model": ImageModelConfig(width=2), "data": ImagesSpec(pixel_shape=(3, 8, 8), num_classes=10)}
+    model = build_image_jepa(sections["model"], (3, 8, 8))
+    IMAGE_JEPA.save(tmp_path / "other", {"model": model, "classifier": torch.nn.Linear(model.latent_dim, 10)}, sections)
     assert main(["probe", str(tmp_path / "other")]) == 1
     assert "images must be given for a checkpoint that does not name its own" in capsys.readouterr().err
     assert main(["probe", str(tmp_path / "other"), "--images", "digits"]) == 1

@@ -11,7 +11,7 @@ from agents.saved import make_policy
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.evaluation.success import EvaluateConfig, find_record, main, result_of, run
+from benchmarks.evaluation.success import EvaluateConfig, find_record, main, result_of, run, table
 from benchmarks.records.store import read_record
 
 PLANNER = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=3)
@@ -288,3 +288,19 @@ def test_the_command_writes_beside_the_others(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "worldmodel evaluate" in capsys.readouterr().out
+
+
+def test_a_table_has_a_row_for_each_evaluation(tmp_path):
+    records = [evaluate(policy, num_episodes=4, num_envs=4) for policy in ("random", "expert")]
+    lines = table(records).markdown().splitlines()
+    assert lines[0].startswith("| policy | manifest | episodes | final success | ever success | SPL |")
+    assert len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 4
+    assert lines[3].startswith("| expert | validation | 4 | 100.0% [51.0%, 100.0%] |")
+    with pytest.raises(ValueError, match="a record must be of an evaluation: KeyError: 'summary'"):
+        table([replace(records[0], facts={"policy": "x"})])
+
+
+def test_a_table_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one evaluation, got none"):
+        table([])

@@ -55,6 +55,16 @@ def test_other_settings_are_in_the_way(tmp_path):
         find(path, KEY | {"table": "other"}, CONFIG)
 
 
+def test_many_other_settings_are_told_in_short(tmp_path):
+    """Sorted, a few of them, and none at length."""
+    path = Store(tmp_path).save(RECORD)
+    other = {"options": list(range(1000)), **{f"option{i}": i for i in range(9, 0, -1)}}
+    with pytest.raises(ValueError, match=r"settings \(config.option1 \(was None, now 1\); config.option2 ") as caught:
+        find(path, KEY, CONFIG | other)
+    assert "; and 4 more); write to another place" in str(caught.value)
+    assert len(str(caught.value)) < 600 + len(str(path))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

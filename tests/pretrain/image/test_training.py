@@ -69,7 +69,7 @@ def built(**changes) -> tuple:
 
 def test_a_run_is_a_checkpoint_and_a_log(finished):
     loaded = load_image_jepa(finished)
-    assert (loaded.pixel_shape, loaded.num_classes, loaded.model.latent_dim) == ((1, 28, 28), 10, 32)
+    assert (loaded.data.pixel_shape, loaded.data.num_classes, loaded.model.latent_dim) == ((1, 28, 28), 10, 32)
     assert loaded.config["training"]["step"] == 8
     assert loaded.config["training"]["config"]["data"]["images"] == "digits"
     rows = read_metrics(finished)
@@ -193,8 +193,8 @@ def test_lars_moves_matrices_in_proportion_and_vectors_plainly():
 
 def test_the_optimizer_is_the_one_asked_for():
     for name, kind in (("lars", LARS), ("adamw", torch.optim.AdamW)):
-        stage, _ = built(optimizer=name, trust_coefficient=0.03)
-        optimizer = stage.optimizer(stage.groups)
+        stage, training = built(optimizer=name, trust_coefficient=0.03)
+        optimizer = training.optimizer(stage.groups)
         assert isinstance(optimizer, kind)
         if name == "lars":
             assert [group["trust_coefficient"] for group in optimizer.param_groups] == [0.03, 1.0]
@@ -232,7 +232,7 @@ def test_the_paper_preset_trains_on_photographs(tmp_path):
         output=str(tmp_path / "run"),
     )
     loaded = load_image_jepa(fit(config))
-    assert (loaded.pixel_shape, loaded.num_classes) == ((3, 32, 32), 10)
+    assert (loaded.data.pixel_shape, loaded.data.num_classes) == ((3, 32, 32), 10)
 
 
 def test_sources_draw_pairs_that_belong_together():

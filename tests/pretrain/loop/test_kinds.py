@@ -46,16 +46,13 @@ def build_training(config: MeanConfig, device: torch.device) -> Training:
             name=name,
             module=module,
             groups=[{"params": [module.guess], "peak": config.learning_rate}],
-            optimizer=adamw(0.0),
-            clipped=[module.guess],
-            clip_norm=1.0,
             num_steps=1,
             batch_size=4,
             draw=draw,
             validate=lambda: {"evaluating": float(not module.training and not torch.is_grad_enabled())},
         )
 
-    return Training(stages=[stage("early"), stage("late")], save=lambda *_: None)
+    return Training(stages=[stage("early"), stage("late")], optimizer=adamw(0.0), save=lambda *_: None)
 
 
 def test_a_class_and_its_module_make_a_kind_of_run_and_stages_draw_by_their_number(tmp_path):

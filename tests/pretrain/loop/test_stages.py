@@ -10,8 +10,8 @@ from pretrain.data.config import DataConfig
 from pretrain.loop.stages import freeze, muon, stage_at, to_modules, total_steps
 from pretrain.sources import build_sources
 from pretrain.world_model.config import PolicyConfig, WorldModelConfig
-from pretrain.world_model.policy_validation import validate_policy
 from pretrain.world_model.training import build_training
+from pretrain.world_model.validation import validate_policy
 from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import load_pretrained
 
@@ -81,7 +81,7 @@ def test_all_that_stages_train_is_saved_once_more_than_enough(built):
 
 def test_validation_of_a_policy_repeats_and_knows_success(built, monkeypatch):
     validation = build_sources(CONFIG.data, 4, torch.device("cpu"))[1]
-    monkeypatch.setattr("pretrain.world_model.policy_validation.NUM_SCENES", 8)
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_SCENES", 8)
     first, again = (validate_policy(model_of(built), actor_critic_of(built), validation) for _ in range(2))
     assert first == again
     assert first["imagined_success"] < 0.6

@@ -12,7 +12,6 @@ import envs  # noqa: F401 - registers Two Rooms
 from agents.offline.agent import MethodConfig, OfflineAgent, build_method
 from agents.offline.gcbc import GCBC
 from agents.offline.gcivl import GCIVL
-from agents.offline.goal_encoder import GoalEncoder
 from pretrain.data.config import DataConfig
 from pretrain.data.windows import WindowSource
 from pretrain.loop.run_log import read_metrics
@@ -24,6 +23,7 @@ from pretrain.sources import build_sources
 from pretrain.train import fit
 from worldmodel.build import DataSpec
 from worldmodel.checkpoint import WEIGHTS, CheckpointError, load_pretrained
+from worldmodel.jepa import JEPA
 from worldmodel.nn.normalize import Normalizer
 
 NAMES = ("gcbc", "gcidm", "gcivl")
@@ -55,8 +55,8 @@ class Corner(nn.Module):
         return torch.stack([place, place.square()], dim=-1)
 
 
-def corner() -> GoalEncoder:
-    encoder = GoalEncoder(Corner(), Normalizer((1, 4, 4), 1), 2)
+def corner() -> JEPA:
+    encoder = JEPA(Corner(), nn.Identity(), Normalizer((1, 4, 4), 1), 2)
     encoder.norm = nn.Identity()
     return encoder
 
@@ -166,7 +166,7 @@ def learned_values(draw, **changes) -> GCIVL:
 
 @torch.no_grad()
 def value(method: GCIVL, place: int, goal: int) -> float:
-    latents, wanted = method.value.encoder(line(torch.tensor([place, goal]))).unbind()
+    latents, wanted = method.value.encoder.encode(line(torch.tensor([place, goal]))).unbind()
     return method.value(latents, wanted).mean().item()
 
 

@@ -69,7 +69,7 @@ def test_a_run_is_a_checkpoint_and_a_log_and_resumes_exactly(tmp_path, optimizer
     assert read_metrics(folder) == rows
 
     loaded = load_video_jepa(whole)
-    assert loaded.pixel_shape == (1, 64, 64)
+    assert loaded.data.pixel_shape == (1, 64, 64)
     assert loaded.config["training"]["step"] == 10
     videos = build_source(TINY.data, "validation").sample(2, np.random.default_rng(0))
     with torch.no_grad():

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from worldmodel.checkpoint import CheckpointError
-from worldmodel.image.build import ImageModelConfig, build_classifier, build_image_jepa
-from worldmodel.image.checkpoint import load_image_jepa, save_image_jepa
+from worldmodel.image.build import ImageModelConfig, ImagesSpec, build_image_jepa
+from worldmodel.image.checkpoint import IMAGE_JEPA, load_image_jepa
 from worldmodel.image.encoders import ResNet18, VisionTransformer
 from worldmodel.image.jepa import ImageJEPA
 from worldmodel.image.objective import ImageLossWeights, ImageObjective, make_projector
@@ -152,17 +152,20 @@ def test_everything_learns(weights):
 def test_a_checkpoint_loads_again(tmp_path, config):
     torch.manual_seed(0)
     model = build_image_jepa(config, (1, 28, 28))
-    classifier = build_classifier(model, 7)
+    classifier = nn.Linear(model.latent_dim, 7)
     images = pixels(8, 1, 28, 28)
     model.normalizer.fit(images)
     model.encode(images)  # moves running statistics
-    save_image_jepa(tmp_path / "run", model, classifier, config, training={"step": 3})
+    data = ImagesSpec(pixel_shape=(1, 28, 28), num_classes=7)
+    sections = {"model": config, "data": data}
+    IMAGE_JEPA.save(tmp_path / "run", {"model": model, "classifier": classifier}, sections, training={"step": 3})
     loaded = load_image_jepa(tmp_path / "run")
     model.eval()
     with torch.no_grad():
         assert torch.equal(loaded.model.encode(images), model.encode(images))
         assert torch.equal(loaded.classifier(model.encode(images)), classifier(model.encode(images)))
-    assert (loaded.model_config, loaded.pixel_shape, loaded.num_classes) == (config, (1, 28, 28), 7)
+    assert loaded.sections == sections
+    assert loaded.data == data
     assert loaded.config["training"] == {"step": 3}
     assert not loaded.model.training
 
@@ -171,7 +174,9 @@ def test_what_is_no_checkpoint_of_images_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="checkpoint must be a directory, got 'nowhere'"):
         load_image_jepa("nowhere")
     model = build_image_jepa(SMALL, (1, 28, 28))
-    save_image_jepa(tmp_path, model, build_classifier(model, 10), SMALL)
+    data = ImagesSpec(pixel_shape=(1, 28, 28), num_classes=10)
+    parts = {"model": model, "classifier": nn.Linear(model.latent_dim, 10)}
+    IMAGE_JEPA.save(tmp_path, parts, {"model": SMALL, "data": data})
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"format": "worldmodel.jepa/1"}))
     with pytest.raises(CheckpointError, match=r"must have format 'worldmodel.image-jepa/1', got 'worldmodel.jepa/1'"):

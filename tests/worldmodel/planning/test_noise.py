@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.planning import coloured_noise
-from worldmodel.planning.noise import draw_noise
+from worldmodel.planning import CEM, ActionBounds, SearchOptions, coloured_noise
 
 
 def generator(seed=0):
@@ -43,8 +42,15 @@ def test_redder_noise_changes_more_slowly():
 
 @pytest.mark.parametrize("beta", [0.0, 1.0])
 def test_an_environment_gets_its_noise_whoever_is_beside_it(beta):
-    together = draw_noise([generator(seed) for seed in range(5)], 13, 9, 3, beta)
+    options = SearchOptions(horizon=9, num_samples=13, num_elites=2, noise_beta=beta, zero_candidate=False)
+    planner = CEM(bounds=ActionBounds([-1.0] * 3, [1.0] * 3), options=options)
+
+    def candidates(*seeds):
+        generators = [generator(seed) for seed in seeds]
+        plan = planner.plan(lambda a: a.square().sum((2, 3)), init=None, generators=generators, record=True)
+        return plan.trace.candidates[0]
+
+    together = candidates(*range(5))
     for seed in range(5):
-        alone = draw_noise([generator(seed)], 13, 9, 3, beta)
-        assert torch.equal(together[seed], alone[0])
+        assert torch.equal(together[seed], candidates(seed)[0])
     assert not torch.equal(together[0], together[1])

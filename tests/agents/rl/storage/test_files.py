@@ -196,11 +196,11 @@ def test_networks_that_cannot_fit_are_refused_before_they_are_built(run, tmp_pat
         rl.load(tmp_path)
     options = {"buffer_size": 10**12}
     with pytest.raises(ValueError, match="a replay buffer of buffer_size 1,000,000,000,000 must fit into memory"):
-        make("sac", rooms(), options=OFF_POLICY | options)
+        make("sac", rooms(), hyperparameters=OFF_POLICY | options)
     with pytest.raises(ValueError, match="a rollout of n_steps 1,000,000,000,000 in 2 environments must fit"):
-        make("a2c", rooms(), options={"n_steps": 10**12})
+        make("a2c", rooms(), hyperparameters={"n_steps": 10**12})
     with pytest.raises(ValueError, match="a batch of batch_size 1,000,000,000,000 must fit into memory"):
-        make("sac", rooms(), options=OFF_POLICY | {"batch_size": 10**12})
+        make("sac", rooms(), hyperparameters=OFF_POLICY | {"batch_size": 10**12})
 
 
 @pytest.mark.parametrize("algorithm", list(rl.ALGORITHMS))
@@ -224,12 +224,12 @@ def test_a_replay_buffer_is_loaded_as_stable_baselines_loads_it(tmp_path):
     env = rooms(num_envs=3, steps=7)
     for size in (60, 500):  # full, and not
         write_config(tmp_path / str(size), "sac", hyperparameters=OFF_POLICY | {"buffer_size": size})
-        model = make("sac", env, options=OFF_POLICY | {"buffer_size": size})
+        model = make("sac", env, hyperparameters=OFF_POLICY | {"buffer_size": size})
         rl.train(model, tmp_path / str(size), max_steps=150, progress=False)
         assert model.replay_buffer.full == (size == 60)
         model.save_replay_buffer(tmp_path / "theirs.pkl")
         loaded = rl.load(tmp_path / str(size), rooms(num_envs=3, steps=7))
-        theirs = make("sac", rooms(num_envs=3, steps=7), options=OFF_POLICY | {"buffer_size": size})
+        theirs = make("sac", rooms(num_envs=3, steps=7), hyperparameters=OFF_POLICY | {"buffer_size": size})
         theirs.load_replay_buffer(tmp_path / "theirs.pkl")
         ours, expected = vars(loaded.replay_buffer), vars(theirs.replay_buffer)
         for name in ("pos", "full", "_current_ep_start", "ep_start", "ep_length", "actions", "rewards", "dones"):
@@ -389,7 +389,7 @@ def test_replay_buffers_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_large_replay_buffer_takes_only_what_is_filled(tmp_path):
-    model = make("sac", rooms(), options=OFF_POLICY | {"buffer_size": 100_000})
+    model = make("sac", rooms(), hyperparameters=OFF_POLICY | {"buffer_size": 100_000})
     rl.train(model, tmp_path, max_steps=60, progress=False)
     assert (tmp_path / rl.REPLAY).stat().st_size < 20_000
     with (tmp_path / "again").open("wb") as file:
@@ -419,7 +419,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
         rl.train(model, tmp_path, max_steps=60, progress=False)
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     # What the networks are refused for in many words elsewhere is said in these, too.
-    wild = make("sac", rooms(), options=OFF_POLICY | {"learning_rate": 1e30})
+    wild = make("sac", rooms(), hyperparameters=OFF_POLICY | {"learning_rate": 1e30})
     with pytest.raises(FloatingPointError, match="try a lower learning_rate"):
         rl.train(wild, tmp_path / "wild", max_steps=100, progress=False)
 
