@@ -121,7 +121,6 @@ CONTENDERS = {
         offline("gcivl", "GCIVL"),
         longer(learned("tqc", "state", "TQC + HER, state")),
         longer(learned("sac", "pixels", "SAC + HER, pixels")),
-        longer(learned("sac", "latents", "SAC + HER, JEPA latents")),
     ),
     "pillars": named(
         "pillars",
