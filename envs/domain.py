@@ -92,7 +92,7 @@ class Domain:
     recipes, draw_episodes, folder           ``--manifest``: frozen episodes to evaluate on
     compared_on                              ``compare``: the manifests of the comparison
     expert, expert_sees                      ``expert``: the ceiling of every table
-    explorers                                ``collect --policy``
+    explorers, explorers_see                 ``collect --policy``
     draw_scene, to_canvas                    films that show imagined paths; without, films show ``env.render()``
     simulate, compact                        training data without end, compact datasets, ``maps``, ``attribute``
     =======================================  =====================================================================
@@ -125,6 +125,7 @@ class Domain:
         expert: From the environment's keywords, a scripted policy that succeeds.
         expert_sees: Kind of observation that it is given.
         explorers: Name → from observation space, action space and keywords, a policy that gathers data.
+        explorers_see: Name → kind of observation that it is given; those that are not named take any.
         read_positions: From images ``(N, ...)`` as agents see them, the agent's positions ``(N, P)``: for rewards of
             relabelled goals, never for a policy.
         simulate: From the environment's keywords, its simulation.
@@ -157,6 +158,7 @@ class Domain:
     explorers: Mapping[str, Callable[[gym.Space[Any], gym.spaces.Box, Mapping[str, Any]], Policy]] = field(
         default_factory=lambda: {"random-walk": random_walk}
     )
+    explorers_see: Mapping[str, str] = field(default_factory=dict)
     read_positions: Callable[[NDArray[np.uint8]], Array] | None = None
     simulate: Callable[[Mapping[str, Any]], Simulation] | None = None
     draw_scene: Callable[[int, Mapping[str, Any], Array, Array], NDArray[np.uint8]] | None = None
@@ -169,6 +171,8 @@ class Domain:
             (not self.recipes or VALIDATION in self.recipes, f"recipes must hold {VALIDATION!r}, for tuning"),
             (set(self.compared_on) <= set(self.recipes), "compared_on must name recipes"),
             (self.expert_sees in kinds, "expert_sees must be one of observations"),
+            (set(self.explorers_see) <= set(self.explorers), "explorers_see must name explorers"),
+            (set(self.explorers_see.values()) <= set(kinds), "explorers_see must hold observations"),
             (self.compact in kinds, "compact must be one of observations"),
             (self.compact is None or self.simulate is not None, "compact needs simulate"),
             ((self.draw_scene is None) == (self.to_canvas is None), "draw_scene and to_canvas need each other"),

@@ -29,6 +29,9 @@ def constraints() -> dict[str, Version]:
     return {canonicalize_name(name): Version(release) for name, release in pins}
 
 
+EXTRAS = ("mujoco", "pusht", "lerobot", "video")
+
+
 def requirements(*extras: str) -> list[Requirement]:
     """The requirements of the project and of extras, without the project itself."""
     optional = PROJECT["project"]["optional-dependencies"]
@@ -113,7 +116,7 @@ def test_every_data_file_matches_a_package_data_pattern():
 # --- dependencies ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("requirement", requirements("video", "ray", "docs", "dev"), ids=str)
+@pytest.mark.parametrize("requirement", requirements(*EXTRAS, "ray", "docs", "dev"), ids=str)
 def test_constraints_pin_within_the_ranges(requirement):
     pins = constraints()
     assert canonicalize_name(requirement.name) in pins
@@ -128,7 +131,7 @@ def test_constraints_hold_public_releases_only():
 
 
 def test_third_party_imports_are_declared():
-    declared = {canonicalize_name(requirement.name) for requirement in requirements("video", "wandb", "ray")}
+    declared = {canonicalize_name(requirement.name) for requirement in requirements(*EXTRAS, "wandb", "ray")}
     distributions = packages_distributions()
     undeclared = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):

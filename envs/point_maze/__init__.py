@@ -1,0 +1,1 @@
+"""Gymnasium-Robotics' PointMaze seen as images, with goal images: a ball is pushed through a maze."""

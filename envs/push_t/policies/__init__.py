@@ -1,0 +1,1 @@
+"""Policies that know the geometry and the physics of Push-T."""
