@@ -15,6 +15,9 @@ from worldmodel.nn.normalize import Normalizer
 from worldmodel.nn.probes import Probe
 from worldmodel.predictors import PREDICTORS, PredictorConfig
 
+Context = Annotated[int, Ge(1), Le(64), number(int, "≥ 1")]
+"""How many frames a model sees at once."""
+
 
 @config
 class ModelConfig(PredictorConfig, EncoderConfig):
@@ -22,6 +25,8 @@ class ModelConfig(PredictorConfig, EncoderConfig):
 
     frame_skip: Annotated[int, Ge(1), Le(10_000), number(int, "≥ 1")] = 4
     """Environment steps spanned by one predictor step; their actions enter as one block."""
+    context: Context = 1
+    """Frames that are seen at once, frame_skip steps apart; with 2 or more the model sees velocity."""
 
 
 @config
@@ -88,17 +93,19 @@ def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
     block_dim = config.frame_skip * data.action_dim
     kind = PREDICTORS[config.predictor]
     predictor = construct(kind, config.latent_dim, block_dim, options=config, prefix="predictor_")
-    encoder = build_encoder(config, data.pixel_shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return JEPA(encoder, predictor, normalizer, config.latent_dim, config.frame_skip)
+    encoder = build_encoder(config, data.pixel_shape, config.context)
+    encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return JEPA(encoder, predictor, normalizer, config.latent_dim, config.frame_skip, config.context)
 
 
-def build_encoder(config: EncoderConfig, pixel_shape: Sequence[int]) -> nn.Module:
-    """Builds an untrained encoder.
+def build_encoder(config: EncoderConfig, pixel_shape: Sequence[int], context: int = 1) -> nn.Module:
+    """Builds an untrained encoder of ``context`` frames side by side.
 
     Raises:
         ValueError: If it does not fit the images.
     """
-    return construct(ENCODERS[config.encoder], pixel_shape, options=config, prefix="encoder_")
+    channels, *sides = pixel_shape
+    return construct(ENCODERS[config.encoder], (context * channels, *sides), options=config, prefix="encoder_")
 
 
 def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:

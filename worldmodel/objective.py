@@ -74,20 +74,20 @@ class Objective(nn.Module):
             self.inverse_model = perceptron(2 * model.latent_dim, [IDM_HIDDEN_DIM] * idm_layers, block_dim)
 
     def forward(
-        self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], step: int = 0
+        self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], step: int = 0
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor], Float[Tensor, "b t d"]]:
         """Computes the loss of a batch of windows.
 
         Args:
-            pixels: Frames.
-            actions: Blocks of actions; ``actions[:, t]`` takes frame ``t`` to frame ``t + 1``.
+            pixels: Frames; the first ``context − 1`` are only seen together with those that follow.
+            actions: Blocks of actions; ``actions[:, t]`` takes latent ``t`` to latent ``t + 1``.
             step: Training step; selects SIGReg's directions.
 
         Returns:
             The loss, each term unweighted, and the detached latents (for probes).
         """
         w = self.weights
-        latents = self.model.encode(pixels)
+        latents = self.model.encode_video(pixels)
         prediction = self._prediction(latents, actions)
         joint = gather_batch(latents)
         loss, terms = losses.regularise(

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from annotated_types import Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.actions import check_action_space, check_defined, to_space
+from agents.history import History, continue_histories, recent_frames, remember
 from agents.observations import read_images
 from agents.offline.gcbc import GCBC
 from agents.offline.gcidm import GCIDM
 from agents.offline.gcivl import GCIVL
-from worldmodel.build import DataSpec, ModelConfig, build_encoder, build_model
+from envs.inputs import read_starts
+from worldmodel.build import Context, DataSpec, ModelConfig, build_encoder, build_model
 from worldmodel.checkpoint import CheckpointFiles, Kind, Loaded
 from worldmodel.config import Depth, Name, NonNegative, ProperFraction, Width, config, construct, number
 from worldmodel.encoders import EncoderConfig, EncoderName
@@ -36,7 +39,12 @@ class Method(Protocol):
     """A method, as an agent uses it."""
 
     def act(self, pixels: Tensor, goals: Tensor) -> Tensor:
-        """Actions ``(b, a)`` in the environment's units, from uint8 images ``(b, c, h, w)`` towards goal images."""
+        """Actions ``(b, a)`` in the environment's units towards goals.
+
+        Args:
+            pixels: The frames that are seen at once, uint8 ``(b, context, c, h, w)`` or ``(b, context, h, w, c)``.
+            goals: Goal images, uint8 ``(b, c, h, w)`` or ``(b, h, w, c)``.
+        """
         ...
 
 
@@ -55,6 +63,10 @@ class MethodConfig:
     """Width of hidden layers."""
     num_layers: Depth = 3
     """Number of hidden layers."""
+    frame_skip: Annotated[int, Ge(1), Le(10_000), number(int, "≥ 1")] = 4
+    """Environment steps between two images; their mean action is learned. Not gcidm, which has the world model's."""
+    context: Context = 1
+    """gcbc, gcivl: images that are seen at once, frame_skip steps apart; with 2 or more, velocity is seen."""
     discount: ProperFraction = 0.97
     """gcivl: discount of a block of actions."""
     expectile: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.9
@@ -79,11 +91,14 @@ def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None
         if model is None:
             raise ValueError(f"method {config.name!r} acts on the latents of a world model, got none")
         return construct(kind, build_model(model, data), options=config)
+    options = EncoderConfig(encoder=config.encoder, latent_dim=config.latent_dim)
     encoder = JEPA(
-        build_encoder(EncoderConfig(encoder=config.encoder, latent_dim=config.latent_dim), data.pixel_shape),
+        build_encoder(options, data.pixel_shape, config.context),
         nn.Identity(),
         Normalizer(data.pixel_shape, data.action_dim),
         config.latent_dim,
+        config.frame_skip,
+        config.context,
     )
     return construct(kind, encoder, options=config)
 
@@ -126,6 +141,8 @@ class OfflineAgent:
     def __init__(self, method: nn.Module, data: DataSpec, action_space: spaces.Box | None = None) -> None:
         check_action_space(action_space, data.action_dim)
         self.method = method
+        encoders = [(module.context, module.frame_skip) for module in method.modules() if isinstance(module, JEPA)]
+        self._seen = encoders[0] if encoders else (1, 1)
         self.pixel_shape = data.pixel_shape
         self.bounds = ActionBounds(data.action_low, data.action_high, data.action_max_norm)
         self.action_space = action_space
@@ -144,19 +161,26 @@ class OfflineAgent:
 
     @torch.no_grad()
     def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], None]:
-        """The next actions; there is no state, and nothing is random.
+        self,
+        observation: Any,
+        state: tuple[History, ...] | None = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], tuple[History, ...]]:
+        """The next actions, and what is remembered of the past images of each environment; nothing is random.
 
         Raises:
-            ValueError: If the observation does not fit.
+            ValueError: If the observation, the state or the flags do not fit.
             FloatingPointError: If the method's actions hold NaN.
         """
         images, goals, batched = read_images(observation)
+        histories = continue_histories(state, read_starts(episode_start, len(images)))
+        seen = np.stack([recent_frames(*pair, *self._seen) for pair in zip(histories, images, strict=True)])
         assert isinstance(self.method, Method)
-        actions = self.method.act(torch.from_numpy(images), torch.from_numpy(goals)).float()
+        actions = self.method.act(torch.from_numpy(seen), torch.from_numpy(goals)).float()
         check_defined(actions.numpy())
         chosen = self.bounds.project(actions).numpy()
         if self.action_space is not None:
             chosen = to_space(chosen, self.action_space)
-        return (chosen if batched else chosen[0, ...]), None
+        state = tuple(remember(*pair, *self._seen) for pair in zip(histories, images, strict=True))
+        return (chosen if batched else chosen[0, ...]), state

@@ -29,12 +29,12 @@ class GCBC(nn.Module):
         self.encoder = encoder
         self.policy = perceptron(2 * encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True)
 
-    def fit_normalization(self, pixels: UInt8[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
+    def fit_normalization(self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "*n a"]) -> None:
         """Fits normalisation on a sample of training data."""
         self.encoder.fit_normalization(pixels, actions)
 
     def forward(
-        self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
+        self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss and metrics of a batch of trajectories.
 
@@ -44,8 +44,8 @@ class GCBC(nn.Module):
             goals: For each image but the last, which later image is its goal.
             step: Training step; nothing here depends on it.
         """
-        return imitate(self.encoder, self.policy, self.encoder.encode(pixels), actions, goals)
+        return imitate(self.encoder, self.policy, *self.encoder.encode_states_and_goals(pixels), actions, goals)
 
-    def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
-        """Actions towards goals, in the environment's units."""
+    def act(self, pixels: UInt8[Tensor, "b k x y z"], goals: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b a"]:
+        """Actions towards goals, in the environment's units, from the ``k`` frames that are seen at once."""
         return act(self.encoder, self.policy, pixels, goals)

@@ -35,13 +35,13 @@ class GCIDM(nn.Module):
         self.inverse = perceptron(2 * model.latent_dim, [hidden_dim] * num_layers, model.action_dim, normalized=True)
 
     def forward(
-        self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
+        self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss and metrics of a batch of trajectories; see :meth:`agents.offline.gcbc.GCBC.forward`."""
         with torch.no_grad():
-            latents = self.model.encode(pixels)
-        return imitate(self.model, self.inverse, latents, actions, goals)
+            encoded = self.model.encode_states_and_goals(pixels)
+        return imitate(self.model, self.inverse, *encoded, actions, goals)
 
-    def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
-        """Actions towards goals, in the environment's units."""
+    def act(self, pixels: UInt8[Tensor, "b k x y z"], goals: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b a"]:
+        """Actions towards goals, in the environment's units, from the ``k`` frames that are seen at once."""
         return act(self.model, self.inverse, pixels, goals)

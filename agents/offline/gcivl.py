@@ -80,24 +80,25 @@ class GCIVL(nn.Module):
         self.target_rate = target_rate
 
     @torch.no_grad()
-    def fit_normalization(self, pixels: UInt8[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
+    def fit_normalization(self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "*n a"]) -> None:
         """Fits normalisation on a sample of training data, for the target networks too."""
         self.value.encoder.fit_normalization(pixels, actions)
         self.target.load_state_dict(self.value.state_dict())
 
     def forward(
-        self, pixels: UInt8[Tensor, "b t c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
+        self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss and metrics of a batch of trajectories; see :meth:`agents.offline.gcbc.GCBC.forward`.
 
         Each image has two goals: its own, and one of the previous trajectory in the batch, which it does not reach.
         """
         self._follow()
-        latents = self.value.encoder.encode(pixels)
-        now, then, wanted = _transitions(latents, goals)
+        latents, stills = self.value.encoder.encode_states_and_goals(pixels)
+        now, then, wanted = _transitions(latents, stills, goals)
         with torch.no_grad():
-            target_now, target_then, target_wanted = _transitions(self.target.encoder.encode(pixels), goals)
-        reached = goals == torch.arange(1, pixels.shape[1], device=goals.device)
+            encoded = self.target.encoder.encode_states_and_goals(pixels)
+            target_now, target_then, target_wanted = _transitions(*encoded, goals)
+        reached = goals == torch.arange(1, latents.shape[1], device=goals.device)
         reached = torch.cat([reached, torch.zeros_like(reached)])
         values = self.value(now, wanted)
         with torch.no_grad():
@@ -107,8 +108,8 @@ class GCIVL(nn.Module):
             weight = (self.temperature * gain).exp().clamp_max(MAX_WEIGHT)
         lean = torch.where(better, self.expectile, 1.0 - self.expectile)
         value_loss = (lean * (targets - values).square()).mean(dim=(1, 2)).sum()
-        some = latents[:, ::4]  # each is its own goal, and there already
-        value_loss = value_loss + self.value(some, some).square().mean(dim=(1, 2)).sum()
+        some, there = latents[:, ::4], stills[:, ::4]  # each is its own goal, and there already
+        value_loss = value_loss + self.value(some, there).square().mean(dim=(1, 2)).sum()
         # The policy trains no encoder: its weighted loss is noisy.
         proposed = self.policy(torch.cat([now, wanted], dim=-1).detach())
         taken = self.value.encoder.normalizer.actions(actions).repeat(2, 1, 1)
@@ -125,13 +126,13 @@ class GCIVL(nn.Module):
         for slow, fast in zip(self.target.parameters(), self.value.parameters(), strict=True):
             slow.lerp_(fast, self.target_rate)
 
-    def act(self, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b a"]:
-        """Actions towards goals, in the environment's units."""
+    def act(self, pixels: UInt8[Tensor, "b k x y z"], goals: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b a"]:
+        """Actions towards goals, in the environment's units, from the ``k`` frames that are seen at once."""
         return act(self.value.encoder, self.policy, pixels, goals)
 
 
-def _transitions(latents: Tensor, goals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _transitions(latents: Tensor, stills: Tensor, goals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Features of images, of those that follow and of the goals, ``(2 B, S, D)``: of own goals, then of others'."""
-    wanted = goal_latents(latents, goals)
+    wanted = goal_latents(stills, goals)
     now, then = latents[:, :-1].repeat(2, 1, 1), latents[:, 1:].repeat(2, 1, 1)
     return now, then, torch.cat([wanted, wanted.roll(1, dims=0)])

@@ -17,6 +17,7 @@ def imitate(
     model: JEPA,
     policy: nn.Module,
     latents: Float[Tensor, "b t d"],
+    stills: Float[Tensor, "b t d"],
     actions: Float[Tensor, "b s a"],
     goals: Int[Tensor, "b s"],
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
@@ -26,17 +27,19 @@ def imitate(
         model: What encoded the images; it normalises the actions.
         policy: Latents of an image and of its goal, side by side → a normalised action.
         latents: Latents of trajectories.
+        stills: Latents of their images as goals.
         actions: Actions between their images.
         goals: For each image but the last, which later image is its goal.
     """
-    done = policy(torch.cat([latents[:, :-1], goal_latents(latents, goals)], dim=-1))
+    done = policy(torch.cat([latents[:, :-1], goal_latents(stills, goals)], dim=-1))
     loss = F.mse_loss(done, model.normalizer.actions(actions))
     return loss, {"loss": loss.detach()}
 
 
 def act(
-    model: JEPA, policy: nn.Module, pixels: UInt8[Tensor, "b c h w"], goals: UInt8[Tensor, "b c h w"]
+    model: JEPA, policy: nn.Module, pixels: UInt8[Tensor, "b k x y z"], goals: UInt8[Tensor, "b x y z"]
 ) -> Float[Tensor, "b a"]:
-    """Actions of a policy towards goals, in the environment's units."""
-    pairs = torch.cat(model.encode(torch.stack([pixels, goals])).unbind(), dim=-1)
+    """Actions of a policy towards goals, in the environment's units, from the ``k`` frames that are seen at once."""
+    still = goals[:, None].expand_as(pixels)
+    pairs = torch.cat(model.encode_video(torch.cat([pixels, still]))[:, 0].chunk(2), dim=-1)
     return policy(pairs) * model.normalizer.action_std + model.normalizer.action_mean

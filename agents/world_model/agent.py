@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.actions import check_action_space, to_space
+from agents.history import recent_frames, remember
 from agents.observations import read_images
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_measure, build_planner
 from agents.world_model.state import EnvState, PlanningState, PlanRecord, continue_episodes
@@ -49,9 +50,10 @@ class WorldModel(Protocol):
 
     frame_skip: int
     action_dim: int
+    context: int
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Latents ``(b, d)`` of uint8 images ``(b, c, h, w)`` or ``(b, h, w, c)``."""
+    def encode_video(self, pixels: Tensor) -> Tensor:
+        """Latents ``(b, s, d)`` of uint8 images ``(b, context − 1 + s, c, h, w)`` or ``(…, h, w, c)``."""
         ...
 
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -244,7 +246,11 @@ class PlanningAgent:
         if due:
             self._replan(envs, due, changed, images, goals, deterministic)
         actions = np.stack([env.pending[0] for env in envs])
-        envs = [replace(env, pending=env.pending[1:]) for env in envs]
+        context, skip = self.model.context, self.model.frame_skip
+        envs = [
+            replace(env, pending=env.pending[1:], history=remember(env.history, image, context, skip))
+            for env, image in zip(envs, images, strict=True)
+        ]
         if self.action_space is not None:
             actions = to_space(actions, self.action_space)
         return (actions if batched else actions[0, ...]), PlanningState(tuple(envs))
@@ -296,9 +302,12 @@ class PlanningAgent:
         goals: NDArray[np.uint8],
     ) -> dict[int, Tensor]:
         """Latents of the images of environments ``due``; latents of new goals are put into ``envs``."""
-        pixels = torch.from_numpy(np.concatenate([images[due], goals[changed]])).to(self._device)
+        context, skip = self.model.context, self.model.frame_skip
+        seen = [recent_frames(envs[i].history, images[i], context, skip) for i in due]
+        still = [recent_frames((), goals[i], context, skip) for i in changed]
+        pixels = torch.from_numpy(np.stack(seen + still)).to(self._device)
         with self._autocast():
-            latents = self.model.encode(pixels).float()
+            latents = self.model.encode_video(pixels)[:, 0].float()
         for latent, i in zip(latents[len(due) :], changed, strict=True):
             envs[i] = replace(envs[i], goal_image=goals[i].copy(), goal=latent)
         return dict(zip(due, latents, strict=False))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.history import History
 from worldmodel.planning import Plan
 
 
@@ -38,6 +39,7 @@ class EnvState:
         num_plans: Plans made in this episode.
         pending: Actions planned and not yet executed, ``(m, action_dim)``.
         init: Where the next search starts, ``(k, t, a)``; None at an episode's start.
+        history: Past images of the episode, as far back as the model sees.
         goal_image: The goal image last encoded, for which ``pending`` and ``init`` were planned.
         goal: Its latent, ``(d,)``.
         record: The plan being executed; None unless the agent records.
@@ -47,6 +49,7 @@ class EnvState:
     num_plans: int = 0
     pending: NDArray[np.float32]
     init: Tensor | None = None
+    history: History = ()
     goal_image: NDArray[np.uint8] | None = None
     goal: Tensor | None = None
     record: PlanRecord | None = None

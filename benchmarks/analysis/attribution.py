@@ -74,7 +74,7 @@ class AttributeConfig:
 class OracleModel:
     """A world model whose dynamics are the environment's own; its encoder is a JEPA's.
 
-    Its latents are the JEPA's with the state appended, which ``encode`` reads off the image; ``rollout`` moves the
+    Its latents are the JEPA's with the state appended, which is read off the image; ``rollout`` moves the
     state as the environment does, draws the image that follows, and encodes it.
 
     Args:
@@ -87,11 +87,13 @@ class OracleModel:
         self.simulation = simulation
         self.frame_skip = model.frame_skip
         self.action_dim = model.action_dim
+        self.context = 1
 
     @torch.no_grad()
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Latents ``(b, d + p + l)`` of images ``(b, c, h, w)``."""
-        return self._join(pixels, *self.simulation.read(pixels.numpy()))
+    def encode_video(self, pixels: Tensor) -> Tensor:
+        """Latents ``(b, t, d + p + l)`` of images ``(b, t, c, h, w)``."""
+        images = pixels.flatten(0, 1)
+        return self._join(images, *self.simulation.read(images.numpy())).unflatten(0, pixels.shape[:2])
 
     @torch.no_grad()
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:

@@ -34,12 +34,12 @@ class GoalBatch(NamedTuple):
     """Trajectories of T images, and a goal for each image but the last.
 
     Attributes:
-        pixels: uint8 ``(B, T, C, H, W)``.
-        actions: Actions between the images, float32 ``(B, T − 1, A)``.
+        pixels: uint8 ``(B, context − 1 + T, C, H, W)``; the first are only seen together with those that follow.
+        actions: Actions between the T images, float32 ``(B, T − 1, A)``.
         goals: Which image of its trajectory is the goal, int64 ``(B, T − 1)``; always a later one.
     """
 
-    pixels: UInt8[Tensor, "b t c h w"]
+    pixels: UInt8[Tensor, "b f c h w"]
     actions: Float32[Tensor, "b s a"]
     goals: Int[Tensor, "b s"]
 
@@ -54,7 +54,7 @@ def draw_goals(source: WindowSource, size: int, generator: np.random.Generator, 
         per_scene: How many in a row are of the same scene: an episode's, or a layout's.
     """
     windows = source.sample(size, generator, per_scene)
-    num_frames = windows.pixels.shape[1]
+    num_frames = windows.actions.shape[1] + 1
     blocks = windows.actions.unflatten(-1, (source.frame_skip, source.action_dim))
     following = np.arange(1, num_frames)
     goals = generator.integers(following, num_frames, size=(size, num_frames - 1))
@@ -68,21 +68,24 @@ def build_training(config: OfflineConfig, device: torch.device) -> Training:
         ValueError: If the data do not fit.
         CheckpointError: If the world model cannot be read.
     """
-    source, validation_source = build_sources(config.data, config.frame_skip, device)
-    data = data_spec(source)
-    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
     model: ModelConfig | None = None
     if getattr(OFFLINE[config.method.name], "needs_world_model", False):
         if not config.checkpoint:
             raise ConfigError("checkpoint", f"a world model, on whose latents {config.method.name} acts", "")
         pretrained = load_pretrained(config.checkpoint)
         model = pretrained.sections["model"]
+    seen = config.method if model is None else model
+    source, validation_source = build_sources(config.data, seen.frame_skip, device, seen.context)
+    data = data_spec(source)
+    require_batch(
+        "data.batch_size", config.data.batch_size, (config.data.num_frames + seen.context - 1, *data.pixel_shape)
+    )
     method: Any = built(lambda: build_method(config.method, data, model), config.method)
     if model is not None:
         method.model.load_state_dict(pretrained.model.state_dict())
     else:
         sample = draw_goals(source, NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
-        method.fit_normalization(sample.pixels.flatten(0, 1).cpu(), sample.actions.cpu())
+        method.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
 
     def validate() -> dict[str, float]:
         generator = np.random.default_rng(VALIDATION_SEED)

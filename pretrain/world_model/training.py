@@ -7,6 +7,7 @@
 """
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from worldmodel.jepa import JEPA
 from worldmodel.nn.probes import Probe
 from worldmodel.objective import Objective
 
-NORMALIZATION_WINDOWS = 256
-"""Windows on which normalisation is fitted."""
+NORMALIZATION_WINDOWS, NORMALIZATION_BYTES = 256, 256 * 2**20
+"""Windows on which normalisation is fitted, and the most bytes of their images: of large images, fewer windows."""
 
 Sources = tuple[WindowSource, WindowSource]
 """Those of training and of validation windows."""
@@ -62,13 +63,16 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
     Raises:
         ValueError: If the data do not fit.
     """
-    sources = source, _ = build_sources(config.data, config.model.frame_skip, device)
+    context = config.model.context
+    sources = source, _ = build_sources(config.data, config.model.frame_skip, device, context)
     data = data_spec(source)
-    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
-    require_batch("policy.batch_size", config.policy.batch_size, (config.policy.images_per_scene, *data.pixel_shape))
+    frames, images = config.data.num_frames + context - 1, config.policy.images_per_scene * context
+    require_batch("data.batch_size", config.data.batch_size, (frames, *data.pixel_shape))
+    require_batch("policy.batch_size", config.policy.batch_size, (images, *data.pixel_shape))
     model = built(lambda: build_model(config.model, data), config.model)
     probe = build_probe(config.model, data)
-    sample = source.sample(NORMALIZATION_WINDOWS, np.random.default_rng([config.seed, 0]))
+    count = min(NORMALIZATION_WINDOWS, max(1, NORMALIZATION_BYTES // (frames * math.prod(data.pixel_shape))))
+    sample = source.sample(count, np.random.default_rng([config.seed, 0]))
     model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
     stages = [_model_stage(config, model, probe, sources)]
     parts: dict[str, nn.Module | None] = {"model": model, "probe": probe}

@@ -45,7 +45,7 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
         the simulation's trials that the model gets wrong.
     """
     batch = source.sample(NUM_WINDOWS, np.random.default_rng(VALIDATION_SEED))
-    latents = model.encode(batch.pixels)
+    latents = model.encode_video(batch.pixels)
     predicted = model.rollout(latents[:, 0], batch.actions)
     error = (predicted - latents[:, 1:]).square().mean(dim=-1).mean(dim=0)  # (T - 1,)
     horizons = sorted({1, (len(error) + 1) // 2, len(error)})
@@ -124,8 +124,9 @@ def validate_policy(model: JEPA, actor_critic: ActorCritic, source: WindowSource
         single steps only, says it is; the difference is what imagination loses over many steps.
     """
     scenes = source.sample_scenes(NUM_SCENES, NUM_IMAGES, np.random.default_rng(SCENES_SEED))
-    images = model.encode(scenes.pixels)  # (S, M, D)
-    latents, goals = images.flatten(0, 1), images.roll(-1, dims=1).flatten(0, 1)
+    latents, goals = (one.flatten(0, 1) for one in model.encode_states_and_goals(scenes.pixels.flatten(0, 1)))
+    images = goals.unflatten(0, scenes.pixels.shape[:2])  # (S, M, D)
+    goals = images.roll(-1, dims=1).flatten(0, 1)
     cost_to_go = actor_critic.cost_to_go(latents, goals)
     cost, discount = torch.zeros_like(cost_to_go), 1.0
     for _ in range(NUM_STEPS):

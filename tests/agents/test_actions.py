@@ -83,10 +83,10 @@ class Still(nn.Module):
 
     def __init__(self, action_dim, frame_skip=2):
         super().__init__()
-        self.action_dim, self.frame_skip = action_dim, frame_skip
+        self.action_dim, self.frame_skip, self.context = action_dim, frame_skip, 1
 
-    def encode(self, pixels):
-        return torch.zeros(len(pixels), 1)
+    def encode_video(self, pixels):
+        return torch.zeros(len(pixels), 1, 1)
 
     def rollout(self, latents, actions):
         return latents[:, None] + actions.clamp(-1.0, 1.0).sum(-1, keepdim=True)

@@ -25,6 +25,7 @@ class DotWindows:
 
     num_frames = 4
     frame_skip = 1
+    context = 1
     pixel_shape = (1, 16, 16)
     action_dim = 2
     action_low = (-1.0, -1.0)
@@ -43,7 +44,7 @@ class DotWindows:
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
         windows = [self.sample(batch_size, generator).pixels[:, 0] for _ in range(num_images)]
-        return SceneBatch(torch.stack(windows, 1))
+        return SceneBatch(torch.stack(windows, 1)[:, :, None])
 
 
 def isotropic(n: int, d: int) -> torch.Tensor:

@@ -287,3 +287,50 @@ def test_a_probe_maps_minus_one_and_one_to_the_ends_of_the_range():
 def test_without_positions_there_is_no_probe():
     data = DataSpec(pixel_shape=(1, 8, 8), action_dim=1, action_low=(0.0,), action_high=(1.0,))
     assert build_probe(tiny_config(), data) is None
+
+
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("context", [1, 2, 3])
+def test_a_frame_is_seen_with_those_before_it(encoder, context):
+    model = build(encoder=encoder, context=context).eval()
+    pixels, actions = windows(b=2, t=6)
+    model.fit_normalization(pixels, actions)
+    latents = model.encode_video(pixels)
+    assert latents.shape == (2, 7 - context, 16)
+    for t in range(7 - context):  # each depends on its own frames alone
+        torch.testing.assert_close(latents[:, t : t + 1], model.encode_video(pixels[:, t : t + context]))
+    moving, goals = model.encode_states_and_goals(pixels)
+    torch.testing.assert_close(moving, latents)
+    torch.testing.assert_close(goals, model.encode(pixels[:, context - 1 :]))
+    assert (moving is goals) == (context == 1)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_a_goal_is_a_frame_that_does_not_move(context):
+    model = build(context=context).eval()
+    image = windows(b=3, t=1)[0]
+    still = image.expand(-1, context, -1, -1, -1)
+    torch.testing.assert_close(model.encode(image), model.encode_video(still))
+    hwc = still.movedim(2, -1)
+    torch.testing.assert_close(model.encode_video(hwc), model.encode_video(still))
+
+
+def test_without_context_a_model_is_what_it_was():
+    """The same weights, and the same numbers bit for bit, as the encoder gives for each image by itself."""
+    model = build().eval()
+    assert list(build(context=2).state_dict()) == list(model.state_dict())
+    pixels, _ = windows()
+    alone = model.norm(model.encoder(model.normalizer.pixels(pixels)).float()).unflatten(0, pixels.shape[:2])
+    for encoded in (model.encode(pixels), model.encode_video(pixels)):
+        assert torch.equal(encoded, alone)
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_the_objective_aligns_latents_and_actions(context):
+    """With frames in front, latent t is still that of the frame that action t is taken in."""
+    model = build(context=context)
+    objective = Objective(model, EVERYTHING, rollout_steps=2)
+    pixels, actions = windows(t=3 + context)
+    _, _, latents = objective(pixels, actions[:, :3])
+    assert latents.shape[1] == actions[:, :3].shape[1] + 1
+    torch.testing.assert_close(latents, model.encode_video(pixels).detach())

@@ -56,12 +56,15 @@ class Imagination(nn.Module):
         self.target_rate = target_rate
         self.seed = seed
 
-    def forward(self, pixels: UInt8[Tensor, "b m c h w"], step: int = 0) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def forward(
+        self, pixels: UInt8[Tensor, "b m k c h w"], step: int = 0
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Computes the loss of a batch of scenes, and lets the target critic follow.
 
         Args:
-            pixels: ``m`` images of each of ``b`` scenes; from any of them, any other can be reached. Their order must
-                be random: an image's goals are those that follow it.
+            pixels: ``m`` images of each of ``b`` scenes, each the last of the ``k`` frames that the model sees at once;
+                from any of them, any other can be reached. Their order must be random: an image's goals are those that
+                follow it.
             step: Training step; selects the random actions.
 
         Returns:
@@ -78,8 +81,9 @@ class Imagination(nn.Module):
         if self.training:
             self._move_target()
         with torch.no_grad():
-            latents = self.model.encode(pixels)  # (B, M, D)
-        goals = torch.stack([latents.roll(-j, dims=1) for j in range(1, self.goals_per_image + 1)], dim=2)
+            encoded = self.model.encode_states_and_goals(pixels.flatten(0, 1))
+        latents, stills = (one.view(*pixels.shape[:2], -1) for one in encoded)  # (B, M, D)
+        goals = torch.stack([stills.roll(-j, dims=1) for j in range(1, self.goals_per_image + 1)], dim=2)
         starts = latents[:, :, None].expand_as(goals)  # (B, M, G, D)
         acted = self._future_cost(self._imagine(starts, self.actor_critic.policy(starts, goals)), goals)
         best = acted.detach()

@@ -65,7 +65,7 @@ class DotModel(nn.Module):
 
     def __init__(self, frame_skip=SKIP):
         super().__init__()
-        self.frame_skip, self.action_dim = frame_skip, 2
+        self.frame_skip, self.action_dim, self.context = frame_skip, 2, 1
         self.num_encoded, self.blocks = [], []
         self.register_buffer("axis", torch.arange(float(SIZE)))
 
@@ -76,6 +76,9 @@ class DotModel(nn.Module):
         total = weight.sum((1, 2))
         x, y = (weight.sum(1) * self.axis).sum(1) / total, (weight.sum(2) * self.axis).sum(1) / total
         return torch.stack([x, y], -1).float()
+
+    def encode_video(self, pixels):
+        return self.encode(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
 
     def rollout(self, latents, actions):
         self.blocks.append(actions)

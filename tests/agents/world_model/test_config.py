@@ -105,7 +105,7 @@ def test_from_pretrained_takes_the_bounds_of_the_training_data(checkpoint):
     assert (action.shape, len(state.envs[0].pending)) == ((2,), 1)
     hwc = {key: image.transpose(1, 2, 0) for key, image in observation.items()}
     np.testing.assert_array_equal(agent.predict(hwc)[0], action)
-    with pytest.raises(ValueError, match=r"pixels must have shape .* got \(2, 16, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"pixels must have shape .* got \(2, 1, 16, 16, 3\)"):
         agent.predict(dict.fromkeys(observation, np.zeros((16, 16, 3), np.uint8)))
 
 

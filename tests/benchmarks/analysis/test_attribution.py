@@ -29,7 +29,7 @@ def test_the_oracle_imagines_what_happens(checkpoint):
     blocked = 0
     for seed in range(6):
         observation, info = env.reset(seed=seed)
-        start = oracle.encode(torch.from_numpy(observation["observation"][None]))
+        start = oracle.encode_video(torch.from_numpy(observation["observation"][None, None]))[:, 0]
         env.action_space.seed(seed)
         actions = np.repeat(np.stack([env.action_space.sample() for _ in range(5)]), 4, axis=0)
         imagined = oracle.rollout(start, torch.from_numpy(actions.reshape(1, 5, 8)))

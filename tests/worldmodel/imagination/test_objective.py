@@ -15,6 +15,7 @@ class Plane(JEPA):
     """A world of two dimensions: latents are positions in [-1, 1]², actions move, and walls stop at its ends."""
 
     frame_skip = 2
+    context = 1
 
     def __init__(self):
         nn.Module.__init__(self)  # none of a JEPA's networks
@@ -23,6 +24,8 @@ class Plane(JEPA):
     def encode(self, pixels):
         return self.gain * (pixels[..., 0, 0, :2].float() / 127.5 - 1.0)
 
+    encode_video = encode
+
     def predict(self, latents, actions):
         moved = latents + self.gain * actions.unflatten(-1, (2, 2)).sum(-2)
         return moved.clamp(-1.0, 1.0)
@@ -30,8 +33,8 @@ class Plane(JEPA):
 
 def scenes(num, images, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.zeros(num, images, 1, 2, 2, dtype=torch.uint8)
-    pixels[..., 0, 0, :] = torch.randint(0, 256, (num, images, 2), generator=generator, dtype=torch.uint8)
+    pixels = torch.zeros(num, images, 1, 1, 2, 2, dtype=torch.uint8)
+    pixels[..., 0, 0, 0, :] = torch.randint(0, 256, (num, images, 2), generator=generator, dtype=torch.uint8)
     return pixels
 
 
@@ -61,7 +64,7 @@ def test_the_actors_loss_does_not_teach_the_critic():
     pixels = scenes(4, 4)
     networks = imagination.actor_critic
     with torch.no_grad():
-        latents = imagination.model.encode(pixels)
+        latents = imagination.model.encode(pixels[:, :, 0])
         goals = torch.stack([latents.roll(-1, 1), latents.roll(-2, 1)], 2)
         starts = latents[:, :, None].expand_as(goals)
         action = networks.policy(starts, goals)
@@ -109,7 +112,7 @@ def test_a_scene_must_have_more_images_than_goals():
 
 def reached(imagination: Imagination) -> float:
     """Share of goals that the actor comes near to in 25 steps."""
-    latents = imagination.model.encode(scenes(64, 2, seed=9))
+    latents = imagination.model.encode(scenes(64, 2, seed=9)[:, :, 0])
     here, goal = latents[:, 0], latents[:, 1]
     with torch.no_grad():
         for _ in range(25):
