@@ -173,7 +173,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         for name, (title, method, num_steps, trajectories_per_scene) in OFFLINE.items()
     },
     "dataset": (
-        "A world model of your own Minari dataset; name it with --data.dataset.",
+        "A world model of your own recorded data; name them with --data.dataset.",
         changed(
             TWO_ROOMS,
             {

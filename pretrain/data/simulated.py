@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from envs.simulation import Array, Simulation
-from pretrain.data.windows import SceneBatch, WindowBatch
+from pretrain.data.windows import SceneBatch, WindowBatch, check_window
 
 
 class SimulatedWindows:
@@ -14,6 +14,7 @@ class SimulatedWindows:
         simulation: The environment as arithmetic.
         num_frames: Frames T of a window.
         frame_skip: Environment steps between two frames, for which actions may be held.
+        context: Frames that a model sees at once; trajectories begin so much earlier than windows.
         recipe: How trajectories are drawn, one of the simulation's recipes; by default its first.
         layout_set: Layouts to draw from.
         action_max_norm: Largest Euclidean norm of an action, or None.
@@ -29,6 +30,7 @@ class SimulatedWindows:
         num_frames: int,
         frame_skip: int,
         *,
+        context: int = 1,
         recipe: str = "",
         layout_set: str = "train",
         action_max_norm: float | None = None,
@@ -36,13 +38,11 @@ class SimulatedWindows:
     ) -> None:
         if recipe and recipe not in simulation.recipes:
             raise ValueError(f"recipe must be one of {', '.join(map(repr, simulation.recipes))}, got {recipe!r}")
-        if num_frames < 2 or frame_skip < 1:
-            raise ValueError(
-                f"num_frames must be at least 2 and frame_skip at least 1, got {num_frames} and {frame_skip}"
-            )
+        check_window(num_frames, frame_skip, context)
         self.simulation = simulation
         self.num_frames = num_frames
         self.frame_skip = frame_skip
+        self.context = context
         self.recipe = recipe
         self.layout_set = layout_set
         self.pixel_shape = simulation.pixel_shape
@@ -53,29 +53,32 @@ class SimulatedWindows:
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         """Draws windows, with positions and layouts; a scene is a layout."""
+        before = self.context - 1
         positions, actions, layout = self.simulation.trajectories(
             generator,
             batch_size,
-            (self.num_frames - 1) * self.frame_skip,
+            (before + self.num_frames - 1) * self.frame_skip,
             hold=self.frame_skip,
             recipe=self.recipe,
             layout_set=self.layout_set,
             per_layout=per_scene,
         )
         frames = positions[:, :: self.frame_skip].copy()
+        blocks = actions.reshape(batch_size, before + self.num_frames - 1, -1)
         return WindowBatch(
             pixels=self._draw(frames, layout),
-            actions=torch.from_numpy(actions.reshape(batch_size, self.num_frames - 1, -1)).to(self.device),
-            positions=torch.from_numpy(frames).to(self.device),
+            actions=torch.from_numpy(blocks[:, before:].copy()).to(self.device),
+            positions=torch.from_numpy(frames[:, before:].copy()).to(self.device),
             layout=torch.from_numpy(layout).to(self.device),
         )
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws layouts, and images in each."""
+        """Draws layouts, and images in each, of agents that stood still before."""
         positions, layout = self.simulation.scenes(
             generator, batch_size, num_images, recipe=self.recipe, layout_set=self.layout_set
         )
-        return SceneBatch(self._draw(positions, layout))
+        images = self._draw(positions, layout)[:, :, None]
+        return SceneBatch(images.expand(-1, -1, self.context, -1, -1, -1))
 
     def _draw(self, positions: Array, layout: Array) -> torch.Tensor:
         """Draws on the training device.

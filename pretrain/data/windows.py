@@ -5,7 +5,10 @@ A window is T frames and the actions between them; ``k`` environment steps (the 
     frames     o_s ──────────── o_(s+k) ──────────── o_(s+2k) ... o_(s+(T−1)k)
     actions     [a_s … a_(s+k−1)]  [a_(s+k) … a_(s+2k−1)]  ...
 
-so ``actions[:, t]`` takes ``pixels[:, t]`` to ``pixels[:, t + 1]``. A window never reaches over the end of an episode.
+so ``actions[:, t]`` takes frame ``t`` to frame ``t + 1``. A window never reaches over the end of an episode.
+
+A model that sees the last ``context`` frames, ``k`` steps apart, needs those in front of a window too; before the first
+frame of an episode there is that frame again.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -21,14 +24,14 @@ class WindowBatch(NamedTuple):
     """A batch of B windows of T frames, ``k`` environment steps apart, in an environment with A action components.
 
     Attributes:
-        pixels: Frames, uint8 ``(B, T, C, H, W)``.
+        pixels: Frames, uint8 ``(B, context − 1 + T, C, H, W)``: those of the window behind those in front of it.
         actions: Blocks of ``k`` actions in the environment's units, flattened, float32 ``(B, T − 1, k · A)``.
         positions: Where the agent is, float32 ``(B, T, P)``, or ``None`` where unknown. For probes and metrics only:
             nothing computed from it may send gradients into the model.
         layout: What else the scene holds, float32 ``(B, L)``, or ``None``. As ``positions``.
     """
 
-    pixels: UInt8[Tensor, "b t c h w"]
+    pixels: UInt8[Tensor, "b context_minus_1_plus_t c h w"]
     actions: Float32[Tensor, "b t_minus_1 k_a"]
     positions: Float32[Tensor, "b t p"] | None = None
     layout: Float32[Tensor, "b l"] | None = None
@@ -38,10 +41,10 @@ class SceneBatch(NamedTuple):
     """A batch of B scenes, M images of each; a scene is what stays while an agent moves: a layout, an episode.
 
     Attributes:
-        pixels: Images in random order, uint8 ``(B, M, C, H, W)``.
+        pixels: Images in random order, each behind the frames before it, uint8 ``(B, M, context, C, H, W)``.
     """
 
-    pixels: UInt8[Tensor, "b m c h w"]
+    pixels: UInt8[Tensor, "b m context c h w"]
 
 
 @runtime_checkable
@@ -51,6 +54,7 @@ class WindowSource(Protocol):
     Attributes:
         num_frames: Frames T of a window.
         frame_skip: Environment steps ``k`` between two frames.
+        context: Frames that a model sees at once, the newest included.
         pixel_shape: ``(C, H, W)`` of a frame.
         action_dim: Number of components A of one environment action.
         action_low: Smallest value of each component, of length A, in the environment's units.
@@ -60,6 +64,7 @@ class WindowSource(Protocol):
 
     num_frames: int
     frame_skip: int
+    context: int
     pixel_shape: tuple[int, int, int]
     action_dim: int
     action_low: tuple[float, ...]
@@ -84,3 +89,15 @@ class WindowSource(Protocol):
 
     def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
         """Draws scenes B and images M of each, on the source's device; all randomness comes from ``generator``."""
+
+
+def check_window(num_frames: int, frame_skip: int, context: int) -> None:
+    """Checks the sizes of windows.
+
+    Raises:
+        ValueError: If a window has fewer than two frames, or one of the others is not positive.
+    """
+    if num_frames < 2 or frame_skip < 1:
+        raise ValueError(f"num_frames must be at least 2 and frame_skip at least 1, got {num_frames} and {frame_skip}")
+    if context < 1:
+        raise ValueError(f"context must be at least 1, got {context}")

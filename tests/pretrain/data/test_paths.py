@@ -1,20 +1,24 @@
 """Where datasets are put: given paths hold wherever one is, ids lead to datasets that Minari finds again."""
 
-import importlib
 from pathlib import Path
 
 import minari
 import pytest
 
+from pretrain.collection import episodes
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.data.minari import MinariWindows, datasets_root
-from pretrain.data.paths import check_dataset_id, dataset_folder, local_datasets
-
-module = importlib.import_module("pretrain.collection.collect")  # the package's attribute of this name is the function
+from pretrain.data.paths import check_dataset_id, dataset_folder, datasets_root, local_datasets
+from pretrain.data.recorded.windows import open_windows
 
 
 def small(**changes) -> CollectConfig:
     return CollectConfig(**{"num_episodes": 3, "max_episode_steps": 4, "progress": False} | changes)
+
+
+def recorded(*arguments, **keywords):
+    """The windows to train on."""
+    (windows,) = open_windows(*arguments, splits=["train"], **keywords)
+    return windows
 
 
 def no_home(*_):
@@ -28,8 +32,8 @@ def test_relative_folders_mean_where_one_is(tmp_path, monkeypatch):
     collect(small())
     for root in ("given", "by-variable"):
         assert local_datasets(tmp_path / root) == ["two-rooms/random-walk-v0"]
-        assert MinariWindows(f"{root}/two-rooms/random-walk-v0", 2, 1).num_windows
-        assert MinariWindows("two-rooms/random-walk-v0", 2, 1, root=root).num_windows
+        assert recorded(f"{root}/two-rooms/random-walk-v0", 2, 1).num_windows
+        assert recorded("two-rooms/random-walk-v0", 2, 1, root=root).num_windows
     assert datasets_root("given") == tmp_path / "given"
     assert datasets_root() == tmp_path / "by-variable"
 
@@ -40,7 +44,7 @@ def test_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert datasets_root("~/given") == tmp_path / "given"
     assert datasets_root() == tmp_path / "variable"
     collect(small(root=Path("~/given")))
-    assert MinariWindows("~/given/two-rooms/random-walk-v0", 2, 1).num_windows
+    assert recorded("~/given/two-rooms/random-walk-v0", 2, 1).num_windows
     monkeypatch.delenv("MINARI_DATASETS_PATH")
     assert datasets_root() == tmp_path / ".minari" / "datasets"
 
@@ -53,8 +57,8 @@ def test_without_a_home_folder_one_must_be_given(tmp_path, monkeypatch):
     monkeypatch.delenv("MINARI_DATASETS_PATH")
     assert datasets_root(tmp_path / "given") == tmp_path / "given"
     collect(small(root=tmp_path))
-    assert MinariWindows(tmp_path / "two-rooms/random-walk-v0", 2, 1).num_windows
-    for act in (datasets_root, lambda: collect(small()), lambda: MinariWindows("two-rooms/random-walk-v0", 2, 1)):
+    assert recorded(tmp_path / "two-rooms/random-walk-v0", 2, 1).num_windows
+    for act in (datasets_root, lambda: collect(small()), lambda: recorded("two-rooms/random-walk-v0", 2, 1)):
         with pytest.raises(ValueError, match=r"root must be given \(--root\), or the .*variable MINARI_DATASETS_PATH"):
             act()
     with pytest.raises(ValueError, match=r"must begin with a home folder that exists, got '~/x'"):
@@ -67,7 +71,7 @@ def test_ids_lead_to_datasets_that_are_found_again(tmp_path, monkeypatch, datase
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     assert list(minari.list_local_datasets()) == local_datasets(tmp_path) == [dataset_id]
     assert len(minari.load_dataset(dataset_id)) == 3
-    assert MinariWindows(dataset_id, 2, 1).num_windows
+    assert recorded(dataset_id, 2, 1).num_windows
     with pytest.raises(FileExistsError):
         collect(small(root=tmp_path, dataset_id=dataset_id))
     collect(small(root=tmp_path, dataset_id=dataset_id, overwrite=True))
@@ -92,7 +96,7 @@ def test_ids_lead_to_datasets_that_are_found_again(tmp_path, monkeypatch, datase
     ],
 )
 def test_ids_that_minari_could_not_find_are_refused_before_anything_is_done(tmp_path, monkeypatch, dataset_id, message):
-    monkeypatch.setattr(module, "make_env", lambda *_: pytest.fail("an environment is made"))
+    monkeypatch.setattr(episodes, "make_env", lambda *_: pytest.fail("an environment is made"))
     with pytest.raises(ValueError, match=message):
         check_dataset_id(dataset_id)
     with pytest.raises(ValueError, match=message):
@@ -116,6 +120,6 @@ def test_a_dataset_neither_lies_in_another_nor_replaces_what_is_none(tmp_path):
 def test_folders_that_cannot_be_written_to_are_named_before_anything_is_collected(tmp_path, monkeypatch, root):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
-    monkeypatch.setattr(module, "run_episode", lambda *_, **__: pytest.fail("an episode is run"))
+    monkeypatch.setattr(episodes, "run_episode", lambda *_, **__: pytest.fail("an episode is run"))
     with pytest.raises(OSError, match=rf"root must be a folder that can be written to: {Path(root).absolute()}/two-"):
         collect(small(root=Path(root)))

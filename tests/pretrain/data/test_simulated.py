@@ -63,6 +63,17 @@ def test_blocks_of_actions_lead_from_each_frame_to_the_next(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
+def test_windows_stand_behind_their_history(recipe):
+    wide = sample(recipe, num_frames=3, context=3)
+    # The same trajectories, drawn as windows of five frames.
+    long = sample(recipe, num_frames=5)
+    assert wide.pixels.shape[1] == 5
+    assert torch.equal(wide.pixels, long.pixels)
+    assert torch.equal(wide.positions, long.positions[:, 2:])
+    assert torch.equal(wide.actions, long.actions[:, 2:])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_pixels_show_the_positions_and_layouts(recipe):
     batch = sample(recipe, n=16)
     wall, door = batch.layout.T[..., None]
@@ -146,6 +157,11 @@ def test_a_window_without_a_step_raises(num_frames, frame_skip):
         source(num_frames, frame_skip)
 
 
+def test_a_history_without_a_frame_raises():
+    with pytest.raises(ValueError, match="context must be at least 1, got 0"):
+        source(context=0)
+
+
 def test_an_unknown_layout_set_raises():
     with pytest.raises(ValueError, match="layout set must be one of"):
         sample("wall-rich", layout_set="test")
@@ -156,7 +172,10 @@ def test_scenes_show_free_positions_of_one_layout_each(recipe):
     windows = source(3, 2, recipe=recipe)
     first, again = (windows.sample_scenes(24, 6, np.random.default_rng(3)).pixels for _ in range(2))
     assert torch.equal(first, again)
-    assert first.shape == (24, 6, 2, 65, 65)
+    wide = source(3, 2, recipe=recipe, context=3).sample_scenes(24, 6, np.random.default_rng(3)).pixels
+    assert torch.equal(wide, first.expand(-1, -1, 3, -1, -1, -1))  # nobody moved before
+    assert first.shape == (24, 6, 1, 2, 65, 65)
+    first = first[:, :, 0]
     assert bool((first[:, :1, 1] == first[:, :, 1]).all())
     assert len({image.numpy().tobytes() for image in first[:, 0, 1]}) > 12
     images = first.flatten(0, 1).numpy()

@@ -15,12 +15,20 @@ import numpy as np
 import pytest
 
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.data import minari as datasets
-from pretrain.data.episodes import first_fault
-from pretrain.data.minari import MinariWindows, open_dataset
+from pretrain.data.formats import registry
+from pretrain.data.formats.recording import first_fault
+from pretrain.data.formats.registry import open_recording
+from pretrain.data.recorded import episodes
+from pretrain.data.recorded.windows import SPLITS, open_windows, split_episodes
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 ROOMS = "two-rooms/random-walk-v0"
+
+
+def recorded(*arguments, split: str = "train", **keywords):
+    """The windows of one split."""
+    (windows,) = open_windows(*arguments, splits=[split], **keywords)
+    return windows
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +176,11 @@ DAMAGES = {
     "space no JSON": (metadata(action_space="{"), "cannot be read: .* as Minari writes them, got JSONDecodeError"),
     "space of no kind": (metadata(action_space='{"type": "Cat"}'), "cannot be read"),
     "space nested": (metadata(action_space="[" * 100_000), "cannot be read: .* RecursionError"),
-    "unbounded actions": (metadata(action_space=json.dumps(SPACE)), "must have bounded Box actions, got Box"),
+    "discrete actions": (
+        metadata(action_space=json.dumps({"type": "Discrete", "dtype": "int64", "start": 0, "n": 4})),
+        r"must have Box actions of real numbers, got Discrete\(4\)",
+    ),
+    "actions out of the bounds there are": (metadata(action_space=json.dumps(SPACE)), "got .*, bounds -1 and 1"),
     "env_spec no JSON": (metadata(env_spec="?"), "cannot be read"),
     "env_spec of another": (metadata(env_spec=gym.spec("Pendulum-v1").to_json()), "must hold images"),
     "env_spec of odd keywords": (
@@ -198,7 +210,7 @@ def test_damage_is_named_in_one_line(copy, kind):
     damage, message = DAMAGES[kind]
     damage(copy)
     with pytest.raises(ValueError, match=message) as caught:
-        MinariWindows(copy.parent, 3, 3, validation_fraction=0)
+        recorded(copy.parent, 3, 3, validation_fraction=0)
     assert "\n" not in str(caught.value)
     assert str(copy) in str(caught.value) or "'two-rooms/random-walk-v0'" in str(caught.value)
     assert len(str(caught.value)) < 1000
@@ -212,23 +224,47 @@ def test_flipped_bits_never_get_through_unnamed(copy, seed):
         data[place // 8] ^= 1 << (place % 8)
     path.write_bytes(data)
     with pytest.raises(ValueError, match=re.escape(str(copy))) as caught:
-        MinariWindows(copy.parent, 3, 3, validation_fraction=0)
+        recorded(copy.parent, 3, 3, validation_fraction=0)
     assert "\n" not in str(caught.value)
 
 
 def test_values_a_hair_outside_are_rounding(copy):
     values("actions", (0, 0), np.float32(2.45 * (1 + 5e-5)))(copy)
-    assert MinariWindows(copy.parent, 3, 3).num_windows
+    assert recorded(copy.parent, 3, 3).num_windows
 
 
 def test_actions_of_another_precision_are_read(copy):
     array("actions", lambda a: a.astype(np.float64))(copy)
-    assert MinariWindows(copy.parent, 3, 3).sample(2, np.random.default_rng(0)).actions.dtype.itemsize == 4
+    assert recorded(copy.parent, 3, 3).sample(2, np.random.default_rng(0)).actions.dtype.itemsize == 4
+
+
+def test_bounds_that_are_not_known_are_those_of_the_data(copy):
+    space = SPACE | {"low": [float("-inf")] * 2, "high": [3.0, float("inf")]}
+    metadata(action_space=json.dumps(space))(copy)
+    windows = recorded(copy.parent, 3, 3, validation_fraction=0)
+    with h5py.File(copy / "main_data.hdf5") as file:
+        actions = np.concatenate([file[f"episode_{i}/actions"][()] for i in range(10)])
+    assert windows.action_low == tuple(actions.min(0).tolist())
+    assert windows.action_high == (3.0, float(actions[:, 1].max()))
+
+
+def test_episodes_at_fault_are_left_out_by_option_with_a_warning_that_counts(copy, caplog):
+    values("actions", (7, 1), np.nan)(copy)
+    values("observations/observation", (0, 0), 1e9, episode=5)(copy)
+    with pytest.raises(ValueError, match=r"episode 3 .* got nan in row 7.* \(2 of 10 episodes are at fault; data"):
+        recorded(copy.parent, 3, 3, validation_fraction=0)
+    windows = recorded(copy.parent, 3, 3, validation_fraction=0, leave_out=True)
+    assert "2 of 10 episodes of dataset 'two-rooms/random-walk-v0' are at fault and are left out: ep" in caplog.text
+    assert windows.episodes.tolist() == [0, 1, 2, 4, 6, 7, 8, 9]
+    (only,) = split_episodes(10, "validation").tolist()
+    values("actions", (0, 0), np.inf, episode=only)(copy)
+    with pytest.raises(ValueError, match="must have episodes without a fault in split 'validation'"):
+        open_windows(copy.parent, 3, 3, leave_out=True, splits=SPLITS)
 
 
 def test_only_what_is_needed_is_read(copy):
     edit(lambda group: (group.pop("rewards"), group.pop("observations/desired_goal")))(copy)
-    assert MinariWindows(copy.parent, 3, 3, validation_fraction=0).num_windows == 10 * 15
+    assert recorded(copy.parent, 3, 3, validation_fraction=0).num_windows == 10 * 15
 
 
 def test_compressed_images_are_read_by_minari(source, tmp_path, monkeypatch):
@@ -246,7 +282,7 @@ def test_compressed_images_are_read_by_minari(source, tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     with warnings.catch_warnings(action="ignore"):
         minari.create_dataset_from_buffers("jpeg/frames-v0", [buffer, buffer], **spaces)
-    windows = MinariWindows("jpeg/frames-v0", 3, 2, root=tmp_path)
+    windows = recorded("jpeg/frames-v0", 3, 2, root=tmp_path)
     assert windows.pixel_shape == (3, 32, 32)
     first = windows.sample(50, np.random.default_rng(0)).pixels[:, 0]
     nearest = [
@@ -262,11 +298,9 @@ def test_memory_is_asked_for_before_it_is_taken(source, monkeypatch):
         asked.append((num_bytes, what))
         raise ValueError(f"{what} must fit into memory")
 
-    monkeypatch.setattr(datasets, "require_memory", refuse)
-    with pytest.raises(
-        ValueError, match=r"'rgb-reach/random-walk-v0' \(189 frames of shape \(3, 32, 32\) in this split"
-    ):
-        MinariWindows("rgb-reach/random-walk-v0", 3, 3, root=source)
+    monkeypatch.setattr(episodes, "require_memory", refuse)
+    with pytest.raises(ValueError, match=r"'rgb-reach/random-walk-v0' \(189 frames of shape \(3, 32, 32\)\)"):
+        recorded("rgb-reach/random-walk-v0", 3, 3, root=source)
     assert asked[0][0] == 189 * 3 * 32 * 32 + 180 * 2 * 4
 
 
@@ -281,24 +315,24 @@ def test_memory_is_asked_for_before_it_is_taken(source, monkeypatch):
 def test_datasets_that_are_whole_but_of_no_use_are_named(source, dataset, message):
     for name in (dataset, source / dataset, source / dataset / "data"):
         with pytest.raises(ValueError, match=message):
-            MinariWindows(name, 3, 3, root=source)
+            recorded(name, 3, 3, root=source)
 
 
 def test_paths_without_a_dataset_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "local_datasets", lambda *_: pytest.fail("looks through all datasets"))
-    with pytest.raises(
-        FileNotFoundError, match="must be a folder with a Minari dataset, got '/nowhere/x': there is no"
-    ):
-        open_dataset("/nowhere/x")
-    with pytest.raises(
-        FileNotFoundError, match=f"got '{tmp_path}': it holds neither data/metadata.json nor metadata.js"
-    ):
-        open_dataset(tmp_path)
+    monkeypatch.setattr(registry, "local_datasets", lambda *_: pytest.fail("looks through all datasets"))
+    with pytest.raises(FileNotFoundError, match="must be a file or a folder, got '/nowhere/x': there is none"):
+        open_recording("/nowhere/x")
+    (tmp_path / "thesis.txt").touch()
+    message = rf"a folder with data/metadata.json \(minari\), .*, got '{tmp_path}', which holds thesis.txt"
+    with pytest.raises(ValueError, match=message):
+        open_recording(tmp_path)
+    with pytest.raises(ValueError, match=rf"got '{tmp_path}/thesis.txt', which is none of them"):
+        open_recording(tmp_path / "thesis.txt")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=f"got '{tmp_path}/here': there is no folder"):
-        open_dataset("./here")
+    with pytest.raises(FileNotFoundError, match=f"got '{tmp_path}/here': there is none"):
+        open_recording("./here")
     with pytest.raises(ValueError, match=r"must be the id or the path of a dataset, got '.*File name too long"):
-        open_dataset("x" * 5000)
+        open_recording("x" * 5000)
 
 
 def test_first_fault_names_row_and_bounds():

@@ -1,4 +1,5 @@
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import gymnasium as gym
@@ -10,11 +11,13 @@ from envs.two_rooms.physics import MAX_STEP, Layout, step
 from envs.two_rooms.pictures.rendering import render
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.data.minari import MinariWindows, datasets_root, open_dataset, split_episodes
+from pretrain.data.formats.registry import open_recording
+from pretrain.data.paths import datasets_root
+from pretrain.data.recorded.windows import open_windows, split_episodes
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowSource
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 ROOMS = "two-rooms/random-walk-v0"
 REACH = "rgb-reach/random-walk-v0"
 
@@ -37,12 +40,18 @@ def root(tmp_path_factory) -> Path:
     return folder
 
 
+def recorded(*arguments, split: str = "train", **keywords):
+    """The windows of one split."""
+    (windows,) = open_windows(*arguments, splits=[split], **keywords)
+    return windows
+
+
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
 def test_two_rooms_windows_have_the_promised_shapes(root):
-    windows = MinariWindows(ROOMS, 4, 3, root=root)
+    windows = recorded(ROOMS, 4, 3, root=root)
     batch = windows.sample(7, rng())
     assert isinstance(windows, WindowSource)
     assert (batch.pixels.shape, batch.pixels.dtype) == ((7, 4, 2, 65, 65), torch.uint8)
@@ -52,7 +61,7 @@ def test_two_rooms_windows_have_the_promised_shapes(root):
 
 
 def test_both_sources_describe_two_rooms_alike(root):
-    stored = MinariWindows(ROOMS, 4, 3, root=root)
+    stored = recorded(ROOMS, 4, 3, root=root)
     endless = SimulatedWindows(TwoRoomsSimulation(), 4, 3, action_max_norm=MAX_STEP)
     for name in ("num_frames", "frame_skip", "pixel_shape", "action_dim", "action_max_norm"):
         assert getattr(stored, name) == getattr(endless, name), name
@@ -64,7 +73,7 @@ def test_both_sources_describe_two_rooms_alike(root):
 
 @pytest.mark.parametrize(("dataset", "horizontal"), [(ROOMS, False), ("horizontal-v0", True)])
 def test_actions_take_each_frame_to_the_next(root, dataset, horizontal):
-    batch = MinariWindows(dataset, 4, 3, root=root).sample(50, rng())
+    batch = recorded(dataset, 4, 3, root=root).sample(50, rng())
     wall, door = batch.layout.numpy().T
     layout = Layout(wall, door, np.full(50, horizontal))
     for t in range(3):
@@ -79,7 +88,7 @@ def test_actions_take_each_frame_to_the_next(root, dataset, horizontal):
 
 
 def test_rendered_states_equal_stored_pixels(root):
-    states, pixels = (MinariWindows(dataset, 3, 2, root=root) for dataset in (ROOMS, "pixels-v0"))
+    states, pixels = (recorded(dataset, 3, 2, root=root) for dataset in (ROOMS, "pixels-v0"))
     a, b = states.sample(20, rng(3)), pixels.sample(20, rng(3))
     assert torch.equal(a.actions, b.actions)
     difference = (a.pixels.int() - b.pixels.int()).abs()
@@ -90,7 +99,7 @@ def test_rendered_states_equal_stored_pixels(root):
 
 
 def test_rgb_images_are_turned_to_chw_and_stay_aligned(root):
-    windows = MinariWindows(REACH, 3, 2, root=root)
+    windows = recorded(REACH, 3, 2, root=root)
     batch = windows.sample(30, rng())
     assert windows.pixel_shape == (3, 32, 32)
     assert batch.pixels.shape == (30, 3, 3, 32, 32)
@@ -112,19 +121,18 @@ def test_rgb_images_are_turned_to_chw_and_stay_aligned(root):
 
 
 def test_windows_never_straddle_episodes_and_all_are_drawn(root):
-    windows = MinariWindows(ROOMS, 2, 20, root=root)  # as long as an episode: one window each
+    windows = recorded(ROOMS, 2, 20, root=root)  # as long as an episode: one window each
     assert windows.num_windows == len(windows.episodes) == 9
     starts = {tuple(p) for p in windows.sample(200, rng()).positions[:, 0].tolist()}
-    dataset = open_dataset(ROOMS, root=root)
-    expected = {
-        tuple(e.observations["observation"][0, :2].tolist()) for e in dataset.iterate_episodes(windows.episodes)
-    }
+    recording = open_recording(ROOMS, root=root)
+    firsts = [next(recording.frames("observation", episode))[0] for episode in windows.episodes.tolist()]
+    expected = {tuple(state[:2].tolist()) for state in firsts}
     assert starts == expected
 
 
 def test_splits_are_disjoint_and_complete(root):
     parts = [
-        MinariWindows(ROOMS, 2, 1, root=root, split=split, validation_fraction=0.3) for split in ("train", "validation")
+        recorded(ROOMS, 2, 1, root=root, split=split, validation_fraction=0.3) for split in ("train", "validation")
     ]
     train, validation = (set(part.episodes.tolist()) for part in parts)
     assert len(validation) == 3
@@ -143,33 +151,66 @@ def test_split_depends_on_its_seed_only():
 
 @pytest.mark.parametrize("dataset", [ROOMS, "horizontal-v0", REACH])
 def test_images_of_a_scene_are_frames_of_one_episode(root, dataset):
-    windows = MinariWindows(dataset, 4, 3, root=root)
+    windows = recorded(dataset, 4, 3, root=root)
     scenes = windows.sample_scenes(20, 5, rng()).pixels
     assert torch.equal(scenes, windows.sample_scenes(20, 5, rng()).pixels)
-    assert (scenes.shape, scenes.dtype) == ((20, 5, *windows.pixel_shape), torch.uint8)
+    assert (scenes.shape, scenes.dtype) == ((20, 5, 1, *windows.pixel_shape), torch.uint8)
     # The windows at every start of an episode show all of its frames.
     episodes = [
         {frame.numpy().tobytes() for frame in windows._windows(np.full(n, i), np.arange(n)).pixels.flatten(0, 1)}
         for i, n in enumerate(windows._num_starts)
     ]
-    for scene in scenes:
+    for scene in scenes[:, :, 0]:
         images = {image.numpy().tobytes() for image in scene}
         assert any(images <= episode for episode in episodes)
-    assert len({scene[0].numpy().tobytes() for scene in scenes}) > 10
+    assert len({scene[0, 0].numpy().tobytes() for scene in scenes}) > 10
+
+
+@pytest.mark.parametrize("dataset", [ROOMS, REACH])
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_history_stands_before_what_is_drawn_without_it(root, dataset, in_memory, tmp_path):
+    options = {"root": root, "in_memory": in_memory, "cache": tmp_path}
+    plain, wide = (recorded(dataset, 3, 2, context=context, **options) for context in (1, 4))
+    assert plain.num_windows == wide.num_windows
+    a, b = plain.sample(40, rng(), 3), wide.sample(40, rng(), 3)
+    assert b.pixels.shape == (40, 3 + 3, *plain.pixel_shape)
+    assert torch.equal(a.pixels, b.pixels[:, 3:])
+    assert torch.equal(a.actions, b.actions)
+    assert a.positions is None or torch.equal(a.positions, b.positions)
+    a, b = plain.sample_scenes(10, 6, rng()).pixels, wide.sample_scenes(10, 6, rng()).pixels
+    assert b.shape == (10, 6, 4, *plain.pixel_shape)
+    assert torch.equal(a[:, :, 0], b[:, :, -1])
+
+
+def test_history_is_the_frames_before_and_never_another_episode(root):
+    windows = recorded(REACH, 3, 2, root=root, context=4)
+    for episode in (0, 4):
+        first = windows.data.first_frame[windows.episodes[episode]]
+        own = windows.data.frames[first : first + 21]
+        for start in (0, 1, 4, 16):
+            pixels = windows._windows(np.array([episode]), np.array([start])).pixels[0].numpy()
+            expected = own[[max(0, start + 2 * t) for t in range(-3, 3)]]
+            np.testing.assert_array_equal(pixels, expected)
+    scenes = windows.sample_scenes(40, 8, rng()).pixels.flatten(0, 1).numpy()
+    frames = {frame.tobytes(): i for i, frame in enumerate(windows.data.frames)}
+    first = {frames[windows.data.frames[i].tobytes()] for i in windows.data.first_frame[windows.episodes]}
+    for scene in scenes:
+        shown = [frames[image.tobytes()] for image in scene]
+        assert all(now - before == 2 or (before in first and now - before < 2) for before, now in pairwise(shown))
 
 
 def test_same_generator_same_windows(root):
-    windows = MinariWindows(REACH, 3, 2, root=root)
+    windows = recorded(REACH, 3, 2, root=root)
     a, b, c = (windows.sample(5, rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(a.pixels, b.pixels)
     assert not torch.equal(a.pixels, c.pixels)
 
 
 def test_dataset_by_path_and_by_environment_variable(root, monkeypatch):
-    assert MinariWindows(root / ROOMS, 2, 1).name == ROOMS
+    assert recorded(root / ROOMS, 2, 1).name == ROOMS
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
     assert datasets_root() == root
-    assert MinariWindows(ROOMS, 2, 1).name == ROOMS
+    assert recorded(ROOMS, 2, 1).name == ROOMS
 
 
 def test_short_episodes_are_left_out_with_a_warning(root, tmp_path, caplog):
@@ -190,7 +231,7 @@ def test_short_episodes_are_left_out_with_a_warning(root, tmp_path, caplog):
         patch.setattr(gym, "make", lambda *args, **kwargs: Uneven(make(*args, **kwargs)))
         collect(CollectConfig(num_episodes=5, root=tmp_path, progress=False))
     with caplog.at_level(logging.WARNING):
-        windows = MinariWindows(ROOMS, 3, 5, root=tmp_path, validation_fraction=0)
+        windows = recorded(ROOMS, 3, 5, root=tmp_path, validation_fraction=0)
     assert "2 of 5 episodes of dataset 'two-rooms/random-walk-v0' are shorter than a window (10 steps)" in caplog.text
     assert windows.episodes.tolist() == [0, 2, 4]
     assert windows.num_windows == 3 * 11
@@ -201,16 +242,16 @@ def test_short_episodes_are_left_out_with_a_warning(root, tmp_path, caplog):
 
 def test_missing_dataset_lists_those_there_are(root):
     with pytest.raises(FileNotFoundError, match=rf"one of .*'{REACH}', '{ROOMS}' in .* got 'two-rooms/expert-v0'"):
-        MinariWindows("two-rooms/expert-v0", 2, 1, root=root)
+        recorded("two-rooms/expert-v0", 2, 1, root=root)
     with pytest.raises(FileNotFoundError, match="none yet"):
-        MinariWindows("two-rooms/expert-v0", 2, 1, root=root / "nothing")
+        recorded("two-rooms/expert-v0", 2, 1, root=root / "nothing")
 
 
 def test_dataset_without_images(root):
     with pytest.raises(
         ValueError, match=r"'pendulum/random-walk-v0' must hold images: .* got Box\(.*\(3,\), float32\)"
     ):
-        MinariWindows("pendulum/random-walk-v0", 2, 1, root=root)
+        recorded("pendulum/random-walk-v0", 2, 1, root=root)
 
 
 def test_damaged_datasets(root, tmp_path):
@@ -221,7 +262,7 @@ def test_damaged_datasets(root, tmp_path):
             (data / file.name).write_bytes(file.read_bytes())
         (data / name).write_text(content)
         with pytest.raises(ValueError, match="cannot be read"):
-            MinariWindows(tmp_path / name, 2, 1)
+            recorded(tmp_path / name, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +270,7 @@ def test_damaged_datasets(root, tmp_path):
     [
         ({"num_frames": 8}, "must have episodes of at least 21 steps for windows of 8 frames .* has 20"),
         ({"num_frames": 1}, "num_frames must be at least 2 and frame_skip at least 1, got 1 and 3"),
+        ({"context": 0}, "context must be at least 1, got 0"),
         ({"split": "test"}, "split must be one of 'train', 'validation', got 'test'"),
         ({"validation_fraction": 1.0}, r"validation_fraction must be in \[0, 1\), got 1.0"),
         (
@@ -239,9 +281,15 @@ def test_damaged_datasets(root, tmp_path):
 )
 def test_wrong_arguments(root, arguments, message):
     with pytest.raises(ValueError, match=message):
-        MinariWindows(ROOMS, **{"num_frames": 3, "frame_skip": 3, "root": root} | arguments)
+        recorded(ROOMS, **{"num_frames": 3, "frame_skip": 3, "root": root} | arguments)
 
 
 def test_single_episode_has_no_train_split():
     with pytest.raises(ValueError, match="dataset 'one-v0' has no episodes in split 'train': it holds 1"):
         split_episodes(1, "train", name="one-v0")
+
+
+def test_states_that_a_simulation_draws_take_no_options_for_images(root):
+    assert recorded(ROOMS, 3, 3, root=root, image="observation").pixel_shape == (2, 65, 65)
+    with pytest.raises(ValueError, match=r"image, axes, channels and size must be left out .* got auto, , None, 32"):
+        recorded(ROOMS, 3, 3, root=root, size=32)

@@ -1,0 +1,1 @@
+"""Formats in which recorded data comes, a file each."""

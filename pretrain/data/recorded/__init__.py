@@ -1,0 +1,1 @@
+"""Recorded episodes as a source of training data."""
