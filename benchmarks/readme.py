@@ -1,7 +1,7 @@
-"""``python -m benchmarks.readme`` writes README.md and docs/results.md.
+"""``python -m benchmarks.readme`` writes README.md, docs/results.md and benchmarks/results/summary.json.
 
-Their words stand in ``benchmarks/templates``, their figures in ``benchmarks/results``; here they meet. What has not
-been measured is left out of the pages.
+The pages' words stand in ``benchmarks/templates``, their figures in ``benchmarks/results``; here they meet. What has
+not been measured is left out of the pages.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ import jinja2
 import tyro
 
 from agents.saved import SCRIPTED
+from benchmarks import summary
 from benchmarks.ablation import ablate, findings
 from benchmarks.ablation.grids import GRIDS
 from benchmarks.analysis import attribution, detection, speed
@@ -26,7 +27,7 @@ from envs.domain import Domain, domains, find_domain
 from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import SHIPPED, read_config
 from worldmodel.config import config
-from worldmodel.storage.files import read_json, write_text
+from worldmodel.storage.files import read_json, to_lines, write_text
 
 Values = dict[str, Any]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -46,23 +47,24 @@ ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
 
 @config
 class ReadmeConfig:
-    """Writes README.md and docs/results.md with the figures of benchmarks/results."""
+    """Writes README.md and docs/results.md with the figures of benchmarks/results, and summary.json there."""
 
     check: bool = False
-    """Only check that the pages are as they would be written; fail if not."""
+    """Only check that the files are as they would be written; fail if not."""
     folder: Path = ROOT
     """Folder to write to."""
 
 
 def run(config: ReadmeConfig) -> None:
-    """Writes the pages, or checks them.
+    """Writes the pages and the summary, or checks them.
 
     Raises:
-        ValueError: If a page that is checked is missing or differs.
+        ValueError: If a file that is checked is missing or differs.
     """
     found = values()
-    for page in PAGES:
-        path, text = config.folder / page, render(page, found)
+    texts = {page: render(page, found) for page in PAGES} | {summary.SUMMARY: to_lines(summary.rows()) + "\n"}
+    for name, text in texts.items():
+        path = config.folder / name
         if not config.check:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)

@@ -1,0 +1,43 @@
+"""The flat list of all published success rates: it holds every record, and what each row says stands in its record."""
+
+from pathlib import Path
+
+from benchmarks.evaluation.manifests import load_manifest
+from benchmarks.records.provenance import RESULTS
+from benchmarks.records.store import Store
+from benchmarks.summary import rows
+from worldmodel.storage.files import write_json
+
+NAMES = [
+    "environment", "manifest", "policy", "encoder", "seed", "episodes", "final", "low", "high", "ever", "train_minutes",
+    "env_steps", "ms_per_step_p95",
+]  # fmt: skip
+
+
+def test_every_published_evaluation_has_a_row():
+    found = rows()
+    published = [*Store(RESULTS / "compare").records(), *Store(RESULTS / "headline").records()]
+    assert len(found) == len(published) + 2  # the scripted policies beside the headline
+    for record in published:
+        same = [row for row in found if (row["environment"], row["manifest"]) == (
+            record.key["environment"], record.key["manifest"]) and row["seed"] == record.key["seed"]]  # fmt: skip
+        assert record.facts["summary"]["final_success"] in [row["final"] for row in same]
+
+
+def test_rows_make_sense():
+    for row in rows():
+        assert list(row) == NAMES
+        assert 0 <= row["low"] <= row["final"] + 1e-4 <= row["high"] + 2e-4
+        assert row["final"] <= row["ever"]
+        assert row["episodes"] == len(load_manifest(f"{row['environment']}/{row['manifest']}"))
+        learned = row["policy"] not in ("random", "expert")
+        assert bool(row["train_minutes"]) == learned
+        assert (row["encoder"] is not None) <= learned
+    encoders = {row["policy"]: row["encoder"] for row in rows() if row["environment"] == "two-rooms"}
+    assert encoders["jepa-mppi"] == encoders["gcbc"] == encoders["sac-pixels"] == "axial"
+    assert encoders["sac-state"] is encoders["sac-latents"] is encoders["random"] is None
+
+
+def test_no_result_no_row(tmp_path: Path):
+    write_json(tmp_path / "other.json", {"not": "a record"})
+    assert rows(tmp_path) == []
