@@ -26,7 +26,8 @@ from envs.inputs import check_choice
 from envs.simulation import Array, Simulation
 
 VALIDATION = "validation"
-"""Name of the layout set and of the manifest that are for tuning; looks at them are not logged."""
+"""Name of the layout set and of the manifest that are for tuning. Further manifests for tuning have names that begin so;
+looks at them are not logged."""
 PIXELS, STATE = "pixels", "state"
 """Kinds of observation that commands ask for."""
 
@@ -118,7 +119,7 @@ class Domain:
             other ways than clipping them to the box.
         action_max_norm: Largest Euclidean norm of an action; None: the box alone bounds it.
         goal_radius: Distance below which a goal counts as reached, for plots.
-        recipes: Name of a manifest → how it is made; one is called :data:`VALIDATION`.
+        recipes: Name of a manifest → how it is made; one is called :data:`VALIDATION`, others begin so.
         draw_episodes: Draws the episodes of a recipe.
         compared_on: Manifests of published comparisons, the main one first.
         folder: Where its manifests lie, in ``manifests/``.

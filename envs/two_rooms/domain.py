@@ -118,6 +118,7 @@ DOMAIN = Domain(
             observation_space, action_space, horizontal=_orientation(env_kwargs) == "horizontal"
         ),
     },
+    explorers_see={"wall-seeking": "state"},
     read_positions=image_positions,
     simulate=lambda env_kwargs: TwoRoomsSimulation(_orientation(env_kwargs)),
     draw_scene=draw_scene,

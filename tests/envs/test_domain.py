@@ -81,6 +81,8 @@ def test_datasets_remember_it_under_any_name(tmp_path):
             "recipes need draw_episodes and folder",
         ),
         ({"compared_on": ("random",)}, "compared_on must name recipes"),
+        ({"explorers_see": {"nobody": "state"}}, "explorers_see must name explorers"),
+        ({"explorers_see": {"random-walk": "state"}}, "explorers_see must hold observations"),
         ({"observations": {"pixels": {}}, "expert_sees": "state"}, "expert_sees must be one of observations"),
         ({"observations": {"state": {}}, "compact": "state"}, "compact needs simulate"),
         ({"to_canvas": lambda points, size: points}, "draw_scene and to_canvas need each other"),

@@ -11,7 +11,7 @@ from envs.explorers import HeadingWalk, SmoothWalk, num_observations, random_wal
 from envs.two_rooms.physics import MAX_STEP, Layout, step
 from envs.two_rooms.pictures.rendering import render
 from envs.two_rooms.policies.explorer import WallSeekingExplorer
-from pretrain.collection.collect import run_episode
+from pretrain.collection.episodes import run_episode
 
 VECTOR = gym.spaces.Box(-1, 1, (3,), np.float32)
 PLANE = gym.spaces.Box(-MAX_STEP, MAX_STEP, (2,), np.float32)

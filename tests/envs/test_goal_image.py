@@ -1,4 +1,6 @@
 import functools
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -8,6 +10,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+import envs
 from envs.goal_image import GoalImage, make
 from envs.success import Moment, Value
 
@@ -48,6 +51,18 @@ class Dot(gym.Env):
 
 
 gym.register("Dot-v0", Dot, max_episode_steps=20)
+
+
+class Unseen(Dot):
+    """One that shows images and renders nothing, so that it takes no mode of it."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__("image")
+
+
+gym.register("Unseen-v0", Unseen, max_episode_steps=20)
 
 
 def go_right(env, generator):
@@ -229,6 +244,20 @@ def test_hindsight_replay_takes_it():
 def test_errors(kwargs, arguments, message):
     with pytest.raises(ValueError, match=message):
         make("Dot-v0", goal_image=arguments, **kwargs)
+
+
+def test_it_stands_at_the_top_and_costs_nothing_until_it_is_used():
+    assert envs.GoalImage is GoalImage
+    with pytest.raises(AttributeError, match="module 'envs' has no attribute 'Goal'"):
+        envs.Goal  # noqa: B018 - a name that is not there
+    code = "import envs, sys; assert 'PIL' not in sys.modules; envs.GoalImage; sys.exit('PIL' not in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_environment_with_images_that_renders_nothing_is_made_without():
+    env = make("Unseen-v0", goal_image={"size": None})
+    assert env.render_mode is None
+    assert env.reset(seed=0)[0]["desired_goal"].shape == (16, 16, 3)
 
 
 def test_parts_of_values():

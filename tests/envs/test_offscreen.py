@@ -8,6 +8,7 @@ import pytest
 
 from envs import offscreen
 from envs.offscreen import BACKENDS, VARIABLE, TopView, find_backend, import_extra
+from mujoco_rendering import require_mujoco
 
 SCENE = """<mujoco><worldbody>
   <geom type="plane" size="9 9 1" rgba="1 1 1 1"/>
@@ -72,13 +73,13 @@ def test_a_choice_is_respected_and_checked(monkeypatch):
 
 @pytest.mark.usefixtures("no_choice")
 def test_a_child_process_finds_out():
-    pytest.importorskip("mujoco")
+    require_mujoco()
     assert find_backend() in BACKENDS
     assert offscreen._why_not("no_such_way") is not None
 
 
 def test_a_way_that_does_not_work_is_named(monkeypatch):
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = require_mujoco()
     monkeypatch.setenv(VARIABLE, "cgl")
     monkeypatch.setitem(sys.modules, "mujoco.cgl", None)
     model = mujoco.MjModel.from_xml_string(SCENE)
@@ -88,7 +89,7 @@ def test_a_way_that_does_not_work_is_named(monkeypatch):
 
 @pytest.mark.parametrize("samples", [1, 2, 4])
 def test_pictures_from_above(samples):
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = require_mujoco()
     model = mujoco.MjModel.from_xml_string(SCENE)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -110,7 +111,7 @@ def test_pictures_from_above(samples):
 
 
 def test_a_forked_process_says_that_it_cannot_draw(monkeypatch):
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = require_mujoco()
     monkeypatch.setattr(offscreen, "_renders", {os.getpid() + 1})
     model = mujoco.MjModel.from_xml_string(SCENE)
     with pytest.raises(RuntimeError, match="must be started by 'spawn' or 'forkserver' once MuJoCo has rendered"):
@@ -118,7 +119,7 @@ def test_a_forked_process_says_that_it_cannot_draw(monkeypatch):
 
 
 def test_programs_end_quietly():
-    pytest.importorskip("mujoco")
+    require_mujoco()
     code = (
         "import mujoco\n"
         "from envs.offscreen import TopView\n"

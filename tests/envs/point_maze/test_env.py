@@ -17,6 +17,9 @@ from envs.point_maze.domain import DOMAIN, ENV_IDS, draw_scene
 from envs.point_maze.drawing import find_mazes, find_positions, read_positions
 from envs.point_maze.env import PointMazeEnv
 from envs.point_maze.mazes import MAPS, clearance, free_cells
+from mujoco_rendering import require_mujoco
+
+require_mujoco()
 
 envs.register(DOMAIN)
 KINDS = ("pixels", "state")

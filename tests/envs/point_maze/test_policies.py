@@ -21,6 +21,9 @@ from envs.point_maze.mazes import (
     shortest_path,
     shortest_path_to_disc,
 )
+from mujoco_rendering import require_mujoco
+
+require_mujoco()
 
 register(DOMAIN)
 

@@ -15,6 +15,9 @@ from envs.reacher.arm import fingertip, poses
 from envs.reacher.domain import DOMAIN, ENV_ID, draw_scene
 from envs.reacher.drawing import read_positions
 from envs.reacher.env import ReacherEnv
+from mujoco_rendering import require_mujoco
+
+require_mujoco()
 
 envs.register(DOMAIN)
 KINDS = ("pixels", "state")

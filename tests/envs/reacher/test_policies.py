@@ -12,6 +12,9 @@ from envs.domain import register
 from envs.reacher.arm import GOAL_RADIUS, MAX_ELBOW, distance, fingertip, poses
 from envs.reacher.domain import DOMAIN, ENV_ID, draw_episodes
 from envs.reacher.explorer import SwingExplorer
+from mujoco_rendering import require_mujoco
+
+require_mujoco()
 
 register(DOMAIN)
 
