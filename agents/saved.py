@@ -36,7 +36,8 @@ from worldmodel.checkpoint import (
 from worldmodel.config import ConfigError
 from worldmodel.storage.files import current
 
-SCRIPTED = ("random", "expert")
+RANDOM, EXPERT = "random", "expert"
+SCRIPTED = (RANDOM, EXPERT)
 """Policies that have no weights; the expert is the environment's own, where it has one."""
 
 
@@ -136,7 +137,7 @@ def make_policy(
     """
     source = policy if isinstance(policy, Source) else open_source(policy)
     domain = task.domain
-    if source.kind == "scripted" and source.name == "random":
+    if source.kind == "scripted" and source.name == RANDOM:
         return RandomPolicy(task.action_space, seed), domain.expert_sees
     if source.kind == "scripted":
         if domain.expert is None:
@@ -196,7 +197,7 @@ def _check_images(task: Task, pixel_shape: tuple[int, int, int]) -> None:
     if not isinstance(space, gym.spaces.Dict) or not set(KEYS) <= set(space.spaces):
         raise ValueError(
             f"the observations of {task.env_id!r} must be a Dict with images 'observation' and 'desired_goal' "
-            f"(Gymnasium-Robotics' names), got {space}"
+            f"(Gymnasium-Robotics' names), got {space}; --goal-image.size 64 would show it as such images"
         )
     c, h, w = pixel_shape
     for key in KEYS:

@@ -48,7 +48,8 @@ class RandomPolicy:
             observation: Vectors ``(d,)`` or images ``(c, h, w)`` of one environment, or batches of them with one more
                 dimension; or a dict of such arrays. Only the shape of the first is used.
             state: Returned as it is.
-            episode_start: Not used.
+            episode_start: A flag for each environment. With it, observations of one environment, or of several, may
+                have any number of dimensions.
             deterministic: Not used.
 
         Returns:
@@ -57,7 +58,7 @@ class RandomPolicy:
         Raises:
             ValueError: If the observation has no such shape.
         """
-        num_envs = _batch_size(observation)
+        num_envs = _batch_size(observation, episode_start)
         count = num_envs or 1
         while len(self._generators) < count:
             self._generators.append(np.random.default_rng([self.seed, len(self._generators)]))
@@ -69,13 +70,17 @@ class RandomPolicy:
         return (actions[0, ...] if num_envs is None else actions), state
 
 
-def _batch_size(observation: Any) -> int | None:
+def _batch_size(observation: Any, episode_start: Any) -> int | None:
     """Number of environments, or None for the observation of a single one: vectors and images have odd dimensions."""
     while isinstance(observation, Mapping):
         if not observation:
             raise ValueError("observation must hold at least one array, got an empty dict")
         observation = next(iter(observation.values()))
     shape = np.shape(observation)
+    if episode_start is not None and np.size(episode_start) > 1:
+        return np.size(episode_start)
+    if episode_start is not None and shape[:1] != (1,):
+        return None
     if len(shape) not in (1, 2, 3, 4):
         raise ValueError(f"observation must have 1 or 3 dimensions, or 2 or 4 in a batch, got shape {shape}")
     return shape[0] if len(shape) % 2 == 0 else None

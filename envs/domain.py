@@ -26,8 +26,8 @@ from envs.inputs import check_choice
 from envs.simulation import Array, Simulation
 
 VALIDATION = "validation"
-"""Name of the layout set and of the manifest that are for tuning. Further manifests for tuning have names that begin so;
-looks at them are not logged."""
+"""Name of the layout set and of the manifest that are for tuning; looks at them are not logged. The names of further
+manifests for tuning begin so."""
 PIXELS, STATE = "pixels", "state"
 """Kinds of observation that commands ask for."""
 

@@ -24,7 +24,7 @@ from bad_inputs.checking import check_command, check_line
 from bad_inputs.checkpoints import change_config
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.data.labelled_images import load_images
-from pretrain.data.minari import MinariWindows
+from pretrain.data.recorded.windows import open_windows
 from worldmodel.__main__ import main
 from worldmodel.checkpoint import SHIPPED, CheckpointError, load_pretrained
 from worldmodel.video.checkpoint import load_video_jepa
@@ -195,7 +195,7 @@ def test_datasets(dataset, name, damage, words):
     copy = Path(shutil.copytree(dataset, "dataset"))
     damage(copy / "data")
     with pytest.raises((ValueError, OSError)) as caught:
-        MinariWindows("./dataset", 3, 2, validation_fraction=0.0)
+        open_windows("./dataset", 3, 2, splits=["train"], validation_fraction=0.0)
     check_line(str(caught.value), words)
 
 
@@ -213,7 +213,7 @@ def test_datasets_with_400_bits_turned_round(dataset, seed):
     copy = Path(shutil.copytree(dataset, "dataset"))
     data.bits(seed)(copy / "data")
     with contextlib.suppress(ValueError, OSError):  # it may be where nothing is read
-        MinariWindows("./dataset", 3, 2, validation_fraction=0.0)
+        open_windows("./dataset", 3, 2, splits=["train"], validation_fraction=0.0)
 
 
 @pytest.mark.parametrize(("name", "damage", "words"), runs.COLLECTIONS, ids=[row[0] for row in runs.COLLECTIONS])

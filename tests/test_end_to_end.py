@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -94,3 +95,21 @@ def test_the_guides_environment_works_as_printed(workplace: Path, monkeypatch: p
     image = np.zeros((32, 32, 3), np.uint8)
     action, _ = agent.predict({"observation": image, "desired_goal": image})
     assert action.shape == (2,)
+
+
+def test_the_guides_environment_without_code_works_as_printed(workplace: Path) -> None:
+    text = GUIDE.read_text("utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^worldmodel (.*Pendulum-v1.*|pretrain.*pendulum/seen.*)$", text, re.MULTILINE)
+    commands = [command for command in commands if not command.startswith(("compare", "train-rl"))]
+    assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate", "render", "evaluate"]
+    small = {
+        "collect": "--num-episodes 4 --max-episode-steps 60",
+        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4 --rollout-steps 2", *TINY_POLICY]),
+        "evaluate": " ".join(["--num-episodes 2 --latency-episodes 0", *TINY_SEARCH]),
+        "render": " ".join(["--max-steps 3 --output film", *TINY_SEARCH]),
+    }
+    for command in commands:
+        worldmodel(*shlex.split(command), *small[command.split()[0]].split())
+    results = [json.loads(path.read_text()) for path in (workplace / "runs" / "evaluate").glob("*.json")]
+    assert sorted(len(result["rows"]) for result in results) == [2, 2]
+    assert {path.suffix for path in workplace.glob("film.*")} == {".mp4", ".gif"}

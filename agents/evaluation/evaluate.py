@@ -199,7 +199,8 @@ class _Record:
         success = _info(infos, "is_success", ended)
         if success is None:
             raise ValueError(
-                "the environment must report 'is_success' in info after each step, as Gymnasium-Robotics does; "
+                "the environment must report 'is_success' in info after each step, as Gymnasium-Robotics does "
+                "(--goal-image.success says what counts where it does not), "
                 f"got {sorted(key for key in infos if not key.startswith('_'))}"
             )
         self.num_steps += running

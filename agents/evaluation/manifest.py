@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Lt
+from numpy.typing import NDArray
 
 from worldmodel.config import ConfigError, check
 from worldmodel.storage.files import read_json, write_json
@@ -71,11 +72,14 @@ class Manifest:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def options(self, indices: Sequence[int]) -> dict[str, Any] | None:
-        """Reset options of some episodes, stacked for a vector environment: ``{name: (N, ...) array}``."""
+        """Reset options of some episodes, stacked for a vector environment: ``{name: (N, ...) array}``.
+
+        Lists of rows that differ in length, such as actions, are padded with rows of NaN.
+        """
         if self.episodes is None:
             return None
         chosen = [self.episodes[i] for i in indices]
-        return {key: np.stack([np.asarray(episode[key]) for episode in chosen]) for key in chosen[0]}
+        return {key: _stack([np.asarray(episode[key]) for episode in chosen]) for key in chosen[0]}
 
     def save(self, path: str | Path) -> None:
         """Writes the manifest and its hash as JSON, one episode a line."""
@@ -105,3 +109,14 @@ class Manifest:
                 f"manifest {path} must match its hash {stored}, got {manifest.hash}: it was edited after it was made"
             )
         return manifest
+
+
+def _stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays as one ``(N, ...)``; shorter ones of rows get rows of NaN at their end."""
+    rows = [array for array in arrays if array.ndim > 1]
+    if not rows or len({array.shape for array in arrays}) == 1:
+        return np.stack(arrays)
+    stacked = np.full((len(arrays), max(map(len, rows)), *rows[0].shape[1:]), np.nan)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[: len(array)] = array.reshape(-1, *row.shape[1:])
+    return stacked

@@ -2,7 +2,7 @@
 
 ::
 
-    VectorFeatures    vectors, scaled to [−1, 1] by the bounds of their spaces
+    VectorFeatures    vectors, scaled to [−1, 1] by the bounds of their spaces, where there are some
     CodeFeatures      codes of images (agents.rl.codes), through a network that is trained with the rest, or none
     ImageFeatures     images through one convolutional encoder, trained with the rest
 
@@ -27,13 +27,13 @@ from worldmodel.nn.normalize import Normalizer
 
 
 class VectorFeatures(BaseFeaturesExtractor):
-    """Vectors, scaled to [−1, 1] by the bounds of their spaces.
+    """Vectors, scaled to [−1, 1] by the bounds of their spaces; components without bounds are left as they are.
 
     Args:
-        observation_space: A Dict of bounded one-dimensional Boxes.
+        observation_space: A Dict of one-dimensional Boxes.
 
     Raises:
-        ValueError: If a space is unbounded or no vector.
+        ValueError: If a space is no vector.
     """
 
     centre: Tensor
@@ -41,11 +41,10 @@ class VectorFeatures(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Space[Any]) -> None:
         boxes = [_box(observation_space, key, num_dims=1) for key in KEYS]
-        for key, box in zip(KEYS, boxes, strict=True):
-            if not box.is_bounded():
-                raise ValueError(f"the space of {key!r} must be bounded, got {box}")
         super().__init__(observation_space, sum(box.shape[0] for box in boxes))
         low, high = (np.concatenate([getattr(box, end) for box in boxes]) for end in ("low", "high"))
+        bounded = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(bounded, low, -1), np.where(bounded, high, 1)
         self.register_buffer("centre", torch.from_numpy((low + high) / 2).float())
         self.register_buffer("half_range", torch.from_numpy((high - low) / 2).float().clamp_min(1e-6))
 

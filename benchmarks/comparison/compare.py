@@ -11,25 +11,26 @@ What the store holds is not run again, so the table can be filled over days, by 
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import MinLen
 
+from agents.evaluation.manifest import Manifest
 from agents.evaluation.statistics import compare_paired, wilson_interval
+from agents.evaluation.task import GOAL_IMAGE, GoalImageConfig
 from benchmarks.comparison import training
-from benchmarks.comparison.contenders import CONTENDERS, Contender, find_base
+from benchmarks.comparison.contenders import CONTENDERS, Contender
+from benchmarks.comparison.contest import Contest, find_contest
 from benchmarks.comparison.plots import draw
 from benchmarks.evaluation import success
-from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
 from benchmarks.records.provenance import RESULTS
-from benchmarks.records.store import Record, Store
+from benchmarks.records.store import Record, Store, file_name
 from benchmarks.records.tables import Table, gain, number, percent
-from envs.domain import find_domain
-from worldmodel.config import Count, Name, Positive, Seed, command, config
+from worldmodel.config import ConfigError, Count, Name, Positive, Seed, command, config
 from worldmodel.storage.files import write_json, write_text
 from worldmodel.storage.locks import locked
 
@@ -51,6 +52,13 @@ class CompareConfig:
 
     environment: Annotated[str, Name(CONTENDERS)] = MAIN
     """In which environment."""
+    env_id: str | None = None
+    """Compare in this Gymnasium environment instead: random actions, a world model of the dataset, and SAC + HER where
+    success is a key of observations."""
+    goal_image: GoalImageConfig = field(default_factory=GoalImageConfig)
+    """With env-id: how an environment without goal images is shown, in envs.GoalImage."""
+    dataset: str | None = None
+    """With env-id: id or folder of the dataset that the world model learns from; without, there is none."""
     contenders: tuple[str, ...] = ()
     """Which of them; by default all of this environment."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0, 1, 2)
@@ -58,18 +66,30 @@ class CompareConfig:
     minutes: Positive = 15.0
     """Minutes that each is trained, on this machine."""
     num_episodes: Count | None = None
-    """How many episodes of each manifest, the first; by default all."""
+    """How many episodes of each manifest, the first; by default all, or 50 with env-id."""
     runs: Path = Path("runs/compare")
     """Folder of the training runs."""
-    store: Path = RESULTS / "compare"
-    """Folder of the evaluations; those that are there already are not run again."""
+    store: Path | None = None
+    """Folder of the evaluations; those that are there already are not run again. By default benchmarks/results/compare
+    of the project, with env-id runs/compare/ENVIRONMENT/results."""
     output: Path | None = None
-    """JSON file to write, by default benchmarks/results/compare.json or compare-ENVIRONMENT.json of the project; table
-    and plots go beside it."""
+    """JSON file to write, by default benchmarks/results/compare.json or compare-ENVIRONMENT.json of the project, with
+    env-id runs/compare/ENVIRONMENT/compare.json; table and plots go beside it."""
     only_report: bool = False
     """Only make JSON, table and plots of what the store holds."""
     progress: bool = True
     """Whether to show how training goes, and the table."""
+
+    def rules(self) -> None:
+        """What the fields must be together.
+
+        Raises:
+            ConfigError: If there is an environment of one's own, and no id of it.
+        """
+        if self.env_id is None:
+            self.goal_image.require_none()
+            if self.dataset is not None:
+                raise ConfigError("dataset", "given with --env-id only: other presets name theirs", self.dataset)
 
 
 def run(config: CompareConfig) -> dict[str, Any]:
@@ -82,16 +102,17 @@ def run(config: CompareConfig) -> dict[str, Any]:
         ValueError: If a contender is unknown, there is nothing to report, or the store holds evaluations of other
             settings.
     """
-    known = CONTENDERS[config.environment]
+    contest, store = find_contest(*_asked(config)), store_of(config)
+    known = contest.contenders
     if unknown := [name for name in config.contenders if name not in known]:
         raise ValueError(f"contenders must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
-    with locked(config.store, "results store"):
+    with locked(store, "results store"):
         if not config.only_report:
             for contender in (known[name] for name in config.contenders or known):
                 for seed in _seeds(config, contender):
-                    _measure(config, contender, seed)
-                    report(config)
-        content = report(config)
+                    _measure(config, contest, contender, seed)
+                    report(config, contest)
+        content = report(config, contest)
     if config.progress:
         table(content, short=True).show(output_of(config))
     return content
@@ -102,8 +123,25 @@ main = command(CompareConfig, run, "compare")
 
 def output_of(config: CompareConfig) -> Path:
     """The JSON file of a comparison."""
+    if config.env_id is not None:
+        return config.output or config.runs / file_name(config.env_id) / "compare.json"
     name = "compare" if config.environment == MAIN else f"compare-{config.environment}"
     return config.output or RESULTS / f"{name}.json"
+
+
+def store_of(config: CompareConfig) -> Path:
+    """The folder of a comparison's evaluations."""
+    own = RESULTS / "compare" if config.env_id is None else config.runs / file_name(config.env_id) / "results"
+    return config.store or own
+
+
+def _asked(config: CompareConfig) -> tuple[str, dict[str, Any] | None]:
+    """The environment, and what is to be known of it where nobody registered it."""
+    if config.env_id is None:
+        return config.environment, None
+    goal_image = config.goal_image.keywords().get(GOAL_IMAGE, {})
+    episodes = {"num_episodes": config.num_episodes or success.DEFAULT_EPISODES}
+    return config.env_id, {"goal_image": goal_image, "dataset": config.dataset, **episodes}
 
 
 def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
@@ -113,51 +151,52 @@ def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
     return config.seeds[:1] if contender.extends else config.seeds
 
 
-def _measure(config: CompareConfig, contender: Contender, seed: int) -> None:
+def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> None:
     """Trains and evaluates a contender, as far as the store lacks it.
 
     Raises:
         ValueError: If the store holds another evaluation in the place of one of this contender's.
     """
-    folder = _folder(config, contender, seed)
+    folder = _folder(config, contest, contender, seed)
     minutes = config.minutes * contender.budgets
-    settings = {"training": {"minutes": minutes, **training.settings(contender, seed)}} if contender.run else {}
+    trained = {"training": {"minutes": minutes, **training.settings(contender, seed)}} if contender.run else {}
+    given = {"settings": trained, "defaults": {"training": training.defaults(contender)}}
     plans = contender.kind == "world model"
     asked = []
-    for place, manifest in enumerate(find_domain(config.environment).compared_on):
+    for place, (name, manifest) in enumerate(contest.manifests.items()):
         key = {
-            "environment": config.environment,
+            "environment": contest.environment,
             "contender": contender.name,
             "minutes": config.minutes if contender.run else None,  # without a training there is no budget
             "seed": seed,
-            "manifest": manifest,
+            "manifest": name,
         }
-        name = f"{config.environment}/{manifest}"
+        count = config.num_episodes and min(config.num_episodes, len(manifest))
         evaluation = success.EvaluateConfig(
             policy=str(folder) if contender.run else contender.name,
-            manifest=name,
-            num_episodes=config.num_episodes and min(config.num_episodes, len(load_manifest(name))),
             planner=contender.planner,
             latency_episodes=0 if place else LATENCY_EPISODES,
-            output=Store(config.store).path(key),
+            output=Store(store_of(config)).path(key),
             progress=False,
+            **{"num_episodes": count, **contest.evaluations[name]},
         )
         asked.append((key, evaluation))
-    found = [success.find_record(one, key=key, plans=plans, settings=settings) for key, one in asked]
+    found = [success.find_record(one, key=key, plans=plans, **given) for key, one in asked]
     if all(found):
         return
     logger.info("%s, seed %d", contender.title, seed)
     if contender.extends:
-        _begin_with(folder, _folder(config, CONTENDERS[config.environment][contender.extends], seed))
+        _begin_with(folder, _folder(config, contest, contest.contenders[contender.extends], seed))
     training.train(contender, folder, seed, minutes, {"progress": config.progress})
     facts = {"training": training.costs(contender, folder)}
     for key, evaluation in asked:
-        success.run(evaluation, key=key, settings=settings, facts=facts)
+        success.run(evaluation, key=key, **given, facts=facts)
 
 
-def _folder(config: CompareConfig, contender: Contender, seed: int) -> Path:
+def _folder(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> Path:
     """Folder of a contender's training run."""
-    return config.runs / config.environment / f"{contender.run}-{config.minutes * contender.budgets:g}min-seed{seed}"
+    run = f"{contender.run}-{config.minutes * contender.budgets:g}min-seed{seed}"
+    return config.runs / file_name(contest.environment) / run
 
 
 def _begin_with(folder: Path, begun: Path) -> None:
@@ -170,51 +209,51 @@ def _begin_with(folder: Path, begun: Path) -> None:
     copied.rename(folder)
 
 
-def report(config: CompareConfig) -> dict[str, Any]:
+def report(config: CompareConfig, contest: Contest) -> dict[str, Any]:
     """Makes JSON, table and plots of what the store holds.
 
     Raises:
         ValueError: If it holds nothing.
     """
-    results = _read(config)
+    results = _read(config, contest)
     if not results:
-        raise ValueError(f"store must hold evaluations of contenders, got none in {config.store}")
-    base, output = find_base(config.environment), output_of(config)
+        raise ValueError(f"store must hold evaluations of contenders, got none in {store_of(config)}")
+    base, output, (environment, task) = contest.base, output_of(config), _asked(config)
     compared = results.get(base.name, []) if base else []
     content = {
-        "environment": config.environment,
+        "environment": environment,
+        **({} if task is None else {"task": task}),
         "base": base and base.name,
-        "rows": [_row(config, name, found, compared) for name, found in results.items()],
+        "rows": [_row(contest, name, found, compared) for name, found in results.items()],
         "provenance": provenance.collect(),
     }
     write_json(output, content)
     write_text(output.with_suffix(".md"), table(content).markdown())
-    draw(content, results, output)
+    draw(contest, content, results, output)
     return content
 
 
-def _read(config: CompareConfig) -> dict[str, list[Record]]:
+def _read(config: CompareConfig, contest: Contest) -> dict[str, list[Record]]:
     """The finished evaluations of each contender under this budget, all seeds and manifests."""
     found: dict[str, list[Record]] = {}
-    records = list(Store(config.store).records(environment=config.environment))
-    for name, contender in CONTENDERS[config.environment].items():
+    records = list(Store(store_of(config)).records(environment=contest.environment))
+    for name, contender in contest.contenders.items():
         wanted = {"contender": name, "minutes": config.minutes if contender.run else None}
         if chosen := [record for record in records if record.finished and record.matches(**wanted)]:
             found[name] = sorted(chosen, key=lambda record: str(record.key.get("seed")).zfill(10))
     return found
 
 
-def _row(config: CompareConfig, name: str, found: list[Record], base: list[Record]) -> dict[str, Any]:
+def _row(contest: Contest, name: str, found: list[Record], base: list[Record]) -> dict[str, Any]:
     """All that is known of a contender.
 
     Raises:
         ValueError: If a record lacks what an evaluation of the comparison says.
     """
-    contender = CONTENDERS[config.environment][name]
-    manifests = find_domain(config.environment).compared_on
+    contender, (main, *_) = contest.contenders[name], contest.manifests
     try:
-        by_manifest = {manifest: [r for r in found if r.key["manifest"] == manifest] for manifest in manifests}
-        first = by_manifest[manifests[0]]
+        by_manifest = {manifest: [r for r in found if r.key["manifest"] == manifest] for manifest in contest.manifests}
+        first = by_manifest[main]
         costs = [_costs(record) for record in first]
         return {
             "contender": contender.name,
@@ -222,12 +261,12 @@ def _row(config: CompareConfig, name: str, found: list[Record], base: list[Recor
             "seeds": [record.key["seed"] for record in first],
             **{cost: [one[cost] for one in costs] for cost in ("minutes", "env_steps", "images")},
             "curves": [one["curve"] for one in costs],
-            "manifests": {manifest: _measures(records) for manifest, records in by_manifest.items()},
-            "difference": _difference(first, [record for record in base if record.key["manifest"] == manifests[0]]),
+            "manifests": {name: _measures(records, contest.manifests[name]) for name, records in by_manifest.items()},
+            "difference": _difference(first, [record for record in base if record.key["manifest"] == main]),
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"{config.store} must hold evaluations that worldmodel compare made, got one of {name!r} that is not: "
+            f"the store must hold evaluations that worldmodel compare made, got one of {name!r} that is not: "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -241,14 +280,13 @@ def _costs(record: Record) -> dict[str, Any]:
     return {**{name: costs[name] + 0 for name in ("minutes", "env_steps", "images")}, "curve": curve}
 
 
-def _measures(records: list[Record]) -> dict[str, Any] | None:
+def _measures(records: list[Record], manifest: Manifest) -> dict[str, Any] | None:
     """Measures of a manifest, one entry a seed; the interval is of all seeds' episodes together."""
     if not records:
         return None
     results = [success.result_of(record) for record in records]
-    manifest = "{environment}/{manifest}".format(**records[0].key)
-    if {result.manifest_hash for result in results} != {load_manifest(manifest).hash}:
-        raise ValueError(f"evaluations must be of the episodes of {manifest} as they are now, got others")
+    if {result.manifest_hash for result in results} != {manifest.hash}:
+        raise ValueError(f"evaluations must be of the episodes of {manifest.name} as they are now, got others")
     summaries = [result.summary() for result in results]
     reached = np.concatenate([result.successes() for result in results])
     return {
@@ -284,7 +322,7 @@ def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
         short: Whether to leave out what only few readers ask for.
     """
     rows = content["rows"]
-    main = find_domain(content["environment"]).compared_on[0]
+    main = next(iter(rows[0]["manifests"]))
     longer = {row["extends"]: row for row in rows if row["extends"] and row["manifests"][main]}
     base = next((row["title"] for row in rows if row["contender"] == content["base"]), "")
     shown = [_cells(row, longer, base) for row in rows if not row["extends"] and row["manifests"][main]]

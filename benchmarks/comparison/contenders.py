@@ -10,8 +10,9 @@ To compare in an environment of your own, add a list of contenders to :data:`CON
     )
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from agents.world_model.config import PlannerConfig
 from worldmodel.config import changed
@@ -35,6 +36,7 @@ class Contender:
         budgets: How many times the common budget it gets.
         extends: The contender whose training it continues, if any.
         pretrained: Whether it begins with the encoder of a world model, whose training is not in its budget.
+        changes: Fields of the preset by dotted path, or of ``worldmodel train-rl``, that are other than the default.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Contender:
     budgets: int = 1
     extends: str | None = None
     pretrained: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def run(self) -> str | None:
@@ -84,6 +87,11 @@ def learned(algorithm: str, observation: str, title: str) -> Contender:
 def offline(preset: str, title: str, *, pretrained: bool = False) -> Contender:
     """An offline agent that is trained with a preset of its name."""
     return Contender(name=preset, title=title, kind="offline", sees="pixels", preset=preset, pretrained=pretrained)
+
+
+def adapted(contender: Contender, changes: Mapping[str, Any]) -> Contender:
+    """A contender whose training differs in some fields."""
+    return replace(contender, changes={**contender.changes, **changes})
 
 
 def longer(contender: Contender, budgets: int = 4) -> Contender:
@@ -131,8 +139,3 @@ CONTENDERS = {
     ),
 }
 """Contenders by environment and name."""
-
-
-def find_base(environment: str) -> Contender | None:
-    """What the others of an environment are compared with: its first world model."""
-    return next((one for one in CONTENDERS[environment].values() if one.kind == "world model"), None)

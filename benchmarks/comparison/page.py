@@ -10,9 +10,8 @@ import jinja2
 
 from benchmarks.comparison import plots
 from benchmarks.comparison.compare import RESULTS, table
-from benchmarks.evaluation.manifests import load_manifest
+from benchmarks.comparison.contest import Contest, contest_of
 from benchmarks.records.tables import Table
-from envs.domain import find_domain
 from worldmodel.config import command, config
 from worldmodel.storage.files import read_bytes, read_json, write_text
 
@@ -50,9 +49,7 @@ def run(config: ReportConfig) -> Path:
         ValueError: If the comparison is none.
         FileNotFoundError: If a file is missing.
     """
-    content, results = _read(config.comparison)
-    domain = find_domain(content["environment"])
-    manifest = load_manifest(f"{domain.name}/{domain.compared_on[0]}")
+    contest, content, results = _read(config.comparison)
     figures = []
     for kind, path in plots.paths(config.comparison).items():
         if path.exists():
@@ -63,8 +60,8 @@ def run(config: ReportConfig) -> Path:
         figures.append({"title": "Films", "caption": path.stem, "source": data_url(path), "video": video})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        environment=domain.title,
-        manifest=manifest,
+        environment=contest.title,
+        manifest=next(iter(contest.manifests.values())),
         table=results,
         base=next((row["title"] for row in content["rows"] if row["contender"] == content["base"]), None),
         figures=figures,
@@ -84,8 +81,8 @@ def data_url(path: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(read_bytes(path)).decode()}"
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Table]:
-    """A comparison, and its table.
+def _read(path: Path) -> tuple[Contest, dict[str, Any], Table]:
+    """Who was compared and on what, the comparison, and its table.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -93,7 +90,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Table]:
     """
     content = read_json(path, "a comparison")
     try:
-        results = table(content)
+        contest, results = contest_of(content), table(content)
         provenance = content["provenance"]
         machine = provenance["machine"]
         provenance["command"], provenance["commit"], machine["num_cpus"], machine["processor"]
@@ -103,4 +100,4 @@ def _read(path: Path) -> tuple[dict[str, Any], Table]:
     except (TypeError, IndexError, AttributeError, ValueError) as error:
         kind = type(error).__name__
         raise ValueError(f"{path} must be written by worldmodel compare, got {kind}: {error}") from error
-    return content, results
+    return contest, content, results

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from agents.evaluation.manifest import Manifest
 from agents.evaluation.statistics import wilson_interval
-from benchmarks.evaluation.manifests import load_manifest
+from benchmarks.comparison.contest import Contest
 from benchmarks.records.plots import AMBER, BLUE, GREEN, INK, MUTED, VIOLET, percent_bars, picture, tidy
 from benchmarks.records.store import Record
-from envs.domain import find_domain
 
 COLOURS = {"world model": AMBER, "reinforcement learning": BLUE, "offline": GREEN, "floor": MUTED, "ceiling": VIOLET}
 """Colours by kind of method."""
@@ -35,20 +34,21 @@ def paths(output: Path) -> dict[str, Path]:
     return {kind: output.with_name(f"{output.stem}-{kind}.png") for kind in ("costs", "curves", "difficulty")}
 
 
-def draw(content: Mapping[str, Any], results: Mapping[str, Sequence[Record]], output: Path) -> None:
+def draw(contest: Contest, content: Mapping[str, Any], results: Mapping[str, Sequence[Record]], output: Path) -> None:
     """Draws all pictures.
 
     Args:
+        contest: Who is compared, and on what.
         content: The comparison.
         results: Evaluations by contender.
         output: Its JSON file.
     """
     costs, curves, difficulty = paths(output).values()
-    manifest = find_domain(content["environment"]).compared_on[0]
+    manifest = next(iter(contest.manifests))
     _draw_costs(content["rows"], manifest, costs)
     _draw_curves(content["rows"], curves)
     chosen = {name: [r for r in found if r.key["manifest"] == manifest] for name, found in results.items()}
-    _draw_difficulty(content, chosen, manifest, difficulty)
+    _draw_difficulty(contest, content["rows"], chosen, manifest, difficulty)
 
 
 def _draw_costs(rows: Rows, manifest: str, path: Path) -> None:
@@ -105,11 +105,10 @@ def _draw_curves(rows: Rows, path: Path) -> None:
 
 
 def _draw_difficulty(
-    content: Mapping[str, Any], results: Mapping[str, Sequence[Record]], manifest: str, path: Path
+    contest: Contest, rows: Rows, results: Mapping[str, Sequence[Record]], manifest: str, path: Path
 ) -> None:
     """Success by the length of the shortest path, and by how much longer it is than the straight line."""
-    rows, domain = content["rows"], find_domain(content["environment"])
-    hardness = _hardness(load_manifest(f"{domain.name}/{manifest}"), domain.unit)
+    hardness = _hardness(contest.manifests[manifest], contest.unit)
     if not hardness:
         return
     with picture(path, 5.5 * len(hardness), 4.6) as figure:

@@ -1,7 +1,7 @@
 """How contenders are trained under a budget of minutes, and what that costs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,19 @@ def settings(contender: Contender, seed: int, changes: Mapping[str, Any] | None 
     return {"preset": contender.preset, **values}
 
 
+def defaults(contender: Contender) -> dict[str, Any]:
+    """Defaults of what :func:`settings` gives, as far as they have some."""
+    configuration = _configuration(contender, 0, {})
+    if configuration is None:
+        return {}
+    values = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(configuration)}
+    return {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in values.items()
+        if value is not MISSING
+    }
+
+
 def costs(contender: Contender, folder: Path) -> dict[str, Any]:
     """What training cost: minutes, steps of the environment, images learned from, and the learning curve, if any.
 
@@ -76,7 +89,7 @@ def costs(contender: Contender, folder: Path) -> dict[str, Any]:
     images = windows * data["num_frames"]
     if policy is not None:  # an actor and a critic, in imagination
         images += (training["step"] - steps) * policy["batch_size"] * policy["images_per_scene"]
-    skip = config["model"]["frame_skip"] if "model" in config else config["frame_skip"]
+    skip = config["model" if "model" in config else "method"]["frame_skip"]
     return {
         "minutes": training["seconds"] / 60,
         "env_steps": windows * (data["num_frames"] - 1) * skip,
@@ -93,6 +106,7 @@ def _configuration(
     contender: Contender, seed: int, changes: Mapping[str, Any]
 ) -> PretrainConfig | TrainRLConfig | None:
     """How a contender is trained; None: it is not."""
+    changes = {**contender.changes, **changes}
     if contender.preset is not None:
         return changed(preset(contender.preset), {**changes, "seed": seed})
     if contender.algorithm is None:
@@ -100,7 +114,8 @@ def _configuration(
     known = {f.name for f in fields(TrainRLConfig)}
     given: dict[str, Any] = {key: value for key, value in changes.items() if key in known}
     given |= {"algorithm": contender.algorithm, "observation": contender.observation, "seed": seed}
-    given["env_id"] = find_domain(contender.environment).env_id
+    if "env_id" not in given:
+        given["env_id"] = find_domain(contender.environment).env_id
     return TrainRLConfig(**given, options={key: value for key, value in changes.items() if key not in known})
 
 

@@ -176,14 +176,15 @@ def _measure(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> Re
         overwrite=config.overwrite,
         progress=False,
     )
-    settings = {"training": {"minutes": config.minutes, **training.settings(contender, config.seed, changes)}}
-    found = None if config.overwrite else success.find_record(evaluation, key=key, plans=False, settings=settings)
+    trained = {"minutes": config.minutes, **training.settings(contender, config.seed, changes)}
+    given = {"settings": {"training": trained}, "defaults": {"training": training.defaults(contender)}}
+    found = None if config.overwrite else success.find_record(evaluation, key=key, plans=False, **given)
     if found is not None:
         return found
     logger.info("%s: %s", config.contender, candidate)
     training.train(contender, run_folder, config.seed, config.minutes, {**changes, "progress": config.progress})
     facts = {"changes": dict(changes), "training": training.costs(contender, run_folder)}
-    return success.run(evaluation, key=key, settings=settings, facts=facts)
+    return success.run(evaluation, key=key, **given, facts=facts)
 
 
 def _cells(record: Record) -> dict[str, str]:

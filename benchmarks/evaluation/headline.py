@@ -109,7 +109,7 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
 def _manifests(domain: Domain) -> dict[str, Sequence[str]]:
     """The published manifests, the main one first, and the planners that are evaluated on each."""
     main, *_ = domain.compared_on
-    others = [name for name in domain.recipes if name not in (main, VALIDATION)]
+    others = [name for name in domain.recipes if name != main and not name.startswith(VALIDATION)]
     return {main: tuple(PLANNERS), **dict.fromkeys(others, ELSEWHERE)}
 
 

@@ -21,17 +21,18 @@ import tyro
 
 from agents.evaluation.evaluate import EvalResult, Manifest, evaluate, measure_latency
 from agents.evaluation.results import SETTINGS
-from agents.evaluation.task import Task, make_task
+from agents.evaluation.task import GoalImageConfig, Task, make_task
 from agents.saved import SCRIPTED, Source, find_hash, make_policy, open_source
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import find_manifest, load_manifest
+from benchmarks.evaluation.recorded import recorded_episodes
 from benchmarks.records import log
 from benchmarks.records.store import WEIGHTS, Record, find, name_of, new_record, plain, write_record
 from benchmarks.records.tables import Table, number, percent, quantiles
 from envs.domain import VALIDATION, domains
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT
-from worldmodel.config import Count, CountFromZero, JsonDict, Seed, command, config
+from worldmodel.config import ConfigError, Count, CountFromZero, JsonDict, Seed, command, config
 from worldmodel.storage.files import absolute
 from worldmodel.storage.locks import locked
 
@@ -55,7 +56,15 @@ class EvaluateConfig:
     tuning)."""
     env_id: str | None = None
     """Evaluate in this Gymnasium environment instead ('module:Id-v0' imports the module first). It must report
-    is_success in info; a checkpoint needs the image observations 'observation' and 'desired_goal'."""
+    is_success in info; a checkpoint needs the image observations 'observation' and 'desired_goal'. Where it does not
+    give these, goal-image adds them."""
+    goal_image: GoalImageConfig = field(default_factory=GoalImageConfig)
+    """How an environment without goal images is shown; any of these wraps it in envs.GoalImage."""
+    goals_from: str | None = None
+    """With env-id: id or folder of a Minari dataset that was collected there. Episodes start at recorded states, and
+    goals are what was seen some steps later."""
+    steps_ahead: Count = 25
+    """With goals-from: steps from start to goal in the dataset; an episode has twice as many."""
     num_episodes: Count | None = None
     """How many episodes, the first of the manifest; by default all, or 50 in an environment without a manifest."""
     env_kwargs: JsonDict = field(default_factory=dict)
@@ -85,6 +94,7 @@ def run(
     *,
     key: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Record:
     """Evaluates a policy, or goes on with an evaluation that was stopped.
@@ -93,6 +103,7 @@ def run(
         config: What to evaluate.
         key: The record's key; by default environment, manifest, policy, planner and weights.
         settings: What else decides the rows, such as how the policy was trained: for the record's config.
+        defaults: Defaults of these settings: older records lack those that there were not yet.
         facts: What else is known, such as the cost of the training: for the record's facts.
 
     Returns:
@@ -102,7 +113,7 @@ def run(
         ValueError: If the policy, the manifest or the environment is unknown, they do not fit, or the output file holds
             another evaluation.
     """
-    manifest, task = _episodes(config)
+    manifest, task = find_episodes(config)
     source = open_source(config.policy)
     plans = source.kind == "world model"
     default_key = {
@@ -120,14 +131,19 @@ def run(
     )
     path = config.output or absolute(f"runs/evaluate/{name_of(record.key)}-{record.fingerprint[:8]}.json")
     with locked(path, "evaluation", is_file=True):
-        return _run(config, manifest, task, source, record, path)
+        return _run(config, manifest, task, source, record, path, defaults)
 
 
 main = command(EvaluateConfig, run, "evaluate")
 
 
 def find_record(
-    config: EvaluateConfig, *, key: Mapping[str, Any], plans: bool, settings: Mapping[str, Any] | None = None
+    config: EvaluateConfig,
+    *,
+    key: Mapping[str, Any],
+    plans: bool,
+    settings: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Record | None:
     """The record that :func:`run` would make, if the output file holds it finished.
 
@@ -138,13 +154,15 @@ def find_record(
         key: As for :func:`run`.
         plans: Whether the policy is a world model, which plans.
         settings: As for :func:`run`.
+        defaults: As for :func:`run`.
 
     Raises:
         ValueError: If the file holds another evaluation.
     """
     assert config.output is not None
     weights = None if config.policy in SCRIPTED else find_hash(Path(config.policy))
-    found = find(config.output, key, _config(config, _episodes(config)[0], weights, plans=plans, settings=settings))
+    wanted = _config(config, find_episodes(config)[0], weights, plans=plans, settings=settings)
+    found = find(config.output, key, wanted, defaults)
     return found if found is not None and found.finished else None
 
 
@@ -162,10 +180,18 @@ def result_of(record: Record) -> EvalResult:
         raise ValueError(f"a record must be of an evaluation, got one without {error}") from error
 
 
-def _run(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source, record: Record, path: Path) -> Record:
+def _run(
+    config: EvaluateConfig,
+    manifest: Manifest,
+    task: Task,
+    source: Source,
+    record: Record,
+    path: Path,
+    defaults: Mapping[str, Any] | None,
+) -> Record:
     """Evaluates a policy, or goes on with an evaluation that was stopped, in a file that this process alone writes."""
-    published = config.env_id is None and find_manifest(config.manifest)[1] != VALIDATION
-    previous = None if config.overwrite else find(path, record.key, record.config)
+    published = config.env_id is None and not find_manifest(config.manifest)[1].startswith(VALIDATION)
+    previous = None if config.overwrite else find(path, record.key, record.config, defaults)
     if previous is not None and previous.finished:
         logger.info("%s holds this evaluation already; --overwrite runs it again", path)
         if config.progress:
@@ -214,9 +240,18 @@ def _run(config: EvaluateConfig, manifest: Manifest, task: Task, source: Source,
     return record
 
 
-def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
-    """The episodes, and the environment they take place in."""
+def find_episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
+    """The episodes, and the environment they take place in.
+
+    Raises:
+        ValueError: If there are none of this name, or nobody knows success in this environment.
+    """
     if config.env_id is None:
+        config.goal_image.require_none()
+        if config.goals_from is not None:
+            raise ConfigError(
+                "goals_from", "given with --env-id only: a manifest has goals of its own", config.goals_from
+            )
         manifest = load_manifest(config.manifest)
         kwargs = manifest.env_kwargs | config.env_kwargs
         if kwargs != manifest.env_kwargs:
@@ -224,8 +259,11 @@ def _episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
             changes = ", ".join(f"{key}={value}" for key, value in config.env_kwargs.items())
             manifest = replace(manifest, name=f"{manifest.name}, {changes}", env_kwargs=kwargs)
         return manifest, make_task(manifest.env_id, manifest.env_kwargs)
-    task = make_task(config.env_id, config.env_kwargs)
+    task = make_task(config.env_id, config.goal_image.join(config.env_kwargs))
+    task.check_success()
     count = config.num_episodes or DEFAULT_EPISODES
+    if config.goals_from is not None:
+        return recorded_episodes(task, config.goals_from, config.steps_ahead, count, config.seed), task
     # Drawn one after the other, so that fewer episodes are the first of more.
     seeds = tuple(np.random.default_rng([config.seed, 1]).integers(2**31, size=count).tolist())
     return Manifest(config.env_id, config.env_id, seeds, env_kwargs=task.env_kwargs, max_steps=task.max_steps), task

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from agents.evaluation.evaluate import Manifest, Policy
-from agents.evaluation.task import Task, make_task
+from agents.evaluation.task import GoalImageConfig, Task, make_task
 from agents.saved import make_policy, open_source
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import load_manifest
@@ -65,6 +65,8 @@ class RenderConfig:
     """Where the episodes come from."""
     env_id: str | None = None
     """Make the video in this Gymnasium environment instead."""
+    goal_image: GoalImageConfig = field(default_factory=GoalImageConfig)
+    """How an environment without goal images is shown; any of these wraps it in envs.GoalImage."""
     episodes: Annotated[tuple[CountFromZero, ...], MinLen(1)] = (0,)
     """Which episodes of the manifest, one after the other; in an environment without one they are the seeds."""
     env_kwargs: JsonDict = field(default_factory=dict)
@@ -220,8 +222,10 @@ def draw_frames(figure: EpisodeFigure | SideBySide, frames_per_step: int, num_he
 
 def _episodes(config: RenderConfig) -> tuple[Manifest, Task]:
     if config.env_id is not None:
-        task, seeds = make_task(config.env_id, config.env_kwargs), tuple(dict.fromkeys(config.episodes))
+        task = make_task(config.env_id, config.goal_image.join(config.env_kwargs))
+        seeds = tuple(dict.fromkeys(config.episodes))
         return Manifest(config.env_id, config.env_id, seeds, env_kwargs=task.env_kwargs, max_steps=task.max_steps), task
+    config.goal_image.require_none()
     manifest = load_manifest(config.manifest)
     if max(config.episodes) >= len(manifest):
         raise ValueError(

@@ -128,12 +128,22 @@ def new_record(
     )
 
 
-def find(path: Path, key: Mapping[str, Any], config: Mapping[str, Any]) -> Record | None:
-    """The same for a record in a file of its own; see :meth:`Store.find`."""
+def find(
+    path: Path, key: Mapping[str, Any], config: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> Record | None:
+    """The same for a record in a file of its own; see :meth:`Store.find`.
+
+    Args:
+        path: The file.
+        key: The record's key.
+        config: All that decides its rows.
+        defaults: Defaults of the config's settings: a setting that the record was made without had this value.
+    """
     if not path.exists():
         return None
     record = read_record(path)
     wanted, stored = (plain({"key": k, "config": c}) for k, c in ((key, config), (record.key, record.config)))
+    _complete(stored["config"], wanted["config"], plain(defaults or {}))
     here, measured = (one["config"].pop(WEIGHTS, None) for one in (wanted, stored))
     if changes := sorted(differences(stored, wanted)):
         told = [textwrap.shorten(change, LONGEST_CHANGE, placeholder="…)") for change in changes[:MOST_CHANGES]]
@@ -146,6 +156,15 @@ def find(path: Path, key: Mapping[str, Any], config: Mapping[str, Any]) -> Recor
         logger.info("%s is of other weights, and is measured anew", path)
         return None
     return record
+
+
+def _complete(stored: dict[str, Any], wanted: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Gives stored settings those that there were not yet, where they are wanted as they are by default."""
+    for name, default in defaults.items():
+        if name not in stored and wanted.get(name) == default:
+            stored[name] = default
+        elif all(isinstance(one.get(name), dict) for one in (stored, wanted, defaults)):
+            _complete(stored[name], wanted[name], default)
 
 
 def fingerprint(key: Mapping[str, Any], config: Mapping[str, Any]) -> str:

@@ -9,22 +9,22 @@ import errno
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import minari
-import numpy as np
 from tqdm import tqdm
 
 import envs as _envs  # noqa: F401 - registers the environments of this project
-from agents.evaluation.task import Task, make_task
-from envs.domain import Policy, domain_of, domains, find_spec, slug
+from agents.evaluation.task import GoalImageConfig
+from envs.domain import domain_of, domains, slug
+from envs.images import is_image, leaves
+from pretrain.collection.episodes import Recorder, Source
 from pretrain.collection.joining import join, num_joined, num_published, publish, restore_replaced
-from pretrain.collection.policies import agent_digest, make_policy, set_random_seed
-from pretrain.collection.shards import RecordedEpisode, ShardFolder, collecting, discard, remove_discarded
-from pretrain.data.episodes import first_fault
+from pretrain.collection.policies import agent_digest
+from pretrain.collection.shards import ShardFolder, collecting, discard, remove_discarded
+from pretrain.collection.workers import record_in_processes
 from pretrain.data.paths import dataset_folder, work_folder
 from pretrain.loop.interruption import Interruption
 from worldmodel.config import Count, JsonDict, Seed, command, config
@@ -54,9 +54,13 @@ class CollectConfig:
     """Seed of everything random; the same seed gives the same dataset."""
     max_episode_steps: Count | None = None
     """Steps after which an episode is cut off; by default the environment's own limit."""
+    goal_image: GoalImageConfig = field(default_factory=GoalImageConfig)
+    """How an environment without goal images is shown; any of these wraps it in envs.GoalImage."""
     env_kwargs: JsonDict = field(default_factory=dict)
     """Keywords of the environment, as JSON on the command line. Two Rooms stores positions and layouts, about 100 times
     smaller than images, from which training draws the same pixels; {"observation": "pixels"} stores images."""
+    num_workers: Count = 1
+    """Processes that step environments, each one at a time; the dataset is the same for any number of them."""
     overwrite: bool = False
     """Replace an existing dataset (once the new one is complete), and discard an unfinished collection made with other
     parameters."""
@@ -87,48 +91,15 @@ def collect(config: CollectConfig) -> minari.MinariDataset:
     remove_discarded(work_folder(target))
     if target.exists() and not config.overwrite and not work_folder(target).exists():
         raise _exists(dataset_id, target)
-    env = make_env(config)
-    try:
-        policy = make_policy(config.policy, env, _task(config))
-        return _collect(config, env, policy, dataset_id, target)
-    finally:
-        env.close()
+    source = _source(config)
+    with source.open() as recorder:
+        space = recorder.env.observation_space
+        if not domain_of(config.env_id).compact and not any(map(is_image, leaves(space).values())):
+            log.info("%r shows no images, which world models learn from; --goal-image.size 64 adds some", config.env_id)
+        return _collect(config, source, recorder, dataset_id, target)
 
 
 main = command(CollectConfig, collect, "collect")
-
-
-def make_env(config: CollectConfig) -> gym.Env[Any, Any]:
-    """Makes the environment to collect in.
-
-    Raises:
-        ValueError: If the id is unknown, the keywords do not fit, actions are not a bounded Box, observations are
-            neither a Box nor a Dict of Boxes, or nothing limits an episode's length.
-    """
-    domain = domain_of(find_spec(config.env_id))
-    kwargs = domain.keywords(observation=domain.compact) | config.env_kwargs
-    try:
-        env = gym.make(config.env_id, max_episode_steps=config.max_episode_steps, **kwargs)
-    except (TypeError, gym.error.Error) as error:
-        raise ValueError(f"environment {config.env_id!r} cannot be made with keywords {kwargs}: {error}") from error
-    if not isinstance(env.action_space, gym.spaces.Box) or not env.action_space.is_bounded():
-        raise ValueError(f"environment {config.env_id!r} must have bounded Box actions, got {env.action_space}")
-    space = env.observation_space
-    leaves = list(space.spaces.values()) if isinstance(space, gym.spaces.Dict) else [space]
-    if not all(isinstance(leaf, gym.spaces.Box) for leaf in leaves):
-        raise ValueError(
-            f"environment {config.env_id!r} must have observations that are a Box or a Dict of Boxes, got {space}"
-        )
-    if env.spec is None or env.spec.max_episode_steps is None:
-        raise ValueError(f"environment {config.env_id!r} has no time limit: max_episode_steps must be given, got None")
-    return env
-
-
-def _task(config: CollectConfig) -> Task:
-    """The environment as agents see it."""
-    domain = domain_of(config.env_id)
-    stored = domain.keywords(observation=domain.compact)
-    return make_task(config.env_id, {key: value for key, value in config.env_kwargs.items() if key not in stored})
 
 
 def default_dataset_id(env_id: str, policy: str) -> str:
@@ -147,57 +118,11 @@ def default_dataset_id(env_id: str, policy: str) -> str:
     return f"{environment}/{actor}-v0"
 
 
-def run_episode(env: gym.Env[Any, Any], policy: Policy, *, env_seed: int, policy_seed: int) -> RecordedEpisode:
-    """Runs one episode.
-
-    A policy that draws random numbers is seeded by its ``set_random_seed`` first, where it has one.
-
-    Args:
-        env: The environment.
-        policy: Who acts.
-        env_seed: Seed of the environment.
-        policy_seed: Seed of the policy.
-    """
-    set_random_seed(policy, policy_seed)
-    executed_in_info = domain_of(env.spec).reports_action
-    observation, info = env.reset(seed=env_seed)
-    observations, success = [_copy(observation, env.observation_space)], [info.get("is_success")]
-    actions: list[Any] = []
-    rewards: list[float] = []
-    state, terminated, truncated = None, False, False
-    while not (terminated or truncated):
-        start = np.array([not actions])
-        action, state = policy.predict(observation, state=state, episode_start=start, deterministic=False)
-        if np.shape(action) != env.action_space.shape:
-            raise ValueError(
-                f"the policy must return actions of shape {env.action_space.shape}, got {np.shape(action)}"
-            )
-        observation, reward, terminated, truncated, info = env.step(action)
-        # What was executed is what explains the next observation.
-        actions.append(np.array(info["action"] if executed_in_info else action, dtype=env.action_space.dtype))
-        observations.append(_copy(observation, env.observation_space))
-        success.append(info.get("is_success"))
-        rewards.append(float(reward))
-    taken, is_last = np.stack(actions), np.arange(1, len(actions) + 1) == len(actions)
-    assert isinstance(env.action_space, gym.spaces.Box)
-    if fault := first_fault(taken, env.action_space):
-        raise ValueError(f"the policy must return actions that are finite and within their bounds, got {fault}")
-    return RecordedEpisode(
-        seed=env_seed,
-        observations=_stack(observations),
-        actions=taken,
-        rewards=np.array(rewards),
-        terminations=is_last & bool(terminated),
-        truncations=is_last & bool(truncated),
-        infos={} if None in success else {"is_success": np.array(success, dtype=bool)},
-    )
-
-
 def _collect(
-    config: CollectConfig, env: gym.Env[Any, Any], policy: Policy, dataset_id: str, target: Path
+    config: CollectConfig, source: Source, recorder: Recorder, dataset_id: str, target: Path
 ) -> minari.MinariDataset:
     """Collects what is missing, joins it, and moves it to its place."""
-    work, count, parameters = work_folder(target), config.num_episodes, _parameters(config)
+    work, count, parameters = work_folder(target), config.num_episodes, _parameters(source)
     with _advice(count, dataset_id, work), collecting(work, "unfinished collection"):
         restore_replaced(work, target)
         if target.exists() and (published := num_published(work, dataset_id)) is not None:
@@ -210,9 +135,9 @@ def _collect(
             raise _exists(dataset_id, target)
         shards = ShardFolder(work, parameters, restart=config.overwrite)
         if num_joined(work, dataset_id) != count:
-            _collect_missing(config, env, policy, shards, label=dataset_id)
+            _collect_missing(config, source, recorder, shards, label=dataset_id)
             about = f"{count} episodes of {config.policy} in {config.env_id}, seed {config.seed}"
-            join(shards, count, env, dataset_id, algorithm=Path(config.policy).name, description=about)
+            join(shards, count, recorder.env, dataset_id, algorithm=Path(config.policy).name, description=about)
         publish(work, dataset_id, target)
         discard(work)
     dataset = minari.MinariDataset(target / "data")
@@ -221,24 +146,28 @@ def _collect(
 
 
 def _collect_missing(
-    config: CollectConfig, env: gym.Env[Any, Any], policy: Policy, shards: ShardFolder, *, label: str
+    config: CollectConfig, source: Source, recorder: Recorder, shards: ShardFolder, *, label: str
 ) -> None:
-    """Runs the episodes that are not there yet."""
+    """Records the episodes that are not there yet."""
     done = shards.finished(config.num_episodes)
     if done:
         log.info("continuing: %d of %d episodes are there already", len(done), config.num_episodes)
+    missing = [i for i in range(config.num_episodes) if i not in done]
     bar = tqdm(
         total=config.num_episodes, initial=len(done), desc=label, unit="episode", disable=not config.progress or None
     )
     with bar, Interruption() as interruption:
-        for i in range(config.num_episodes):
-            if interruption.requested:
-                raise KeyboardInterrupt
-            if i in done:
-                continue
-            env_seed, policy_seed = map(int, np.random.SeedSequence((config.seed, i)).generate_state(2))
-            shards.save(i, run_episode(env, policy, env_seed=env_seed, policy_seed=policy_seed))
-            bar.update()
+        num_workers = min(config.num_workers, len(missing))
+        if num_workers > 1:
+            episodes = record_in_processes(source, missing, num_workers, lambda: interruption.requested)
+        else:
+            episodes = ((i, recorder.record(i)) for i in missing if not interruption.requested)
+        with contextlib.closing(episodes):
+            for i, episode in episodes:
+                shards.save(i, episode)
+                bar.update()
+        if interruption.requested:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -263,22 +192,12 @@ def _exists(dataset_id: str, target: Path) -> FileExistsError:
     return FileExistsError(f"dataset {dataset_id!r} exists already in {target}; overwrite=True replaces it")
 
 
-def _parameters(config: CollectConfig) -> dict[str, Any]:
-    """What the episodes depend on, as JSON values."""
-    names = ("env_id", "policy", "seed", "max_episode_steps", "env_kwargs")
-    return {name: getattr(config, name) for name in names} | {
-        "policy_sha256": agent_digest(config.policy, domain_of(config.env_id))
-    }
+def _source(config: CollectConfig) -> Source:
+    """What the episodes depend on."""
+    env_kwargs = config.goal_image.join(config.env_kwargs)
+    return Source(config.env_id, config.policy, config.seed, config.max_episode_steps, env_kwargs)
 
 
-def _copy(observation: Any, space: gym.Space[Any]) -> Any:
-    """A copy of an observation in the types of its space."""
-    if isinstance(space, gym.spaces.Dict):
-        return {key: np.array(observation[key], dtype=leaf.dtype) for key, leaf in space.spaces.items()}
-    return np.array(observation, dtype=space.dtype)
-
-
-def _stack(observations: list[Any]) -> Any:
-    if isinstance(observations[0], dict):
-        return {key: np.stack([o[key] for o in observations]) for key in observations[0]}
-    return np.stack(observations)
+def _parameters(source: Source) -> dict[str, Any]:
+    """The same as JSON values, with a hash of the agent's weights."""
+    return asdict(source) | {"policy_sha256": agent_digest(source.policy, domain_of(source.env_id))}

@@ -20,7 +20,7 @@ from minari.namespace import NAMESPACE_METADATA_FILENAME
 
 from pretrain.collection.hdf5_file import new_hdf5
 from pretrain.collection.shards import JOINED, REPLACED, ShardFolder
-from pretrain.data.episodes import DATA_FILE, METADATA_FILE
+from pretrain.data.formats.minari import DATA_FILE, METADATA_FILE
 from pretrain.loop.interruption import Interruption
 from worldmodel.storage.files import read_bytes, write_text
 

@@ -23,14 +23,15 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from agents import rl
-from agents.evaluation.task import make_task
+from agents.evaluation.task import GOAL_IMAGE, GoalImageConfig, Task, make_task
+from agents.observations import KEYS
 from agents.rl.algorithms import Algorithm
 from agents.rl.codes import WORLD_MODEL, Code, CodedVecEnv, open_code
 from agents.rl.held_actions import RepeatedActions
 from agents.rl.storage.files import ActionRepeat, NumEnvs
 from agents.rl.storage.spaces import space_to_json
 from agents.rl.vec_env import SB3VecEnv
-from envs.domain import PIXELS, STATE, domain_of, domains, find_spec, slug
+from envs.domain import PIXELS, STATE, domains, find_spec, slug
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import CONFIG, TRAINING_STATE, CheckpointError, load_pretrained
@@ -61,7 +62,9 @@ class TrainRLConfig:
     algorithm: tyro.conf.Positional[Algorithm]
     """Of Stable-Baselines3 and sb3-contrib."""
     env_id: str = domains()[0].env_id
-    """Gymnasium id of the environment; its observations must be goal-conditioned."""
+    """Gymnasium id of the environment; its observations must be goal-conditioned, or made so by goal-image."""
+    goal_image: GoalImageConfig = field(default_factory=GoalImageConfig)
+    """How an environment without goals is shown; any of these wraps it in envs.GoalImage, whose rewards are sparse."""
     observation: Literal["state", "pixels", "latents"] = "state"
     """What it sees. state: numbers that say all. pixels: images, through an encoder of its own. latents: images,
     through the frozen encoder of a pretrained world model, of which the run keeps a copy."""
@@ -183,15 +186,17 @@ def _train(config: TrainRLConfig, folder: Path, is_stopped: Callable[[], bool]) 
 
 def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, num_envs: int | None = None) -> VecEnv:
     """Environments to train or to evaluate in; with a code, images are seen as that."""
-    domain = domain_of(config.env_id)
+    task = _task(config)
+    task.check_success()
+    domain = task.domain
     reward = config.reward or ("sparse" if _hindsight(config) else "dense")
     kind = STATE if config.observation == STATE else PIXELS
-    kwargs = domain.keywords(observation=kind, reward=reward, layout_set=layout_set)
-    if domain.has_vector:
-        kwargs["autoreset_mode"] = "SameStep"
-    else:
-        kwargs["vector_kwargs"] = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    vector = gym.make_vec(config.env_id, num_envs=num_envs or _num_envs(config), **kwargs)
+    make = task.vector(kind, autoreset_mode=AutoresetMode.SAME_STEP, reward=reward, layout_set=layout_set)
+    vector = make(num_envs or _num_envs(config))
+    if not isinstance(space := vector.single_observation_space, gym.spaces.Dict) or not set(KEYS) <= set(space.spaces):
+        vector.close()
+        rule = f"an environment whose observations hold {' and '.join(KEYS)}; --goal-image.size 64 would give it goals"
+        raise ConfigError("env_id", rule, f"{config.env_id!r} with {space}")
     env: VecEnv = SB3VecEnv(RepeatedActions(vector, config.action_repeat))
     if code is not None and not _hindsight(config):
         env = CodedVecEnv(env, code, lambda images: np.zeros((len(images), 0)), lambda *goals: None, 0)
@@ -199,7 +204,7 @@ def make_env(config: TrainRLConfig, layout_set: str, code: Code | None = None, n
         if domain.read_positions is None or STATE not in domain.observations:
             raise ConfigError("hindsight", f"off where positions cannot be read off images, as in {domain.title}", True)
         # Goals of codes are rewarded by what the environment says of positions.
-        states: Any = gym.make(config.env_id, **domain.keywords(observation=STATE, reward=reward)).unwrapped
+        states: Any = gym.make(config.env_id, **task.keywords(observation=STATE, reward=reward)).unwrapped
         (position_dim,) = states.observation_space["desired_goal"].shape
         reward_of = functools.partial(states.compute_reward, info={})
         env = CodedVecEnv(env, code, domain.read_positions, reward_of, position_dim)
@@ -254,10 +259,16 @@ def hyperparameters(config: TrainRLConfig) -> dict[str, Any]:
 
 def _pixel_shape(config: TrainRLConfig) -> tuple[int, ...]:
     """Shape of an image, as the environment gives it."""
-    space = make_task(config.env_id, domain_of(config.env_id).keywords(observation=PIXELS)).observation_space
+    env = _task(config).make(PIXELS)
+    env.close()
+    space = env.observation_space
     if not isinstance(space, gym.spaces.Dict) or len(space["observation"].shape or ()) != 3:
         raise ConfigError("env_id", f"an environment with images for observation {config.observation!r}", config.env_id)
     return space["observation"].shape or ()
+
+
+def _task(config: TrainRLConfig) -> Task:
+    return make_task(config.env_id, config.goal_image.keywords())
 
 
 def _num_envs(config: TrainRLConfig) -> int:
@@ -302,7 +313,8 @@ def _saved(config: TrainRLConfig, folder: Path) -> rl.RunConfig | None:
 def _asked(config: TrainRLConfig) -> dict[str, Any]:
     """What a run is configured by, as far as it must not change when it resumes."""
     asked = {name: value for name, value in asdict(config).items() if name not in UNSAVED_FIELDS}
-    return asked | {"hindsight": _hindsight(config), "kept_as": _kept_as(config)}
+    goal_image = config.goal_image.keywords().get(GOAL_IMAGE, {})
+    return asked | {"goal_image": goal_image, "hindsight": _hindsight(config), "kept_as": _kept_as(config)}
 
 
 def _clear(config: TrainRLConfig, folder: Path) -> None:
@@ -355,7 +367,7 @@ def _sample(config: TrainRLConfig, code: Code | None) -> np.ndarray | None:
     """What features are standardised on; None: by the bounds of their spaces."""
     if config.observation == "state":
         return None
-    env = make_task(config.env_id).vector(PIXELS)(NORMALIZATION_IMAGES)
+    env = _task(config).vector(PIXELS)(NORMALIZATION_IMAGES)
     images = env.reset(seed=config.seed)[0]["observation"]
     env.close()
     return images if code is None else code(images)

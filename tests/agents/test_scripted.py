@@ -64,3 +64,17 @@ def test_observations_of_unknown_batching_are_explained():
         RandomPolicy(SPACE).predict(3)
     with pytest.raises(ValueError, match="observation must hold at least one array, got an empty dict"):
         RandomPolicy(SPACE).predict({})
+
+
+def test_flags_of_episodes_tell_how_many_environments_there_are():
+    policy = RandomPolicy(spaces.Box(-1, 1, (2,)))
+    for shape, flags, actions in (
+        ((16, 16), 1, (2,)),  # a grey image
+        ((3, 16, 16), 3, (3, 2)),
+        ((1, 5), 1, (1, 2)),
+        ((5,), 1, (2,)),
+        ((), 1, (2,)),
+        ((2, 4, 8, 8, 3), 2, (2, 2)),  # stacks of frames
+        ((4, 8, 8, 3), 1, (2,)),
+    ):
+        assert policy.predict(np.zeros(shape), episode_start=np.ones(flags, bool))[0].shape == actions, shape

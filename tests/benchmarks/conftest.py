@@ -97,6 +97,8 @@ def tiny(monkeypatch, tmp_path):
     small = {
         "two-rooms": TINY_DATA
         | {"rollout_steps": 2, "policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
+        "dataset": TINY_DATA
+        | {"rollout_steps": 2, "policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
         "gcbc": TINY_DATA,
         "gcidm": TINY_DATA,
         "gcivl": TINY_DATA,

@@ -279,7 +279,7 @@ def test_convolutions_of_videos_and_images_are_faster_with_avx512_bf16(monkeypat
 
 def test_a_run_without_dataset_is_refused():
     with pytest.raises(
-        ValueError, match=r"data\.dataset must be one of two-rooms.*, or the id or folder of a Minari dataset, got ''"
+        ValueError, match=r"data\.dataset must be one of two-rooms.*, or the id or folder of a Minari dataset, .*got ''"
     ):
         build_sources(DataConfig(), 1, torch.device("cpu"))
 

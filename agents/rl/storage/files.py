@@ -32,6 +32,7 @@ from worldmodel.config import (
     ConfigError,
     Count,
     CountFromZero,
+    JsonDict,
     NonNegative,
     Seed,
     Width,
@@ -90,6 +91,8 @@ class RunConfig:
     """What it does, as JSON."""
     env_id: str = ""
     """Environment that it was trained in."""
+    goal_image: JsonDict = field(default_factory=dict)
+    """How that was shown as images with goals, where it was: arguments of envs.GoalImage."""
     reward: Literal["sparse", "dense"] | None = None
     """Reward that it was trained with, if it was asked for."""
     checkpoint: str = ""

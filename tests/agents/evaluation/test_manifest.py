@@ -37,6 +37,15 @@ def test_options_are_stacked_for_a_vector_environment():
     np.testing.assert_array_equal(options["kind"], [3, 1])
 
 
+def test_lists_of_actions_are_padded_with_nan():
+    episodes = tuple({"actions": rows} for rows in ([[1.0, 2.0]], [], [[3.0, 4.0], [5.0, 6.0]]))
+    padded = dataclasses.replace(MANIFEST, episodes=episodes).options(range(3))["actions"]
+    nan = [np.nan, np.nan]
+    np.testing.assert_array_equal(padded, [[[1, 2], nan], [nan, nan], [[3, 4], [5, 6]]])
+    even = dataclasses.replace(MANIFEST, episodes=({"x": [[1, 2]]},) * 3).options([0, 1])["x"]
+    assert (even.shape, even.dtype.kind) == ((2, 1, 2), "i")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from agents.evaluation.task import GoalImageConfig
 from benchmarks.comparison import compare, training
-from benchmarks.comparison.compare import RESULTS, CompareConfig, output_of, report, run, table
-from benchmarks.comparison.contenders import CONTENDERS, RANDOM, find_base, learned, longer, named, planned
+from benchmarks.comparison.compare import RESULTS, CompareConfig, output_of, run, table
+from benchmarks.comparison.contenders import CONTENDERS, RANDOM, learned, longer, named, planned
+from benchmarks.comparison.contest import find_contest
+from benchmarks.comparison.page import ReportConfig
+from benchmarks.comparison.page import run as page_run
 from benchmarks.evaluation import success
 from benchmarks.records.store import Store, plain
+from pretrain.collection.collect import CollectConfig, collect
 from worldmodel.config import ConfigError
 
 
@@ -55,7 +60,7 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
 
     monkeypatch.setattr(compare.success, "run", never)
     assert run(config)["rows"] == content["rows"]
-    assert report(config)["rows"] == content["rows"]
+    assert run(replace(config, only_report=True))["rows"] == content["rows"]
 
 
 def test_runs_are_shared(tiny, quick, tmp_path):
@@ -157,7 +162,7 @@ def test_contenders_say_what_they_are():
         "algorithm": "recurrent-ppo", "observation": "state", "env_id": "TwoRooms-v0", "seed": 3
     }  # fmt: skip
     assert longer(recurrent).extends == recurrent.name
-    assert find_base("two-rooms") == contenders["jepa-mppi"]
+    assert find_contest("two-rooms").base == contenders["jepa-mppi"]
 
 
 def test_another_environment_has_contenders_manifests_and_files_of_its_own(tiny, quick, monkeypatch):
@@ -173,6 +178,56 @@ def test_another_environment_has_contenders_manifests_and_files_of_its_own(tiny,
         CompareConfig(environment="mine")
 
 
+def test_an_environment_that_nobody_registered(tiny, quick, tmp_path, monkeypatch):
+    seen = {"size": 16, "goal_steps": 5, "success": "observation[0:2]", "tolerance": 0.3}
+    dataset = collect(
+        CollectConfig(
+            env_id="Pendulum-v1",
+            goal_image=GoalImageConfig(size=16, goal_steps=5),
+            num_episodes=4,
+            max_episode_steps=20,
+            root=tmp_path / "datasets",
+            progress=False,
+        )
+    )
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    tiny_config, learned = tiny
+    config = replace(
+        tiny_config,
+        env_id="Pendulum-v1",
+        goal_image=GoalImageConfig(**seen),
+        dataset=dataset.id,
+        store=None,
+        output=None,
+    )
+    content = run(config)
+    assert [row["contender"] for row in content["rows"]] == ["random", "jepa-mppi", "sac-state"]
+    assert content["base"] == "jepa-mppi"
+    folder = tmp_path / "runs" / "Pendulum-v1"
+    assert {path.name for path in folder.iterdir()} >= {"results", "compare.json", "compare.md", "dataset-5min-seed0"}
+    assert learned[0].goal_image == GoalImageConfig(**seen)
+    records = list(Store(folder / "results").records())
+    assert {len(record.rows) for record in records} == {2}
+    assert {record.config["env_kwargs"]["goal_image"]["size"] for record in records} == {16}
+    again = run(replace(config, only_report=True))
+    assert again["rows"] == content["rows"]
+    page = page_run(ReportConfig(comparison=folder / "compare.json", output=tmp_path / "report.html"))
+    assert "Pendulum-v1: plan with a world model" in page.read_text()
+    without = find_contest(
+        "Pendulum-v1", {"goal_image": {"size": 16, "success": "own"}, "dataset": None, "num_episodes": 2}
+    )
+    assert list(without.contenders) == ["random"]
+
+
+def test_words_that_belong_to_an_environment_of_ones_own():
+    with pytest.raises(ConfigError, match=r"goal_image must be given with --env-id only: .*, got {'size': 64}"):
+        CompareConfig(goal_image=GoalImageConfig(size=64))
+    with pytest.raises(ConfigError, match=r"dataset must be given with --env-id only: .*, got 'a/b-v0'"):
+        CompareConfig(dataset="a/b-v0")
+    with pytest.raises(ConfigError, match=r"--goal-image.success must be given where success is measured"):
+        run(CompareConfig(env_id="Pendulum-v1", goal_image=GoalImageConfig(size=64)))
+
+
 def test_what_is_published_is_of_the_contenders_as_they_are_and_makes_the_published_table(monkeypatch):
     def never(*_, **__):
         raise AssertionError("trained")
@@ -182,13 +237,14 @@ def test_what_is_published_is_of_the_contenders_as_they_are_and_makes_the_publis
     for name in stored:
         contender = CONTENDERS["two-rooms"][name]
         for seed in compare._seeds(config, contender):
-            compare._measure(config, contender, seed)
+            compare._measure(config, find_contest("two-rooms"), contender, seed)
     assert plain(report_rows(config)) == json.loads((RESULTS / "compare.json").read_text())["rows"]
 
 
 def report_rows(config):
-    results = compare._read(config)
-    return [compare._row(config, name, found, results["jepa-mppi"]) for name, found in results.items()]
+    contest = find_contest("two-rooms")
+    results = compare._read(config, contest)
+    return [compare._row(contest, name, found, results["jepa-mppi"]) for name, found in results.items()]
 
 
 def test_errors_name_the_rule(tmp_path):
@@ -224,4 +280,4 @@ def test_records_of_something_else_are_refused(tmp_path, facts, message):
     kept = {name: value for name, value in published.facts.items() if name != "training"}
     Store(tmp_path).save(replace(published, facts=kept | facts))
     with pytest.raises(ValueError, match=message):
-        report(CompareConfig(store=tmp_path, output=tmp_path / "compare.json", progress=False))
+        run(CompareConfig(store=tmp_path, output=tmp_path / "compare.json", only_report=True, progress=False))

@@ -86,7 +86,7 @@ def test_one_file_holds_everything(comparison, tmp_path):
 def test_something_else_is_refused(tmp_path):
     path = tmp_path / "other.json"
     path.write_text("{}")
-    with pytest.raises(ValueError, match=r"other\.json must be written by worldmodel compare; it lacks 'rows'"):
+    with pytest.raises(ValueError, match=r"other\.json must be written by worldmodel compare; it lacks 'environment'"):
         run(ReportConfig(comparison=path, output=tmp_path / "report.html"))
     with pytest.raises(FileNotFoundError):
         run(ReportConfig(comparison=tmp_path / "missing.json"))

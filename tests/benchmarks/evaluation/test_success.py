@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.evaluation.task import GoalImageConfig
 from agents.saved import make_policy
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
@@ -206,7 +207,15 @@ def test_two_rooms_without_a_manifest():
             "'expert' needs an environment with a scripted expert, got 'Pend",
         ),
         ({"policy": "random", "env_id": "Pendulum-v1", "env_kwargs": {"x": 1}}, "env_id must be a registered"),
-        ({"policy": "random", "env_id": "Pendulum-v1"}, "must report 'is_success' in info"),
+        (
+            {"policy": "random", "env_id": "Pendulum-v1"},
+            r"must report 'is_success' in info .*\(--goal-image.success says what counts",
+        ),
+        (
+            {"policy": "random", "env_id": "Pendulum-v1", "goal_image": GoalImageConfig(size=16)},
+            "--goal-image.success must be given where success is measured",
+        ),
+        ({"policy": "random", "goal_image": GoalImageConfig(size=16)}, "goal_image must be given with --env-id only"),
     ],
 )
 def test_bad_requests(kwargs, message):

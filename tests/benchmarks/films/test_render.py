@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents.evaluation.task import make_task
+from agents.evaluation.task import GoalImageConfig, make_task
 from agents.saved import make_policy
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import load_manifest
@@ -65,6 +65,16 @@ def test_an_environment_of_ones_own(tmp_path, rgb_env, rgb_checkpoint, policy):
     assert len(frames) == 4 * 2 + 5
     scene = frames[0, MARGIN:-MARGIN, MARGIN : MARGIN + SCENE_SIZE]
     assert np.abs(scene.reshape(-1, 3).mean(0) - (20, 24, 40)).max() < 40  # the environment's dark background
+
+
+def test_an_environment_that_is_wrapped(tmp_path):
+    shown = GoalImageConfig(size=32, goal_steps=5)
+    (path,) = render(tmp_path, "random", env_id="Pendulum-v1", goal_image=shown, formats=("mp4",), max_steps=2)
+    frame = read_mp4(path)[1][0]
+    scene = frame[MARGIN:-MARGIN, MARGIN : MARGIN + SCENE_SIZE]
+    assert (scene == 255).mean() > 0.5  # as Pendulum renders it, on white
+    with pytest.raises(ValueError, match="goal_image must be given with --env-id only"):
+        render(tmp_path, "random", goal_image=shown)
 
 
 def test_plans_are_recorded_with_their_imagined_candidates(checkpoint):

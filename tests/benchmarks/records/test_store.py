@@ -103,3 +103,17 @@ def test_names_are_short_and_safe_anywhere():
     first, second = (name_of({"a": "x" * 300 + end}) for end in "ab")
     assert first != second
     assert len(first) < 140
+
+
+def test_settings_that_there_were_not_yet_had_their_default(tmp_path):
+    path = tmp_path / "a.json"
+    write_record(path, RECORD)
+    newer = CONFIG | {"context": 1, "options": CONFIG["options"] | {"image": ""}}
+    defaults = {"context": 1, "options": {"image": "", "rate": 7.0}, "unused": 3}
+    assert find(path, KEY, newer, defaults) == RECORD
+    for changes in ({"context": 2}, {"options": newer["options"] | {"image": "camera"}}, {"options": {"rate": 7.0}}):
+        with pytest.raises(ValueError, match="holds the result of other settings"):
+            find(path, KEY, newer | changes, defaults)
+    with pytest.raises(ValueError, match=r"config\.context \(was None, now 1\)"):
+        find(path, KEY, newer)
+

@@ -14,9 +14,10 @@ import minari
 import numpy as np
 import pytest
 
+from agents.evaluation.task import GoalImageConfig
 from envs.two_rooms.physics import MAX_STEP, Layout, step
-from pretrain.collection import shards
-from pretrain.collection.collect import CollectConfig, collect, default_dataset_id, make_env
+from pretrain.collection import episodes, shards
+from pretrain.collection.collect import CollectConfig, collect, default_dataset_id
 from pretrain.data.paths import check_dataset_id
 from worldmodel.config import ConfigError, parse
 
@@ -104,7 +105,7 @@ def test_images_are_stored_without_loss(tmp_path):
     config = small(tmp_path, env_id="rgb_reach:RGBReach-v0", num_episodes=2)
     dataset = collect(config)
     assert dataset.id == "rgb-reach/random-walk-v0"
-    env = make_env(config)
+    env = gym.make(config.env_id)
     for episode, metadata in zip(dataset, dataset.storage.get_episode_metadata(range(2)), strict=True):
         observation, _ = env.reset(seed=metadata["seed"])
         for t in range(len(episode) + 1):
@@ -138,13 +139,48 @@ def test_layout_set_and_keywords_reach_the_environment(tmp_path):
     assert fixed[0].observations["observation"][0, 2:].tolist() == [25, 40]
 
 
+def test_goal_images_of_an_environment_that_has_none(tmp_path):
+    shown = GoalImageConfig(size=16, goal_steps=4)
+    dataset = collect(small(tmp_path, env_id="Pendulum-v1", goal_image=shown, num_episodes=2, policy="random"))
+    assert {key: space.shape for key, space in dataset.observation_space.items()} == dict.fromkeys(
+        ("observation", "achieved_goal", "desired_goal"), (16, 16, 3)
+    )
+    assert "is_success" not in dataset[0].infos
+    again = dataset.recover_environment()  # from the specification in the dataset
+    for episode, metadata in zip(dataset, dataset.storage.get_episode_metadata(range(2)), strict=True):
+        observation, _ = again.reset(seed=metadata["seed"])
+        for t, action in enumerate(episode.actions):
+            for key, image in observation.items():
+                np.testing.assert_array_equal(episode.observations[key][t], image)
+            observation, *_ = again.step(action)
+    with pytest.raises(FileExistsError):
+        collect(small(tmp_path, env_id="Pendulum-v1", goal_image=shown, policy="random"))
+
+
+def test_words_and_keywords_that_show_an_environment_are_one(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            collect(small(tmp_path, env_id="Pendulum-v1", goal_image=GoalImageConfig(size=16), num_episodes=2))
+    with pytest.raises(ValueError, match=r"other parameters is in .*'size': 16.* there, .*'size': 8"):
+        collect(small(tmp_path, env_id="Pendulum-v1", goal_image=GoalImageConfig(size=8), num_episodes=2))
+    kwargs = {"goal_image": {"size": 16}}
+    assert len(collect(small(tmp_path, env_id="Pendulum-v1", env_kwargs=kwargs, num_episodes=2))) == 2
+
+
+def test_what_has_no_images_says_how_it_would_get_some(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        collect(small(tmp_path, env_id="Pendulum-v1", num_episodes=1))
+    assert "'Pendulum-v1' shows no images, which world models learn from; --goal-image.size 64 adds some" in caplog.text
+
+
 # What goes wrong
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, index: int, error: BaseException) -> None:
     """Makes the run of the episode after ``index`` others fail."""
     calls = []
-    original = module.run_episode
+    original = episodes.run_episode
 
     def run_episode(*args, **kwargs):
         calls.append(1)
@@ -152,7 +188,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, index: int, error: BaseException) -
             raise error
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(module, "run_episode", run_episode)
+    monkeypatch.setattr(episodes, "run_episode", run_episode)
 
 
 def wait_for_shards(process: subprocess.Popen, folder: Path, count: int) -> None:
@@ -296,10 +332,6 @@ def test_existing_dataset_is_kept_until_its_replacement_is_complete(tmp_path, mo
             "must be one of 'random', 'expert', 'random-walk' or a saved agent, got 'wall-seeking'",
         ),
         ({"env_id": "Pendulum-v1", "policy": "expert"}, "'expert' needs an environment with a scripted expert"),
-        (
-            {"policy": "wall-seeking", "env_kwargs": {"observation": "pixels"}},
-            "wall-seeking explorer needs .*observation='state'",
-        ),
         ({"policy": "walk"}, "policy must be one of .*'random-walk', .* or a saved agent, got 'walk'"),
         ({"env_kwargs": {"layout_set": "test"}}, "layout_set must be one of 'train'.* got 'test'"),
         ({"dataset_id": "no version"}, "dataset_id must be 'name-v0' or 'namespace/name-v0', .* got 'no version'"),
@@ -365,7 +397,7 @@ def test_policies_whose_actions_nobody_could_learn_from_are_refused(tmp_path, mo
         def predict(self, observation, state=None, episode_start=None, deterministic=False):
             return np.full(1, wrong, np.float32), state
 
-    monkeypatch.setattr(module, "make_policy", lambda *_: Wrong())
+    monkeypatch.setattr(episodes, "make_policy", lambda *_: (Wrong(), None))
     with pytest.raises(ValueError, match=rf"finite and within their bounds, got {wrong:g} in row 0, bounds -2 and 2"):
         collect(small(tmp_path, env_id="Pendulum-v1"))
 

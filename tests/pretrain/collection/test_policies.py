@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import envs
-from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.collection.collect import CollectConfig, collect
-from pretrain.collection.policies import PixelsFromStates, agent_digest
+from pretrain.collection.policies import agent_digest
 from pretrain.collection.shards import ShardFolder
 
 TESTS = Path(__file__).parents[2]
@@ -44,33 +43,50 @@ def test_every_policy_collects(tmp_path, policy, orientation):
     assert ends == [True, True] or policy != "expert"
 
 
-@pytest.mark.parametrize("horizontal", [False, True])
-def test_pixel_agents_see_in_states_what_the_environment_draws(horizontal):
-    orientation = "horizontal" if horizontal else "vertical"
-    seen = []
+@pytest.mark.parametrize("orientation", ["vertical", "horizontal"])
+def test_pixel_agents_see_the_environment_whose_states_are_recorded(tmp_path, monkeypatch, orientation):
+    seen, seeds = [], []
 
-    class Recorder:
+    class Watcher:
         def set_random_seed(self, seed):
-            self.seed = seed
+            seeds.append(seed)
 
         def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            seen.append(observation)
+            seen.append({key: value.copy() for key, value in observation.items()})
             return np.float32([0.5, -0.25]), state
 
-    recorder = Recorder()
-    adapter = PixelsFromStates(recorder, TwoRoomsSimulation(orientation))
-    adapter.set_random_seed(4)
-    states = gym.make("TwoRooms-v0", observation="state", wall_orientation=orientation)
-    pixels = gym.make("TwoRooms-v0", wall_orientation=orientation)
-    state, _ = states.reset(seed=5)
-    expected, _ = pixels.reset(seed=5)
-    for _ in range(4):
-        action, _ = adapter.predict(state)
-        for key, image in expected.items():
-            np.testing.assert_array_equal(seen[-1][key], image)
-        state, *_ = states.step(action)
-        expected, *_ = pixels.step(action)
-    assert recorder.seed == 4
+    monkeypatch.setattr("pretrain.collection.policies.open_policy", lambda *_: (Watcher(), "pixels"))
+    kwargs = {"wall_orientation": orientation, "collision": "bounce"}
+    dataset = collect(small(tmp_path, policy="agent", env_kwargs=kwargs, num_episodes=1))
+    assert len(seeds) == 1
+    pixels = gym.make("TwoRooms-v0", **kwargs)
+    states = gym.make("TwoRooms-v0", observation="state", **kwargs)
+    (metadata,) = dataset.storage.get_episode_metadata([0])
+    image, state = (env.reset(seed=metadata["seed"])[0] for env in (pixels, states))
+    for step, action in enumerate(dataset[0].actions):
+        for key in image:
+            np.testing.assert_array_equal(seen[step][key], image[key])
+            np.testing.assert_array_equal(dataset[0].observations[key][step], state[key])
+        image, state = (env.step(action)[0] for env in (pixels, states))
+
+
+@pytest.mark.parametrize("policy", ["expert", "wall-seeking"])
+def test_policies_that_see_states_act_alike_where_pixels_are_recorded(tmp_path, policy):
+    config = small(tmp_path / "states", policy=policy, num_episodes=1, max_episode_steps=None)
+    states, pixels = collect(config), collect(replace(config, root=tmp_path, env_kwargs={"observation": "pixels"}))
+    assert pixels[0].observations["observation"].shape == (201, 2, 65, 65)
+    np.testing.assert_array_equal(states[0].actions, pixels[0].actions)
+
+
+def test_a_twin_that_goes_another_way_is_refused(tmp_path, monkeypatch):
+    def make_policy(policy, env, task):
+        return Agent(), gym.make("TwoRooms-v0", max_episode_steps=5)
+
+    monkeypatch.setattr("pretrain.collection.episodes.make_policy", make_policy)
+    with pytest.raises(
+        ValueError, match=r"must go the same way whatever it shows.*\[False, False\] and \[False, True\]"
+    ):
+        collect(small(tmp_path))
 
 
 def test_digest_follows_the_content(tmp_path):

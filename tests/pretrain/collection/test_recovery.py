@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretrain.collection import episodes
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.collection.shards import RecordedEpisode, ShardFolder, collecting
 from worldmodel.storage.files import replacing
@@ -278,7 +279,7 @@ def test_a_folder_with_nothing_in_it_goes_and_a_held_one_stays(tmp_path):
 
 def test_starting_anew_keeps_the_lock(unfinished, monkeypatch):
     seen = []
-    original = module.run_episode
+    original = episodes.run_episode
 
     def run_episode(*arguments, **keywords):
         with pytest.raises(BlockingIOError), locked(unfinished / WORK):
@@ -286,7 +287,7 @@ def test_starting_anew_keeps_the_lock(unfinished, monkeypatch):
         seen.append(1)
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(module, "run_episode", run_episode)
+    monkeypatch.setattr(episodes, "run_episode", run_episode)
     collect(small(unfinished, seed=5, overwrite=True))
     assert len(seen) == 6
 

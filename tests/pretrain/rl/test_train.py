@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents import rl
-from agents.evaluation.task import make_task
+from agents.evaluation.task import GoalImageConfig, make_task
 from agents.rl.held_actions import HeldPolicy
 from agents.rl.vec_env import SB3VecEnv
 from agents.saved import make_policy, open_source
@@ -158,3 +158,34 @@ def test_numbers_are_checked_and_the_command_line_explains(tmp_path, capsys):
         main(["train-rl", "--help"])
     assert stop.value.code == 0
     assert "recurrent-ppo" in capsys.readouterr().out
+
+
+SEEN = GoalImageConfig(size=16, goal_steps=5, success="observation[0:2]", tolerance=0.3)
+
+
+def test_an_environment_without_goals_gets_some(tmp_path):
+    config = tiny_run(tmp_path, "sac", env_id="Pendulum-v1", goal_image=SEEN)
+    folder = run(config)
+    assert rl.read_run(folder).goal_image == SEEN.keywords()["goal_image"]
+    assert run(replace(config, max_steps=500)) == folder
+    with pytest.raises(ValueError, match=r"differs in goal_image.tolerance \(was 0.3, now 0.5\)"):
+        run(replace(config, goal_image=replace(SEEN, tolerance=0.5)))
+    settings = {"env_id": "Pendulum-v1", "num_episodes": 2, "latency_episodes": 0, "progress": False}
+    content = evaluate(EvaluateConfig(policy=str(folder), goal_image=SEEN, output=tmp_path / "e.json", **settings))
+    assert len(content.rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "observations hold observation and desired_goal; --goal-image.size 64 would give it goals, got"),
+        ({"goal_image": GoalImageConfig(size=16)}, "--goal-image.success must be given"),
+        (
+            {"goal_image": replace(SEEN, success="own")},
+            "observation of Pendulum-v1 must be one of 'pixels', got 'state'",
+        ),
+    ],
+)
+def test_environments_without_goals_are_named(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(tiny_run(tmp_path, "sac", env_id="Pendulum-v1", **changes))
