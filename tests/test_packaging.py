@@ -189,7 +189,11 @@ def test_a_forbidden_import_is_caught(tmp_path, path, line, contract):
     for package in PACKAGES:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
-    for name in ("two_rooms", "pillars"):
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    plug = next(contract for contract in contracts if contract["id"] == "plug")
+    environments = sorted(path.parent.name for path in (ROOT / "envs").glob("*/domain.py"))
+    assert sorted(plug["forbidden_modules"]) == [f"envs.{name}" for name in environments]
+    for name in environments:
         (tmp_path / "envs" / name).mkdir()
         (tmp_path / "envs" / name / "__init__.py").touch()
     (tmp_path / "worldmodel/__main__.py").touch()

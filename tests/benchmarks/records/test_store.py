@@ -116,4 +116,3 @@ def test_settings_that_there_were_not_yet_had_their_default(tmp_path):
             find(path, KEY, newer | changes, defaults)
     with pytest.raises(ValueError, match=r"config\.context \(was None, now 1\)"):
         find(path, KEY, newer)
-

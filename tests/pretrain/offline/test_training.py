@@ -106,7 +106,7 @@ def test_a_run_resumes_exactly_and_its_agent_acts(name, tmp_path):
     observation, _ = env.reset(seed=0)
     agent, again = (OfflineAgent.from_pretrained(path, env.single_action_space) for path in (whole, parts))
     actions, state = agent.predict(observation)
-    assert state is None
+    assert state == ((), (), ())  # without context nothing is remembered
     assert actions.shape == (3, 2)
     assert all(env.single_action_space.contains(action) for action in actions)
     assert (np.linalg.norm(actions, axis=-1) <= 2.45 + 1e-5).all()
@@ -142,7 +142,7 @@ def test_cloning_goes_where_the_goal_is():
         optimizer.step()
     method.eval()
     here = line(torch.tensor([128, 128]))
-    actions = method.act(here, line(torch.tensor([180, 70])))
+    actions = method.act(here[:, None], line(torch.tensor([180, 70])))
     assert actions[0, 0] > 0.5
     assert actions[1, 0] < -0.5
 
@@ -180,7 +180,9 @@ def test_values_count_the_steps_to_the_goal_and_the_policy_prefers_short_ways():
     for place, steps in ((60, 3), (90, 2), (120, 1), (150, 0)):
         assert value(method, place, 150) == pytest.approx(-(1 - 0.9**steps) / 0.1, abs=0.4)
     # A goal 30 places away is one long step or three short ones away.
-    long, any_stride = (m.act(line(torch.tensor([60])), line(torch.tensor([90]))).item() for m in (method, cloning))
+    long, any_stride = (
+        m.act(line(torch.tensor([60]))[:, None], line(torch.tensor([90]))).item() for m in (method, cloning)
+    )
     assert long > any_stride + 0.15
 
 
@@ -197,7 +199,8 @@ def test_values_join_what_several_trajectories_have_shown():
     assert values == sorted(values)
     assert values[-1] - values[0] > 2.0
     right, left = (
-        method.act(line(torch.tensor([at])), line(torch.tensor([to]))).item() for at, to in ((40, 170), (150, 30))
+        method.act(line(torch.tensor([at]))[:, None], line(torch.tensor([to]))).item()
+        for at, to in ((40, 170), (150, 30))
     )
     assert right > 0.4
     assert left < -0.4
