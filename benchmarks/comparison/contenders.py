@@ -105,6 +105,25 @@ def longer(contender: Contender, budgets: int = 4) -> Contender:
     )
 
 
+def recorded(dataset: str) -> tuple[Contender, ...]:
+    """Who is compared where trajectories are recorded and velocity matters: all see the last two images.
+
+    Args:
+        dataset: Id of the dataset; its guide says how it is collected.
+    """
+    sees = {"data.dataset": dataset, "method.encoder": "strided", "method.context": 2}
+    model = {"data.dataset": dataset, "model.context": 2}
+    return (
+        RANDOM,
+        EXPERT,
+        adapted(planned("jepa-mppi", "JEPA + MPPI", preset="dataset"), model),
+        learned("sac", "state", "SAC + HER, state"),
+        learned("tqc", "state", "TQC + HER, state"),
+        adapted(offline("gcbc", "GCBC"), sees),
+        adapted(offline("gcivl", "GCIVL"), sees),
+    )
+
+
 def named(environment: str, *contenders: Contender) -> dict[str, Contender]:
     """The contenders of an environment, by name."""
     return {contender.name: replace(contender, environment=environment) for contender in contenders}
@@ -137,5 +156,9 @@ CONTENDERS = {
         planned("jepa-mppi", "JEPA + MPPI", preset="pillars"),
         learned("sac", "state", "SAC + HER, state"),
     ),
+    "pendulum": named("pendulum", *recorded("pendulum-pixels/swing-v0")),
+    "push-t": named("push-t", *recorded("push-t/mixed-v0")),
+    "point-maze": named("point-maze", *recorded("point-maze-u-maze-pixels/wander-v0")),
+    "reacher": named("reacher", *recorded("reacher-pixels/swing-v0")),
 }
 """Contenders by environment and name."""

@@ -23,7 +23,7 @@ from envs.push_t.boards import Boards
 from envs.push_t.drawing import draw_picture, read_goals, to_canvas
 from envs.push_t.geometry import TOLERANCE, Array, distance, distance_to_block, sample_episode, to_goals
 from envs.push_t.policies.expert import ExpertPolicy
-from envs.push_t.policies.explorers import noisy_expert, play
+from envs.push_t.policies.explorers import mixed, noisy_expert, play
 from envs.push_t.task import MAX_EPISODE_STEPS, OBSERVATIONS, REWARDS, Settings, Setup
 
 ENV_ID = "PushT-v0"
@@ -137,8 +137,8 @@ DOMAIN = Domain(
     # Who reaches nearly every goal, the ceiling in comparisons, and who gathers data
     expert=_expert,
     expert_sees="state",
-    explorers={"random-walk": random_walk, "play": play, "noisy-expert": noisy_expert},
-    explorers_see={"play": "state", "noisy-expert": "state"},
+    explorers={"mixed": mixed, "play": play, "noisy-expert": noisy_expert, "random-walk": random_walk},
+    explorers_see=dict.fromkeys(("mixed", "play", "noisy-expert"), "state"),
     read_positions=read_positions,
     # What films show
     draw_scene=draw_scene,

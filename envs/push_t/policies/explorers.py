@@ -1,7 +1,8 @@
 """Explorers of Push-T, for what a random walk rarely does: moving the block.
 
-Both see observations of kind "state". "Play" goes to contacts at random and pushes, whatever the goal; the noisy expert
-pursues the goal, but loses its way every now and then, so that its data show how to come back from anywhere.
+All see observations of kind "state". "Play" goes to contacts at random and pushes, whatever the goal; the noisy expert
+pursues the goal, but loses its way every now and then, so that its data show how to come back from anywhere; "mixed" is
+in each episode one of these or the expert.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ _TRIES = 20
 
 
 class StateExplorer(Explorer):
-    """What both share: observations of kind "state", two-dimensional actions.
+    """What they share: observations of kind "state", two-dimensional actions.
 
     Args:
         observation_space: Of Push-T with ``observation="state"``.
@@ -159,6 +160,33 @@ class NoisyExpert(StateExplorer):
         heading += float(rng.vonmises(0.0, HEADING_CONCENTRATION))
         target = seen[:2] + rng.uniform(0.2, 1.0) * REACH * direction(np.array(heading))
         return target, Distraction(None, steps - 1, heading)
+
+
+class MixedExplorer(StateExplorer):
+    """In each episode somebody else: play, the noisy expert or the expert, each as likely; for data of all three."""
+
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.spaces.Box, seed: int = 0) -> None:
+        self._others = [kind(observation_space, action_space) for kind in (PlayExplorer, NoisyExpert)]
+        super().__init__(observation_space, action_space, seed)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Starts the random streams anew."""
+        super().set_random_seed(seed)
+        for other in self._others:
+            other.set_random_seed(int(self._rng.integers(2**31)))
+
+    def _aim(self, seen: Array, goal: Array, memory: tuple[int, Any] | None) -> tuple[Array, tuple[int, Any]]:
+        who, remembered = (int(self._rng.integers(3)), None) if memory is None else memory
+        aim = self._others[who]._aim if who < len(self._others) else decide
+        target, remembered = aim(seen, goal, remembered)
+        return target, (who, remembered)
+
+
+def mixed(
+    observation_space: gym.Space[Any], action_space: gym.spaces.Box, env_kwargs: Mapping[str, Any]
+) -> MixedExplorer:
+    """The explorer "mixed"."""
+    return MixedExplorer(observation_space, action_space)
 
 
 def play(

@@ -74,7 +74,7 @@ def test_the_expert_sees_states_only():
         ExpertPolicy().predict(obs["observation"])
 
 
-@pytest.mark.parametrize("name", ["random-walk", "play", "noisy-expert"])
+@pytest.mark.parametrize("name", DOMAIN.explorers)
 def test_explorers_move_and_repeat_themselves(name):
     env = gym.make(ENV_ID, observation="state")
     policy, twin = (DOMAIN.explorers[name](env.observation_space, env.action_space, {}) for _ in range(2))
@@ -87,7 +87,7 @@ def test_explorers_move_and_repeat_themselves(name):
     assert not np.array_equal(rollout(twin, env, 60, seed=0)[1], actions)
 
 
-@pytest.mark.parametrize("name", ["play", "noisy-expert"])
+@pytest.mark.parametrize("name", DOMAIN.explorers_see)
 def test_explorers_push_the_block_in_vectors(name):
     env = gym.make_vec(ENV_ID, num_envs=4, observation="state", control="absolute")
     policy = DOMAIN.explorers[name](env.single_observation_space, env.single_action_space, {})
@@ -132,3 +132,16 @@ def test_contacts_surround_the_block():
     assert touch.turns.min() < -0.8
     assert touch.turns.max() > 0.8
     assert error_of(np.array([0.0, 0, 3.1]), np.array([0.0, 0, -3.1]))[2] == pytest.approx(54.77 * 0.0832, abs=0.01)
+
+
+def test_a_mixture_is_somebody_else_in_each_episode():
+    env = gym.make(ENV_ID, observation="state")
+    policy = DOMAIN.explorers["mixed"](env.observation_space, env.action_space, {})
+    seen = set()
+    for seed in range(12):
+        policy.set_random_seed(seed)
+        obs, _ = env.reset(seed=seed)
+        state = policy.predict(obs)[1]
+        state = policy.predict(obs, state, np.array([False]))[1]
+        seen.add(state[0][0])
+    assert seen == {0, 1, 2}
