@@ -5,7 +5,7 @@ a string, truth values. Every error is one line that names the thing, the rule a
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -199,3 +199,59 @@ def read_starts(episode_start: Any, num_envs: int) -> NDArray[np.bool_]:
     if flags.dtype != np.bool_ and (flags.dtype.kind not in "iuf" or not np.isin(flags, (0, 1)).all()):
         raise ValueError(f"episode_start must hold a bool, or 0 or 1, for each environment, got {episode_start!r}")
     return flags.astype(bool).reshape(num_envs)
+
+
+def check_options(options: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The reset options that were given, those that are None left out.
+
+    Raises:
+        ValueError: If they are no dictionary, or one of them is unknown.
+    """
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
+    for key in options or {}:
+        check_choice("reset option", key, names)
+    return {key: value for key, value in (options or {}).items() if value is not None}
+
+
+def check_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
+    """Which environments of a vector are reset, bool ``(num_envs,)``, from the option ``reset_mask``; None: all.
+
+    Raises:
+        TypeError: If it is not an array of bool.
+        ValueError: If it has another shape, or is False everywhere.
+    """
+    if mask is None:
+        return np.ones(num_envs, dtype=bool)
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"reset_mask must be an array of bool, got {shown(mask)}")
+    if mask.shape != (num_envs,) or not mask.any():
+        raise ValueError(f"reset_mask must have shape ({num_envs},) with at least one True, got {shown(mask)}")
+    return mask.copy()
+
+
+def spread_options(
+    options: Mapping[str, Any], num_envs: int, batch: Callable[[Any], Sequence[Any] | NDArray[Any] | None]
+) -> list[dict[str, Any]]:
+    """Reset options of each environment of a vector, from options with or without a batch dimension.
+
+    Args:
+        options: The options.
+        num_envs: Number of environments.
+        batch: The values of an option that has one for each environment; None if it has one for all.
+
+    Raises:
+        ValueError: If there are fewer or more values than environments, or one of them is None.
+    """
+    rows: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for key, value in options.items():
+        values = batch(value)
+        if values is None:
+            values = [value] * num_envs
+        if len(values) != num_envs:
+            raise ValueError(f"option {key!r} must be given once or {num_envs} times, got {len(values)}")
+        for i, (row, item) in enumerate(zip(rows, values, strict=True)):
+            if item is None:
+                raise ValueError(f"option {key!r} must be given for all environments or none, got None for {i}")
+            row[key] = item
+    return rows

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_count, check_seed, real_numbers, shown
+from envs.inputs import check_actions, check_choice, check_count, check_options, check_seed, real_numbers, shown
 from envs.pendulum.drawing import draw, draw_picture, read_angles, tip
 from envs.pendulum.physics import MAX_SPEED, MAX_TORQUE, angle_between, step
 
@@ -117,11 +117,7 @@ class PendulumEnv(gym.Env[dict[str, Array], Array]):
         Raises:
             ValueError: If the seed is not a non-negative integer, or an option is unknown or no finite number.
         """
-        if not isinstance(options, Mapping | None):
-            raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
-        for key in options or {}:
-            check_choice("reset option", key, ("start", "goal"))
-        given = {key: value for key, value in (options or {}).items() if value is not None}
+        given = check_options(options, ("start", "goal"))
         super().reset(seed=check_seed(seed))
         drawn = self.np_random.uniform((-np.pi, -1.0, -np.pi), (np.pi, 1.0, np.pi))
         self.state = _numbers("start", given["start"], (2,)) if "start" in given else drawn[:2]

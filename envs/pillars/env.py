@@ -7,7 +7,16 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_flag, check_seed, is_integer, real_numbers, shown
+from envs.inputs import (
+    check_actions,
+    check_choice,
+    check_flag,
+    check_options,
+    check_seed,
+    is_integer,
+    real_numbers,
+    shown,
+)
 from envs.pillars.drawing import draw_agent, draw_floor, draw_picture, read_positions
 from envs.pillars.scene import (
     GOAL_RADIUS,
@@ -147,11 +156,7 @@ class PillarsEnv(gym.Env[dict[str, Array], Array]):
             ValueError: If the seed is not a non-negative integer, an option is unknown, there is no such layout or a
                 point is not in free space.
         """
-        if not isinstance(options, Mapping | None):
-            raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
-        for key in options or {}:
-            check_choice("reset option", key, ("layout", "start", "goal"))
-        given = {key: value for key, value in (options or {}).items() if value is not None}
+        given = check_options(options, ("layout", "start", "goal"))
         super().reset(seed=check_seed(seed))
         drawn = self.layouts[self.np_random.integers(len(self.layouts))]
         layout = _check_layout(given["layout"]) if "layout" in given else drawn

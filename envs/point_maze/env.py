@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_seed, real_numbers, shown
+from envs.inputs import check_actions, check_choice, check_options, check_seed, real_numbers, shown
 from envs.offscreen import TopView, find_backend
 from envs.point_maze.drawing import IMAGE_SIZE, draw_picture, read_positions, side_of, view_of
 from envs.point_maze.mazes import BALL_RADIUS, GOAL_RADIUS, MAPS, distance, is_free, sample_places
@@ -131,11 +131,7 @@ class PointMazeEnv(gym.Env[dict[str, Array], Array]):
             ValueError: If the seed is not a non-negative integer, or an option is unknown, no finite numbers, in a
                 wall, or too fast.
         """
-        if not isinstance(options, Mapping | None):
-            raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
-        for key in options or {}:
-            check_choice("reset option", key, ("start", "goal"))
-        given = {key: value for key, value in (options or {}).items() if value is not None}
+        given = check_options(options, ("start", "goal"))
         start = self._check_place("start", given["start"], (2, 4)) if "start" in given else None
         goal = self._check_place("goal", given["goal"], (2,)) if "goal" in given else None
         super().reset(seed=check_seed(seed))

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_seed, real_numbers, shown
+from envs.inputs import check_actions, check_choice, check_options, check_seed, real_numbers, shown
 from envs.offscreen import TopView, find_backend
 from envs.reacher.arm import GOAL_RADIUS, LINKS, MAX_ELBOW, MAX_SPEED, Arm, distance, fingertip, sample_poses
 from envs.reacher.drawing import IMAGE_SIZE, draw_picture, read_positions, view
@@ -118,11 +118,7 @@ class ReacherEnv(gym.Env[dict[str, Array], Array]):
             ValueError: If the seed is not a non-negative integer, or an option is unknown, no finite numbers, or
                 beyond the limits of angles and velocities.
         """
-        if not isinstance(options, Mapping | None):
-            raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
-        for key in options or {}:
-            check_choice("reset option", key, ("start", "goal"))
-        given = {key: value for key, value in (options or {}).items() if value is not None}
+        given = check_options(options, ("start", "goal"))
         start = _check_pose("start", given["start"], (2, 4)) if "start" in given else None
         goal = _check_pose("goal", given["goal"], (2,)) if "goal" in given else None
         super().reset(seed=check_seed(seed))

@@ -12,7 +12,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_count, check_seeds, is_integer, is_listed, shown
+from envs.inputs import (
+    check_actions,
+    check_choice,
+    check_count,
+    check_mask,
+    check_seeds,
+    is_integer,
+    is_listed,
+    shown,
+    spread_options,
+)
 from envs.two_rooms.env import RENDER_FPS, RENDER_SIZE
 from envs.two_rooms.physics import Layout
 from envs.two_rooms.rooms import Rooms
@@ -113,9 +123,9 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             TypeError: If ``reset_mask`` is not an array of bool.
         """
         given = check_options(options, extra=("reset_mask",))
-        mask = self._check_mask(given.pop("reset_mask", None))
+        mask = check_mask(given.pop("reset_mask", None), self.num_envs)
         seeds = check_seeds(seed, self.num_envs)
-        rows = self._spread_options(given)
+        rows = spread_options(given, self.num_envs, _batch)
         if not (self._rooms.begun | mask).all():
             raise ResetNeeded("the first reset must reset all environments, got a reset_mask that leaves some out")
         places = np.flatnonzero(mask).tolist()
@@ -232,30 +242,6 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         infos |= _with_masks({"final_obs": final_observation}, ended)
         infos |= {"final_info": final_info, "_final_info": ended.copy()}
         return observation, infos
-
-    def _check_mask(self, mask: Any) -> NDArray[np.bool_]:
-        if mask is None:
-            return np.ones(self.num_envs, dtype=bool)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"reset_mask must be an array of bool, got {shown(mask)}")
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(f"reset_mask must have shape ({self.num_envs},) with at least one True, got {shown(mask)}")
-        return mask.copy()
-
-    def _spread_options(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Options of each place, from options with or without a batch dimension."""
-        rows: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for key, value in options.items():
-            values = _batch(value)
-            if values is None:
-                values = [value] * self.num_envs
-            if len(values) != self.num_envs:
-                raise ValueError(f"option {key!r} must be given once or {self.num_envs} times, got {len(values)}")
-            for i, (row, item) in enumerate(zip(rows, values, strict=True)):
-                if item is None:
-                    raise ValueError(f"option {key!r} must be given for all environments or none, got None for {i}")
-                row[key] = item
-        return rows
 
 
 def _batch(value: Any) -> Sequence[Any] | NDArray[Any] | None:
