@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_seed
+from envs.inputs import check_actions, check_choice, check_options, check_seed
 from envs.push_t.boards import Boards
-from envs.push_t.task import Settings, check_options, set_up
+from envs.push_t.task import EPISODE_OPTIONS, Settings, set_up
 
 Array = NDArray[Any]
 
@@ -131,7 +131,7 @@ class PushTEnv(gym.Env[dict[str, Array], Array]):
         Raises:
             ValueError: If the seed is not a non-negative integer, an option is unknown or a pose is impossible.
         """
-        given = check_options(options)
+        given = check_options(options, EPISODE_OPTIONS)
         super().reset(seed=check_seed(seed))
         self._boards.begin([0], [set_up(self.np_random, given)])
         observation, _, info = self._boards.view()

@@ -140,19 +140,6 @@ class Settings:
         return array
 
 
-def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Options of ``reset`` without those that are None.
-
-    Raises:
-        ValueError: If they are no dictionary, or there are unknown ones.
-    """
-    if not isinstance(options, Mapping | None):
-        raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
-    for key in options or {}:
-        check_choice("reset option", key, EPISODE_OPTIONS + extra)
-    return {key: value for key, value in (options or {}).items() if value is not None}
-
-
 def set_up(rng: np.random.Generator, given: Mapping[str, Any] | None = None) -> Setup:
     """Draws how an episode starts, except for what options fix.
 

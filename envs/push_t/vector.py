@@ -16,6 +16,7 @@ from envs.inputs import (
     check_choice,
     check_count,
     check_mask,
+    check_options,
     check_seeds,
     is_integer,
     is_listed,
@@ -23,7 +24,7 @@ from envs.inputs import (
 )
 from envs.push_t.boards import Boards
 from envs.push_t.env import RENDER_FPS, RENDER_SIZE
-from envs.push_t.task import MAX_EPISODE_STEPS, Settings, check_options, set_up
+from envs.push_t.task import EPISODE_OPTIONS, MAX_EPISODE_STEPS, Settings, set_up
 
 Observation = dict[str, NDArray[Any]]
 
@@ -119,7 +120,7 @@ class PushTVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
             ValueError: If a seed or an option is unknown or impossible, or there is not one a place.
             TypeError: If ``reset_mask`` is not an array of bool.
         """
-        given = check_options(options, extra=("reset_mask",))
+        given = check_options(options, (*EPISODE_OPTIONS, "reset_mask"))
         mask = check_mask(given.pop("reset_mask", None), self.num_envs)
         seeds = check_seeds(seed, self.num_envs)
         rows = spread_options(given, self.num_envs, _batch)

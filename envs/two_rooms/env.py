@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.inputs import check_actions, check_choice, check_seed
+from envs.inputs import check_actions, check_choice, check_options, check_seed
 from envs.two_rooms.rooms import Rooms
-from envs.two_rooms.task import Settings, action_space, check_options, sample_episode
+from envs.two_rooms.task import EPISODE_OPTIONS, Settings, action_space, sample_episode
 
 RENDER_FPS = 30
 """Frames a second of human rendering and of recorded videos."""
@@ -136,7 +136,7 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
             ValueError: If the seed is not a non-negative integer, an option is unknown, the layout is impossible or a
                 point is not in free space.
         """
-        given = check_options(options)
+        given = check_options(options, EPISODE_OPTIONS)
         super().reset(seed=check_seed(seed))
         self._rooms.begin([0], [sample_episode(self.task, self.np_random, given)])
         observation, _, info = self._rooms.view()

@@ -198,22 +198,6 @@ def window_positions(corners: NDArray[np.int64], blobs: NDArray[np.uint8]) -> ND
     return (moments[:, 1:] + corners * mass) / mass
 
 
-def check_options(options: Mapping[str, Any] | None, extra: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Reset options without those that are None.
-
-    Raises:
-        ValueError: If they are no dictionary, or there are unknown ones.
-    """
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
-        raise ValueError(f"options must be a dictionary of reset options or None, got {shown(options)}")
-    valid = EPISODE_OPTIONS + extra
-    for key in options:
-        check_choice("reset option", key, valid)
-    return {key: value for key, value in options.items() if value is not None}
-
-
 def sample_episode(task: Settings, rng: np.random.Generator, given: Mapping[str, Any]) -> Episode:
     """Draws how an episode starts: a layout, then a start and a goal in different rooms, except where options fix them.
 

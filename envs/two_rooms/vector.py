@@ -17,6 +17,7 @@ from envs.inputs import (
     check_choice,
     check_count,
     check_mask,
+    check_options,
     check_seeds,
     is_integer,
     is_listed,
@@ -26,7 +27,7 @@ from envs.inputs import (
 from envs.two_rooms.env import RENDER_FPS, RENDER_SIZE
 from envs.two_rooms.physics import Layout
 from envs.two_rooms.rooms import Rooms
-from envs.two_rooms.task import MAX_EPISODE_STEPS, Settings, action_space, check_options, sample_episode
+from envs.two_rooms.task import EPISODE_OPTIONS, MAX_EPISODE_STEPS, Settings, action_space, sample_episode
 
 Observation = dict[str, NDArray[Any]]
 
@@ -122,7 +123,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             ValueError: If a seed or an option is unknown or impossible, or there is not one a place.
             TypeError: If ``reset_mask`` is not an array of bool.
         """
-        given = check_options(options, extra=("reset_mask",))
+        given = check_options(options, (*EPISODE_OPTIONS, "reset_mask"))
         mask = check_mask(given.pop("reset_mask", None), self.num_envs)
         seeds = check_seeds(seed, self.num_envs)
         rows = spread_options(given, self.num_envs, _batch)
