@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from envs.domain import Domain, Policy, Recipe, domain_of, domains, find_domain, find_spec, register
 from envs.pendulum.domain import DOMAIN as PENDULUM
 from envs.pillars.domain import DOMAIN as PILLARS
-from envs.point_maze.domain import DOMAIN as POINT_MAZE
+from envs.point_maze.domain import DOMAINS as POINT_MAZES
 from envs.push_t.domain import DOMAIN as PUSH_T
 from envs.reacher.domain import DOMAIN as REACHER
 from envs.two_rooms.domain import DOMAIN as TWO_ROOMS
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Domain", "GoalImage", "Policy", "Recipe", "domain_of", "domains", "find_domain", "find_spec", "register"]
 
-for _domain in (TWO_ROOMS, PILLARS, PENDULUM, PUSH_T, POINT_MAZE, REACHER):
+for _domain in (TWO_ROOMS, PILLARS, PENDULUM, PUSH_T, *POINT_MAZES, REACHER):
     register(_domain)
 
 

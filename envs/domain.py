@@ -90,7 +90,7 @@ class Domain:
     =======================================  =====================================================================
     environments                             ids, in Gymnasium's registry and here; ``--env-id`` takes them
     observations, rewards, layout_sets       the kinds that ``train-rl``, validation and scripted experts ask for
-    recipes, draw_episodes, folder           ``--manifest``: frozen episodes to evaluate on
+    recipes, draw_episodes, manifests        ``--manifest``: frozen episodes to evaluate on
     compared_on                              ``compare``: the manifests of the comparison
     expert, expert_sees                      ``expert``: the ceiling of every table
     explorers, explorers_see                 ``collect --policy``
@@ -122,7 +122,7 @@ class Domain:
         recipes: Name of a manifest → how it is made; one is called :data:`VALIDATION`, others begin so.
         draw_episodes: Draws the episodes of a recipe.
         compared_on: Manifests of published comparisons, the main one first.
-        folder: Where its manifests lie, in ``manifests/``.
+        manifests: Folder where its manifests lie.
         expert: From the environment's keywords, a scripted policy that succeeds.
         expert_sees: Kind of observation that it is given.
         explorers: Name → from observation space, action space and keywords, a policy that gathers data.
@@ -153,7 +153,7 @@ class Domain:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     draw_episodes: Callable[[Recipe], Episodes] | None = None
     compared_on: tuple[str, ...] = ()
-    folder: Path | None = None
+    manifests: Path | None = None
     expert: Callable[[Mapping[str, Any]], Policy] | None = None
     expert_sees: str | None = None
     explorers: Mapping[str, Callable[[gym.Space[Any], gym.spaces.Box, Mapping[str, Any]], Policy]] = field(
@@ -168,7 +168,7 @@ class Domain:
     def __post_init__(self) -> None:
         kinds = (None, *self.observations)
         for holds, rule in (
-            (not self.recipes or (self.draw_episodes and self.folder), "recipes need draw_episodes and folder"),
+            (not self.recipes or (self.draw_episodes and self.manifests), "recipes need draw_episodes and manifests"),
             (not self.recipes or VALIDATION in self.recipes, f"recipes must hold {VALIDATION!r}, for tuning"),
             (set(self.compared_on) <= set(self.recipes), "compared_on must name recipes"),
             (self.expert_sees in kinds, "expert_sees must be one of observations"),
@@ -257,7 +257,8 @@ def find_domain(name: str) -> Domain:
 def domain_of(env: str | EnvSpec | None) -> Domain:
     """The domain of an environment; a generic one where nobody registered it. Never fails.
 
-    Environments are told apart by what makes them, not by how they are called.
+    Environments are told apart by what makes them, not by how they are called; where one class makes those of several
+    domains, by the keywords that it is registered with.
 
     Args:
         env: Its id, such as "TwoRooms-v0" or "my_module:MyEnv-v0", or its specification.
@@ -269,10 +270,15 @@ def domain_of(env: str | EnvSpec | None) -> Domain:
             return Domain(name=slug(str(env)), title=str(env))
     if env is None:
         return Domain(name="unnamed", title="an environment")
-    maker = _entry_point_name(env.entry_point)
-    for domain in _DOMAINS.values():
-        if maker in {_entry_point_name(keywords["entry_point"]) for keywords in domain.environments.values()}:
-            return domain
+    maker, given = _entry_point_name(env.entry_point), env.kwargs.items()
+    made = [
+        (domain, keywords.get("kwargs", {}).items() <= given)
+        for domain in _DOMAINS.values()
+        for keywords in domain.environments.values()
+        if _entry_point_name(keywords["entry_point"]) == maker
+    ]
+    for domain, agrees in sorted(made, key=lambda one: not one[1]):
+        return domain
     return Domain(name=slug(env.id), title=env.id)
 
 

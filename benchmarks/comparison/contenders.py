@@ -159,6 +159,7 @@ CONTENDERS = {
     "pendulum": named("pendulum", *recorded("pendulum-pixels/swing-v0")),
     "push-t": named("push-t", *recorded("push-t/mixed-v0")),
     "point-maze": named("point-maze", *recorded("point-maze-u-maze-pixels/wander-v0")),
+    "point-maze-medium": named("point-maze-medium", *recorded("point-maze-medium-pixels/wander-v0")),
     "reacher": named("reacher", *recorded("reacher-pixels/swing-v0")),
 }
 """Contenders by environment and name."""

@@ -64,8 +64,8 @@ def load_manifest(name: str) -> Manifest:
 
 
 def _path(domain: Domain, name: str) -> Path:
-    assert domain.folder is not None
-    return domain.folder / "manifests" / f"{name}.json"
+    assert domain.manifests is not None
+    return domain.manifests / f"{name}.json"
 
 
 @config

@@ -83,7 +83,7 @@ DOMAIN = Domain(
     },
     draw_episodes=draw_episodes,
     compared_on=("far", "near"),
-    folder=Path(__file__).parent,
+    manifests=Path(__file__).parent / "manifests",
     expert=lambda env_kwargs: ExpertPolicy(),
     expert_sees="state",
     explorers={

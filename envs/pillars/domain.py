@@ -65,7 +65,7 @@ DOMAIN = Domain(
     },
     draw_episodes=draw_episodes,
     compared_on=("random", "held-out"),
-    folder=Path(__file__).parent,
+    manifests=Path(__file__).parent / "manifests",
     # Who reaches every goal, the ceiling in comparisons
     expert=lambda env_kwargs: ExpertPolicy(),
     expert_sees="state",

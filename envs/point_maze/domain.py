@@ -1,16 +1,13 @@
-"""What the rest of the project may ask of PointMaze.
+"""What the rest of the project may ask of PointMaze: each maze is a domain, for what is learned in one is of one.
 
-========================  ========  ============================================================
-manifest                  episodes  start and goal
-========================  ========  ============================================================
-umaze-far                 200       drawn independently, at rest; 300 steps
-umaze-near                200       two states 25 steps apart while somebody wanders; 50 steps
-medium-far, medium-near   200       the same in the larger maze
-validation                100       as umaze-far (for all tuning), and so on
-validation-near           100       as umaze-near
-validation-medium         100       as medium-far
-validation-medium-near    100       as medium-near
-========================  ========  ============================================================
+===============  ========  ============================================================
+manifest         episodes  start and goal
+===============  ========  ============================================================
+far              200       drawn independently, at rest; 300 steps
+near             200       two states 25 steps apart while somebody wanders; 50 steps
+validation       100       as far (for all tuning)
+validation-near  100       as near
+===============  ========  ============================================================
 """
 
 from collections.abc import Mapping
@@ -84,41 +81,48 @@ def _recipe(seed: int, maze: str, num_episodes: int, max_steps: int | None = Non
     return Recipe(seed=seed, num_episodes=num_episodes, env_id=ENV_IDS[maze], max_steps=max_steps)
 
 
-DOMAIN = Domain(
-    name="point-maze",
-    title="PointMaze",
-    environments={
-        env_id: {
-            "entry_point": "envs.point_maze.env:PointMazeEnv",
-            "max_episode_steps": MAX_EPISODE_STEPS,
-            "kwargs": {"maze": maze},
-        }
-        for maze, env_id in ENV_IDS.items()
-    },
-    unit="m",
-    observations={kind: {"observation": kind} for kind in OBSERVATIONS},
-    rewards={kind: {"reward": kind} for kind in REWARDS},
-    goal_radius=GOAL_RADIUS,
-    recipes={
-        "umaze-far": _recipe(31, "umaze", 200),
-        "umaze-near": _recipe(32, "umaze", 200, NEAR_EPISODE_STEPS),
-        "medium-far": _recipe(33, "medium", 200),
-        "medium-near": _recipe(34, "medium", 200, NEAR_EPISODE_STEPS),
-        VALIDATION: _recipe(35, "umaze", 100),
-        f"{VALIDATION}-near": _recipe(36, "umaze", 100, NEAR_EPISODE_STEPS),
-        f"{VALIDATION}-medium": _recipe(37, "medium", 100),
-        f"{VALIDATION}-medium-near": _recipe(38, "medium", 100, NEAR_EPISODE_STEPS),
-    },
-    draw_episodes=draw_episodes,
-    compared_on=("umaze-far", "umaze-near", "medium-far", "medium-near"),
-    folder=Path(__file__).parent,
-    expert=lambda env_kwargs: ExpertPolicy(),
-    expert_sees="state",
-    explorers={
-        "wander": lambda observation_space, action_space, env_kwargs: WanderExplorer(observation_space, action_space),
-        "random-walk": random_walk,
-    },
-    read_positions=find_positions,
-    draw_scene=draw_scene,
-    to_canvas=to_canvas,
+def _domain(maze: str, name: str, title: str, seeds: tuple[int, int, int, int]) -> Domain:
+    """The domain of a maze, with the seeds of its manifests."""
+    far, near, validation, validation_near = seeds
+    return Domain(
+        name=name,
+        title=title,
+        environments={
+            ENV_IDS[maze]: {
+                "entry_point": "envs.point_maze.env:PointMazeEnv",
+                "max_episode_steps": MAX_EPISODE_STEPS,
+                "kwargs": {"maze": maze},
+            }
+        },
+        unit="m",
+        observations={kind: {"observation": kind} for kind in OBSERVATIONS},
+        rewards={kind: {"reward": kind} for kind in REWARDS},
+        goal_radius=GOAL_RADIUS,
+        recipes={
+            "far": _recipe(far, maze, 200),
+            "near": _recipe(near, maze, 200, NEAR_EPISODE_STEPS),
+            VALIDATION: _recipe(validation, maze, 100),
+            f"{VALIDATION}-near": _recipe(validation_near, maze, 100, NEAR_EPISODE_STEPS),
+        },
+        draw_episodes=draw_episodes,
+        compared_on=("far", "near"),
+        manifests=Path(__file__).parent / "manifests" / maze,
+        expert=lambda env_kwargs: ExpertPolicy(),
+        expert_sees="state",
+        explorers={
+            "wander": lambda observation_space, action_space, env_kwargs: WanderExplorer(
+                observation_space, action_space
+            ),
+            "random-walk": random_walk,
+        },
+        read_positions=find_positions,
+        draw_scene=draw_scene,
+        to_canvas=to_canvas,
+    )
+
+
+DOMAINS = (
+    _domain("umaze", "point-maze", "PointMaze UMaze", (31, 32, 35, 36)),
+    _domain("medium", "point-maze-medium", "PointMaze Medium", (33, 34, 37, 38)),
 )
+"""The smaller maze, and the larger one."""

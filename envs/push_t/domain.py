@@ -133,7 +133,7 @@ DOMAIN = Domain(
     },
     draw_episodes=draw_episodes,
     compared_on=("near", "far"),
-    folder=Path(__file__).parent,
+    manifests=Path(__file__).parent / "manifests",
     # Who reaches nearly every goal, the ceiling in comparisons, and who gathers data
     expert=_expert,
     expert_sees="state",

@@ -109,7 +109,7 @@ DOMAIN = Domain(
     },
     draw_episodes=draw_episodes,
     compared_on=("random-wall", "held-out", "bounce"),
-    folder=Path(__file__).parent,
+    manifests=Path(__file__).parent / "manifests",
     expert=lambda env_kwargs: ExpertPolicy(_orientation(env_kwargs)),
     expert_sees="state",
     explorers={

@@ -38,6 +38,14 @@ def test_registered_and_made_environments():
         assert domain_of(gym.make(env_id).spec).title == "Two Rooms"
 
 
+def test_keywords_tell_the_domains_of_one_class_apart():
+    made_by, umaze, medium = "envs.point_maze.env:PointMazeEnv", "point-maze", "point-maze-medium"
+    for kwargs, name in (({}, umaze), ({"maze": "umaze"}, umaze), ({"maze": "medium", "observation": "state"}, medium)):
+        assert domain_of(EnvSpec(id="Mine-v0", entry_point=made_by, kwargs=kwargs)).name == name
+    for name in (umaze, medium):
+        assert domain_of(find_domain(name).env_id) is find_domain(name)
+
+
 @pytest.mark.parametrize(
     ("env", "name"),
     [("Pendulum-v1", "pendulum"), ("no_such_module:RGBReach-v2", "rgb-reach"), ("?", "unnamed"), (None, "unnamed")],
@@ -78,7 +86,7 @@ def test_datasets_remember_it_under_any_name(tmp_path):
     [
         (
             {"recipes": {"validation": Recipe(seed=1, num_episodes=1, env_id="A-v0")}},
-            "recipes need draw_episodes and folder",
+            "recipes need draw_episodes and manifests",
         ),
         ({"compared_on": ("random",)}, "compared_on must name recipes"),
         ({"explorers_see": {"nobody": "state"}}, "explorers_see must name explorers"),

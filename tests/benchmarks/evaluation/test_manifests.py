@@ -63,7 +63,7 @@ def test_bounce_has_the_episodes_of_random_wall():
 
 def test_files_are_small():
     for domain in domains():
-        assert max(path.stat().st_size for path in (domain.folder / "manifests").glob("*.json")) < 300_000
+        assert max(path.stat().st_size for path in domain.manifests.glob("*.json")) < 300_000
 
 
 @pytest.mark.parametrize("name", ["easy", "three-rooms/held-out"])
@@ -76,7 +76,7 @@ def test_the_command_writes_and_checks(tmp_path, monkeypatch):
     monkeypatch.setattr(manifests, "_path", lambda domain, name: tmp_path / domain.name / f"{name}.json")
     config = ManifestsConfig(environments=("two-rooms",))
     run(config)
-    shipped = TWO_ROOMS.folder / "manifests" / "held-out.json"
+    shipped = TWO_ROOMS.manifests / "held-out.json"
     assert (tmp_path / "two-rooms" / "held-out.json").read_bytes() == shipped.read_bytes()
     make_manifest(TWO_ROOMS, "fixed-wall").save(tmp_path / "two-rooms" / "validation.json")
     with pytest.raises(ValueError, match=r"validation.json must be what its recipe gives"):

@@ -13,7 +13,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 import envs
 from envs.offscreen import import_extra
 from envs.point_maze import physics
-from envs.point_maze.domain import DOMAIN, ENV_IDS, draw_scene
+from envs.point_maze.domain import DOMAINS, ENV_IDS, draw_scene
 from envs.point_maze.drawing import find_mazes, find_positions, read_positions
 from envs.point_maze.env import PointMazeEnv
 from envs.point_maze.mazes import MAPS, clearance, free_cells
@@ -21,7 +21,9 @@ from mujoco_rendering import require_mujoco
 
 require_mujoco()
 
-envs.register(DOMAIN)
+DOMAIN = DOMAINS[0]
+for one in DOMAINS:
+    envs.register(one)
 KINDS = ("pixels", "state")
 ENV_ID = ENV_IDS["umaze"]
 EPISODE = {"start": (-1.0, 1.0), "goal": (-1.0, -1.0)}

@@ -8,7 +8,7 @@ pytest.importorskip("mujoco")
 pytest.importorskip("gymnasium_robotics")
 
 from envs.domain import register
-from envs.point_maze.domain import DOMAIN, ENV_IDS, draw_episodes
+from envs.point_maze.domain import DOMAINS, ENV_IDS, draw_episodes
 from envs.point_maze.explorer import WanderExplorer
 from envs.point_maze.mazes import (
     GOAL_RADIUS,
@@ -25,7 +25,9 @@ from mujoco_rendering import require_mujoco
 
 require_mujoco()
 
-register(DOMAIN)
+DOMAIN = DOMAINS[0]
+for one in DOMAINS:
+    register(one)
 
 
 @pytest.mark.parametrize("maze", MAPS)
