@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -54,6 +54,7 @@ class Recipe:
         env_kwargs: Keywords that it is made with.
         layout_set: For :attr:`Domain.draw_episodes`: layouts that the episodes are drawn from.
         max_steps: Steps of an episode; None: as many as the environment's own limit.
+        measure: Which success tables show: "final", after the last step, or "ever", where a goal counts when passed.
     """
 
     seed: int
@@ -62,6 +63,7 @@ class Recipe:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     layout_set: str | None = None
     max_steps: int | None = None
+    measure: Literal["final", "ever"] = "final"
 
 
 class Episodes(NamedTuple):
@@ -277,9 +279,9 @@ def domain_of(env: str | EnvSpec | None) -> Domain:
         for keywords in domain.environments.values()
         if _entry_point_name(keywords["entry_point"]) == maker
     ]
-    for domain, agrees in sorted(made, key=lambda one: not one[1]):
-        return domain
-    return Domain(name=slug(env.id), title=env.id)
+    if not made:
+        return Domain(name=slug(env.id), title=env.id)
+    return max(made, key=lambda one: one[1])[0]
 
 
 def find_spec(env_id: str) -> EnvSpec:

@@ -224,6 +224,7 @@ def report(config: CompareConfig, contest: Contest) -> dict[str, Any]:
         "environment": environment,
         **({} if task is None else {"task": task}),
         "base": base and base.name,
+        "measures": dict(contest.measures),
         "rows": [_row(contest, name, found, compared) for name, found in results.items()],
         "provenance": provenance.collect(),
     }
@@ -324,15 +325,25 @@ def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
     rows = content["rows"]
     main = next(iter(rows[0]["manifests"]))
     longer = {row["extends"]: row for row in rows if row["extends"] and row["manifests"][main]}
+    heads = [_head(manifest, content["measures"]) for manifest in rows[0]["manifests"]]
     base = next((row["title"] for row in rows if row["contender"] == content["base"]), "")
-    shown = [_cells(row, longer, base) for row in rows if not row["extends"] and row["manifests"][main]]
+    shown = [
+        _cells(row, longer, base, content["measures"]) for row in rows if not row["extends"] and row["manifests"][main]
+    ]
     if short:
-        details = {"ever", "SPL", "steps to goal", *list(rows[0]["manifests"])[2:], f"difference to {base}"}
+        details = {"ever", "SPL", "steps to goal", *heads[2:], f"difference to {base}"}
         shown = [{head: cell for head, cell in cells.items() if head not in details} for cells in shown]
     return Table.of(shown, num_words=3)
 
 
-def _cells(row: dict[str, Any], longer: Mapping[str, dict[str, Any]], base: str) -> dict[str, str]:
+def _head(manifest: str, measures: Mapping[str, str]) -> str:
+    """Head of a manifest's column: success after the last step, unless it says otherwise."""
+    return manifest if measures[manifest] == "final" else f"{manifest}, {measures[manifest]}"
+
+
+def _cells(
+    row: dict[str, Any], longer: Mapping[str, dict[str, Any]], base: str, shown: Mapping[str, str]
+) -> dict[str, str]:
     main, *others = row["manifests"]
     measures = row["manifests"][main]
     cells = {
@@ -352,7 +363,7 @@ def _cells(row: dict[str, Any], longer: Mapping[str, dict[str, Any]], base: str)
     }
     for manifest in others:
         found = row["manifests"][manifest]
-        cells[manifest] = _rates(found["final"]) if found else "–"
+        cells[_head(manifest, shown)] = _rates(found[shown[manifest]]) if found else "–"
     millions = float(np.mean(row["env_steps"])) / 1e6
     cells |= {
         "env steps": f"{millions:.2f} M" if millions else "–",

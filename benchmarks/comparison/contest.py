@@ -28,6 +28,7 @@ class Contest:
         title: The same for people.
         unit: Unit of its distances.
         manifests: The episodes by name, the main ones first.
+        measures: Which success tables show of each, "final" or "ever".
         evaluations: How they are named to ``worldmodel evaluate``, by the same names.
         contenders: Who is compared, by name.
     """
@@ -36,6 +37,7 @@ class Contest:
     title: str
     unit: str
     manifests: Mapping[str, Manifest]
+    measures: Mapping[str, str]
     evaluations: Mapping[str, Mapping[str, Any]]
     contenders: Mapping[str, Contender]
 
@@ -64,6 +66,7 @@ def find_contest(environment: str, task: Mapping[str, Any] | None = None) -> Con
             title=domain.title,
             unit=domain.unit,
             manifests={manifest: load_manifest(name) for manifest, name in names.items()},
+            measures={manifest: domain.recipes[manifest].measure for manifest in names},
             evaluations={manifest: {"manifest": name} for manifest, name in names.items()},
             contenders=CONTENDERS[domain.name],
         )
@@ -84,6 +87,7 @@ def find_contest(environment: str, task: Mapping[str, Any] | None = None) -> Con
         title=environment,
         unit=found.domain.unit,
         manifests={manifest.name: manifest},
+        measures={manifest.name: "final"},
         evaluations={manifest.name: evaluation},
         contenders=named(environment, *contenders),
     )

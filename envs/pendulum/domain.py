@@ -63,6 +63,11 @@ def draw_scene(size: int, info: Mapping[str, Any], position: NDArray[Any], trail
     return draw_picture(size, float(np.arctan2(-position[0], position[1])), float(info["goal"]), trail)
 
 
+def _near(seed: int, num_episodes: int) -> Recipe:
+    shared: dict[str, Any] = {"env_id": ENV_ID, "env_kwargs": NEAR, "max_steps": NEAR_EPISODE_STEPS}
+    return Recipe(seed=seed, num_episodes=num_episodes, measure="ever", **shared)
+
+
 DOMAIN = Domain(
     name="pendulum",
     title="Pendulum",
@@ -75,11 +80,9 @@ DOMAIN = Domain(
     goal_radius=TOLERANCE,
     recipes={
         "far": Recipe(seed=21, num_episodes=200, env_id=ENV_ID),
-        "near": Recipe(seed=22, num_episodes=200, env_id=ENV_ID, env_kwargs=NEAR, max_steps=NEAR_EPISODE_STEPS),
+        "near": _near(seed=22, num_episodes=200),
         VALIDATION: Recipe(seed=23, num_episodes=100, env_id=ENV_ID),
-        f"{VALIDATION}-near": Recipe(
-            seed=24, num_episodes=100, env_id=ENV_ID, env_kwargs=NEAR, max_steps=NEAR_EPISODE_STEPS
-        ),
+        f"{VALIDATION}-near": _near(seed=24, num_episodes=100),
     },
     draw_episodes=draw_episodes,
     compared_on=("far", "near"),

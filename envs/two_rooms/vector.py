@@ -1,35 +1,21 @@
 """Two Rooms as a native Gymnasium vector environment: the physics and the drawing of all episodes in single calls."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from gymnasium.error import ResetNeeded
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.inputs import (
-    check_actions,
-    check_choice,
-    check_count,
-    check_mask,
-    check_options,
-    check_seeds,
-    is_integer,
-    is_listed,
-    shown,
-    spread_options,
-)
+from envs.inputs import shown
+from envs.two_rooms import physics
 from envs.two_rooms.env import RENDER_FPS, RENDER_SIZE
 from envs.two_rooms.physics import Layout
 from envs.two_rooms.rooms import Rooms
 from envs.two_rooms.task import EPISODE_OPTIONS, MAX_EPISODE_STEPS, Settings, action_space, sample_episode
-
-Observation = dict[str, NDArray[Any]]
+from envs.vector import Infos, Mask, Observation, Places, StepResult, declare, values_of_places
 
 
 class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
@@ -68,47 +54,36 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
         **settings: Any,
     ) -> None:
         super().__init__()
-        num_envs = check_count("num_envs", num_envs)
-        if max_episode_steps is not None:
-            forever = is_integer(max_episode_steps) and max_episode_steps == -1
-            max_episode_steps = None if forever else check_count("max_episode_steps", max_episode_steps)
         self.task = Settings(**settings)
-        if render_mode is not None:
-            check_choice("render_mode", render_mode, ("rgb_array",))
-        if not isinstance(autoreset_mode, AutoresetMode):
-            modes = [mode.value for mode in AutoresetMode]
-            autoreset_mode = AutoresetMode(check_choice("autoreset_mode", autoreset_mode, modes))
-        self.num_envs = num_envs
-        self.max_episode_steps = max_episode_steps
-        self.autoreset_mode = autoreset_mode
-        self.metadata = type(self).metadata | {"autoreset_mode": autoreset_mode}
-        self.render_mode = render_mode
-        self.single_observation_space = self.task.observation_space()
-        _check_memory(num_envs, self.single_observation_space)
-        self.single_action_space = action_space()
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._rooms = Rooms(self.task, num_envs, keep_trails=render_mode is not None)
-        self._generators: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
-        self._elapsed = np.zeros(num_envs, dtype=np.int64)
-        self._ended = np.zeros(num_envs, dtype=bool)  # episodes that ended and were not yet reset
+        observations, actions = self.task.observation_space(), action_space()
+        declare(self, num_envs, observations, actions, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        self._rooms = Rooms(self.task, self.num_envs, keep_trails=render_mode is not None)
+        self._places = Places(
+            self,
+            self._rooms,
+            partial(sample_episode, self.task),
+            max_episode_steps=max_episode_steps,
+            terminates=self.task.terminate_on_success,
+            told_of_steps=("action", "blocked"),
+        )
+        self.max_episode_steps = self._places.max_episode_steps
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The random number generator of each place."""
-        return tuple(self._seeded(i)[0] for i in range(self.num_envs))
+        return self._places.generators
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """The seed of each place."""
-        return tuple(self._seeded(i)[1] for i in range(self.num_envs))
+        return self._places.seeds
 
     def reset(
         self,
         *,
         seed: int | np.integer[Any] | Sequence[int | None] | NDArray[Any] | None = None,
         options: Mapping[str, Any] | None = None,
-    ) -> tuple[Observation, dict[str, Any]]:
+    ) -> tuple[Observation, Infos]:
         """Starts episodes.
 
         Args:
@@ -123,23 +98,9 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             ValueError: If a seed or an option is unknown or impossible, or there is not one a place.
             TypeError: If ``reset_mask`` is not an array of bool.
         """
-        given = check_options(options, (*EPISODE_OPTIONS, "reset_mask"))
-        mask = check_mask(given.pop("reset_mask", None), self.num_envs)
-        seeds = check_seeds(seed, self.num_envs)
-        rows = spread_options(given, self.num_envs, _batch)
-        if not (self._rooms.begun | mask).all():
-            raise ResetNeeded("the first reset must reset all environments, got a reset_mask that leaves some out")
-        places = np.flatnonzero(mask).tolist()
-        for i in places:
-            if seeds[i] is not None:
-                self._generators[i] = seeding.np_random(seeds[i])
-        self._begin(places, rows)
-        observation, _, info = self._rooms.view()
-        return observation, _with_masks(info, mask)
+        return self._places.reset(seed, options, EPISODE_OPTIONS, _layouts_of_places)
 
-    def step(
-        self, actions: Any
-    ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    def step(self, actions: Any) -> StepResult:
         """Moves the agents.
 
         Args:
@@ -152,31 +113,7 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             ValueError: If the actions are not finite real numbers ``(num_envs, 2)``.
             gymnasium.error.ResetNeeded: Before the first reset, or with autoreset "Disabled" when an episode ended.
         """
-        self._rooms.check_begun("step")
-        actions = check_actions("actions", actions, (self.num_envs, 2))
-        resetting = self._ended.copy()  # with "SameStep" none
-        any_resetting = bool(resetting.any())
-        if any_resetting:
-            if self.autoreset_mode == AutoresetMode.DISABLED:
-                raise ResetNeeded(
-                    f"episodes {np.flatnonzero(resetting).tolist()} ended and must be reset before the next step: "
-                    "reset(options={'reset_mask': mask})"
-                )
-            actions = np.where(resetting[:, None], np.float32(0), actions)
-        moved = self._rooms.step(actions, self._noise(resetting))
-        self._elapsed += 1
-        if any_resetting:
-            self._begin(np.flatnonzero(resetting).tolist())
-        observation, rewards, info = self._rooms.view(moved)
-        terminations = info["is_success"] & ~resetting if self.task.terminate_on_success else np.zeros_like(resetting)
-        truncations = self._elapsed >= (self.max_episode_steps or np.inf)
-        if any_resetting:
-            rewards[resetting] = 0.0
-        self._ended = terminations | truncations
-        infos = _step_infos(info, ~resetting)
-        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._ended.any():
-            observation, infos = self._reset_ended(observation, infos)
-        return observation, rewards, terminations, truncations, infos
+        return self._places.step(actions, self._move)
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any = None) -> Any:
         """Rewards of achieved goals for desired ones; see :meth:`envs.two_rooms.env.TwoRoomsEnv.compute_reward`."""
@@ -201,99 +138,23 @@ class TwoRoomsVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]
             return None
         return self._rooms.pictures(RENDER_SIZE)
 
-    def _seeded(self, i: int) -> tuple[np.random.Generator, int]:
-        """The generator of a place and its seed, which is random if none was given."""
-        made = self._generators[i]
-        if made is None:
-            made = self._generators[i] = seeding.np_random()
-        return made
-
-    def _noise(self, resetting: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-        """Landing noise, from each place's own generator; places that start a new episode draw none."""
+    def _move(self, actions: NDArray[np.float32], resting: Mask) -> physics.Step:
+        """Moves the agents; landing noise is of each place's own generator, and resting places draw none."""
         if self.task.collision != "bounce":
-            return None
-        noise = [
-            (0.0, 0.0) if skip else self._seeded(i)[0].standard_normal(2) for i, skip in enumerate(resetting.tolist())
-        ]
-        return np.array(noise)
-
-    def _begin(self, places: list[int], rows: list[dict[str, Any]] | None = None) -> None:
-        """Starts new episodes in some places."""
-        episodes = []
-        for i in places:
-            try:
-                episodes.append(sample_episode(self.task, self._seeded(i)[0], rows[i] if rows else {}))
-            except ValueError as error:
-                raise ValueError(f"environment {i}: {error}") from error
-        self._rooms.begin(places, episodes)
-        self._elapsed[places] = 0
-        self._ended[places] = False
-
-    def _reset_ended(self, observation: Observation, infos: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
-        """With "SameStep": starts new episodes, and puts aside how the old ones ended."""
-        ended = self._ended.copy()
-        places = np.flatnonzero(ended).tolist()
-        final_observation = np.full(self.num_envs, None, dtype=object)
-        for i in places:
-            final_observation[i] = {key: value[i].copy() for key, value in observation.items()}
-        final_info = _with_masks({key: value for key, value in infos.items() if not key.startswith("_")}, ended)
-        self._begin(places)
-        observation, _, info = self._rooms.view()
-        infos = _step_infos(info | {key: infos[key] for key in ("action", "blocked")}, ~ended)
-        infos |= _with_masks({"final_obs": final_observation}, ended)
-        infos |= {"final_info": final_info, "_final_info": ended.copy()}
-        return observation, infos
+            return self._rooms.step(actions, None)
+        places = zip(self._places.generators, resting.tolist(), strict=True)
+        noise = [(0.0, 0.0) if rests else generator.standard_normal(2) for generator, rests in places]
+        return self._rooms.step(actions, np.array(noise))
 
 
-def _batch(value: Any) -> Sequence[Any] | NDArray[Any] | None:
-    """The values of an option that has one for each place; None if it has one for all, or is nothing of the kind."""
-    if isinstance(value, Layout):
-        shapes = {np.shape(field) for field in value} - {()}
-        if not shapes:
-            return None
-        try:
-            return np.stack(value.broadcast(np.broadcast_shapes(*shapes)), -1)
-        except ValueError as error:
-            raise ValueError(f"layout must have as many walls as doors, got {shown(value)}") from error
-    if isinstance(value, list | tuple):
-        return value if any(map(is_listed, value)) else None
-    return value if is_listed(value) and value.ndim > 1 else None
-
-
-def _check_memory(num_envs: int, observation_space: spaces.Space[Any]) -> None:
-    """Refuses more episodes than fit into memory: allocating them fails late or takes the machine down.
-
-    The batched space keeps four arrays as large as an observation (bounds, and which there are), the two images of each
-    episode and the observations that are returned are about two more.
-    """
-    observation_bytes = sum(space.low.nbytes for space in observation_space.values())  # type: ignore[attr-defined]
-    needed = num_envs * (6 * observation_bytes + 1500)
-    if needed < 10**9:
-        return
-    import psutil  # for large batches only
-
-    available = psutil.virtual_memory().available
-    if needed > available:
-        raise ValueError(
-            f"num_envs must fit into memory, got {shown(num_envs)}: about {shown(needed // 10**9)} GB, "
-            f"{available // 10**9} GB are free"
-        )
-
-
-def _with_masks(info: dict[str, Any], mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Gymnasium's vector info: each entry with zeros where the mask is False, and the mask as ``_entry``."""
-    everything = bool(mask.all())
-    infos: dict[str, Any] = {}
-    for key, value in info.items():
-        if not everything and value.dtype != object:
-            value = np.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, value.dtype.type(0))
-        infos[key] = value
-        infos[f"_{key}"] = mask.copy()
-    return infos
-
-
-def _step_infos(info: dict[str, Any], moved: NDArray[np.bool_]) -> dict[str, Any]:
-    """Infos of a step: what was done is known for the places that moved, everything else for all places."""
-    done = {key: info.pop(key) for key in ("action", "blocked")}
-    infos = _with_masks(info, np.ones_like(moved))
-    return infos | _with_masks(done, moved) if moved.any() else infos
+def _layouts_of_places(value: Any) -> Sequence[Any] | NDArray[Any] | None:
+    """What :func:`envs.vector.values_of_places` says, also of layouts whose fields are arrays."""
+    if not isinstance(value, Layout):
+        return values_of_places(value)
+    shapes = {np.shape(field) for field in value} - {()}
+    if not shapes:
+        return None
+    try:
+        return np.stack(value.broadcast(np.broadcast_shapes(*shapes)), -1)
+    except ValueError as error:
+        raise ValueError(f"layout must have as many walls as doors, got {shown(value)}") from error

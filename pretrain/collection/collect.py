@@ -19,7 +19,7 @@ from tqdm import tqdm
 import envs as _envs  # noqa: F401 - registers the environments of this project
 from agents.evaluation.task import GoalImageConfig
 from envs.domain import domain_of, domains, slug
-from envs.images import is_image, leaves
+from envs.goal_image.images import is_image, leaves
 from pretrain.collection.episodes import Recorder, Source
 from pretrain.collection.joining import join, num_joined, num_published, publish, restore_replaced
 from pretrain.collection.policies import agent_digest

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from envs.images import AUTO, AXES, MAX_CHANNELS
+from envs.goal_image.images import AUTO, AXES, MAX_CHANNELS
 from worldmodel.config import ConfigError, Count, CountFromTwo, Side, config, number
 
 

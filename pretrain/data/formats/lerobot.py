@@ -20,7 +20,7 @@ import gymnasium as gym
 import numpy as np
 from PIL import Image
 
-from envs.images import MAX_CHANNELS
+from envs.goal_image.images import MAX_CHANNELS
 from envs.simulation import Array, Simulation
 from pretrain.data.formats.reading import Forward, read_film
 from pretrain.data.formats.recording import DatasetError, action_box, image_space, readable

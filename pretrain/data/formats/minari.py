@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from envs.domain import Domain, domain_of
-from envs.images import WHOLE, leaves, pick
+from envs.goal_image.images import WHOLE, leaves, pick
 from envs.simulation import Array, Simulation, state_size
 from pretrain.data.formats.reading import own_array
 from pretrain.data.formats.recording import DatasetError, check_array, in_pieces, readable

@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.images import AUTO, is_image
+from envs.goal_image.images import AUTO, is_image
 from envs.inputs import shown
 from envs.simulation import Array, Simulation
 

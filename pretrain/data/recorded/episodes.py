@@ -12,7 +12,7 @@ import psutil
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from envs.images import AUTO, WHOLE, ImageReader
+from envs.goal_image.images import AUTO, WHOLE, ImageReader
 from envs.simulation import Array, Simulation
 from pretrain.data.formats.recording import DatasetError, Recording, check_values, choose_image
 from pretrain.data.recorded.cache import Store, StoredFrames, cached_frames
@@ -31,7 +31,7 @@ class ImageOptions(NamedTuple):
 
     Attributes:
         image: Their key; "auto": the only one there is beside goals.
-        axes: What their axes are, one of :data:`envs.images.AXES`; "" finds out.
+        axes: What their axes are, one of :data:`envs.goal_image.images.AXES`; "" finds out.
         channels: Channels of the newest frame where frames are stacked along the channels; None: all.
         size: Sides to which they are brought by area averaging, one number or ``(H, W)``; None: as they are.
     """

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.images import AUTO
+from envs.goal_image.images import AUTO
 from envs.simulation import Array, Simulation
 from pretrain.data.formats.recording import DatasetError, Recording
 from pretrain.data.formats.registry import open_recording

@@ -174,7 +174,7 @@ def test_another_environment_has_contenders_manifests_and_files_of_its_own(tiny,
     assert table(content).columns[-1] == "difference to A model"
     assert output_of(CompareConfig()) == RESULTS / "compare.json"
     assert output_of(CompareConfig(environment="pillars")).name == "compare-pillars.json"
-    with pytest.raises(ConfigError, match="environment must be one of 'two-rooms', 'pillars', .*, got 'mine'"):
+    with pytest.raises(ConfigError, match=r"environment must be one of 'two-rooms', 'pillars', .*, got 'mine'"):
         CompareConfig(environment="mine")
 
 

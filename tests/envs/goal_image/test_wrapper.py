@@ -12,7 +12,6 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
 from envs.goal_image import GoalImage, make
-from envs.success import Moment, Value
 
 KEYED = {"success": "observation[0:2]", "tolerance": 0.5}
 PENDULUM = {"size": 16, "goal_steps": 8} | KEYED
@@ -51,18 +50,6 @@ class Dot(gym.Env):
 
 
 gym.register("Dot-v0", Dot, max_episode_steps=20)
-
-
-class Unseen(Dot):
-    """One that shows images and renders nothing, so that it takes no mode of it."""
-
-    metadata = {"render_modes": []}  # noqa: RUF012
-
-    def __init__(self):
-        super().__init__("image")
-
-
-gym.register("Unseen-v0", Unseen, max_episode_steps=20)
 
 
 def go_right(env, generator):
@@ -112,6 +99,23 @@ def test_goals_are_what_the_explorer_reaches():
         here = int(obs["observation"][8, :, 0].argmax())
         assert info["distance"] == pytest.approx(abs(here - goal), abs=1)
     assert goals[0] != goals[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "pictures"),
+    [
+        ({}, {}, 3),  # the start twice, to see that it is the same, and the goal
+        ({"observation": "state", "success": "observation", "tolerance": 1.0}, {}, 2),
+        ({}, {"goal": np.zeros((16, 16, 3), np.uint8)}, 1),
+    ],
+)
+def test_a_reset_draws_no_more_than_it_needs(monkeypatch, arguments, options, pictures):
+    env = make("Dot-v0", goal_image={"size": 16} | arguments)
+    drawn = []
+    draw = env.env.render
+    monkeypatch.setattr(env.env, "render", lambda: drawn.append(draw()) or drawn[-1])
+    env.reset(seed=0, options=options)
+    assert len(drawn) == pictures
 
 
 def test_success_by_a_value():
@@ -252,19 +256,3 @@ def test_it_stands_at_the_top_and_costs_nothing_until_it_is_used():
         envs.Goal  # noqa: B018 - a name that is not there
     code = "import envs, sys; assert 'PIL' not in sys.modules; envs.GoalImage; sys.exit('PIL' not in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_an_environment_with_images_that_renders_nothing_is_made_without():
-    env = make("Unseen-v0", goal_image={"size": None})
-    assert env.render_mode is None
-    assert env.reset(seed=0)[0]["desired_goal"].shape == (16, 16, 3)
-
-
-def test_parts_of_values():
-    value = Value(Dict(a=Dict(b=Box(-1, 1, (2, 3)))), "a.b[1:4]", 2)
-    assert (value.dim, value.tolerance) == (3, 2.0)
-    seen = np.arange(6.0).reshape(2, 3)
-    assert value.read(Moment({"a": {"b": seen}}, {})).tolist() == [1, 2, 3]
-    assert value.distance(np.zeros((5, 3)), [0, 3, 4]).tolist() == [5.0] * 5
-    with pytest.raises(ValueError, match="must be numbers, got 'word'"):
-        Value(Box(0, 1, (1,)), "info.x", 1).read(Moment(None, {"x": "word"}))

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.images import leaves, pick
+from envs.goal_image.images import leaves, pick
 from envs.inputs import check_choice, real_numbers, shown
 
 OWN = "own"

@@ -1,22 +1,18 @@
 """Any environment that can be seen, as one with goal images."""
 
 import copy
-import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from envs.domain import PIXELS, STATE, Domain, domain_of, find_spec
-from envs.images import AUTO, RENDER, ImageReader, find_image, is_image, leaves, pick
+from envs.domain import PIXELS, STATE, domain_of
+from envs.goal_image.images import AUTO, RENDER, ImageReader, find_image, is_image, leaves, pick
+from envs.goal_image.success import OWN, Moment, Value, find_function, is_key, own_success
 from envs.inputs import check_choice, check_count, check_seed
-from envs.offscreen import find_backend
-from envs.success import INFO, OWN, Moment, Value, find_function, is_key, own_success
 
 EXPLORE, GIVEN = "explore", "given"
 """Goals that an explorer reaches, and goals that each reset is given."""
@@ -51,7 +47,7 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         env: The environment; for "render" it must be made with ``render_mode="rgb_array"``.
         image: "render", the key of an image in its observations (``outer.inner`` of a nested one), or "auto": the only
             image in its observations, else what it renders.
-        axes: How that image lies in memory (:data:`envs.images.AXES`); "" finds out.
+        axes: How that image lies in memory (:data:`envs.goal_image.images.AXES`); "" finds out.
         channels: Channels of the newest frame where frames are stacked along the channels.
         size: Sides of the images, one number or ``(H, W)``; None: as they come.
         goals: "explore": what an explorer reaches from the same reset. "given": each reset has ``options["goal"]``. Or
@@ -133,7 +129,7 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         def start() -> Moment:
             return self._replay(Moment(*self.env.reset(seed=episode, options=given or None)), start_actions)
 
-        now = start()
+        now, image = start(), None
         if goal is not None:
             self._goal, self._goal_image = None, self._check_image(goal)
             self._goal_value = None if goal_value is None or self._value is None else self._value.check(goal_value)
@@ -142,15 +138,17 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         else:
             before = self._see(now)
             self._goal = copy.deepcopy(self._reach(now, goal_actions, np.random.default_rng([episode, 1])))
-            self._goal_image = self._see(self._goal)
+            if not self._shows_state:
+                self._goal_image = self._see(self._goal)
             self._goal_value = None if self._value is None else self._value.read(self._goal)
             now = start()
-            if not np.array_equal(before, self._see(now)):
+            image = self._see(now)
+            if not np.array_equal(before, image):
                 raise ValueError(
                     f"{self.env} must start the same way whenever it is reset with the same seed, but the second time "
                     f"it is reset with {episode} it shows another image; give it goals (goals='given')"
                 )
-        return self._observe(now)
+        return self._observe(now, image)
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Steps the environment, and compares what is seen with the goal."""
@@ -199,8 +197,8 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         image = self.env.render() if self._image_key == RENDER else pick(moment.observation, self._image_key)
         return self._reader(np.asarray(image))
 
-    def _observe(self, now: Moment) -> tuple[dict[str, Array], dict[str, Any]]:
-        """What an agent is shown, and the info with success."""
+    def _observe(self, now: Moment, image: Array | None = None) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What an agent is shown, and the info with success; ``image`` if this moment was drawn before."""
         info = dict(now.info)
         value = None if self._value is None else self._value.read(now)
         if self._value is not None and self._goal_value is not None:
@@ -210,7 +208,7 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             success = self._succeeds(*now, *(self._goal or now))
             info |= {} if success is None else {"is_success": bool(success)}
         if not self._shows_state:
-            image = self._see(now)
+            image = self._see(now) if image is None else image
             return {"observation": image, "achieved_goal": image.copy(), "desired_goal": self._goal_image.copy()}, info
         if self._goal_value is None or value is None:
             raise ValueError("options must hold a 'goal_value' beside the 'goal' for observation 'state', got none")
@@ -294,58 +292,3 @@ def _state_keys(space: gym.Space[Any]) -> list[str]:
     if not chosen:
         raise ValueError(f"observation 'state' needs numbers in the environment's observations, got {space}")
     return chosen
-
-
-ARGUMENTS = tuple(inspect.signature(GoalImage).parameters)[1:]
-"""Keywords of :class:`GoalImage`."""
-
-
-def make(env_id: str, *, goal_image: Mapping[str, Any] | None = None, **kwargs: Any) -> gym.Env[Any, Any]:
-    """:func:`gymnasium.make`, with :class:`GoalImage` around the environment where its arguments are given.
-
-    Args:
-        env_id: Gymnasium id of the environment.
-        goal_image: Arguments of :class:`GoalImage`; None: the environment as it is. One that can render is made with
-            ``render_mode="rgb_array"``.
-        kwargs: Keywords of the environment.
-
-    Raises:
-        ValueError: If the wrapper's arguments do not fit.
-        gymnasium.error.DependencyNotInstalled: If MuJoCo cannot draw here without a screen.
-    """
-    if goal_image is None:
-        return gym.make(env_id, **kwargs)
-    arguments = {key: goal_image[check_choice("goal_image", key, ARGUMENTS)] for key in goal_image}
-    creator = load_env_creator(str(find_spec(env_id).entry_point))
-    if "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ()):
-        kwargs = {"render_mode": "rgb_array"} | kwargs
-        if "mujoco" in sys.modules:  # which would look for a screen
-            find_backend()
-    return GoalImage(gym.make(env_id, **kwargs), **arguments)
-
-
-def wrapped_domain(domain: Domain, goal_image: Mapping[str, Any]) -> Domain:
-    """What is known of environments within :class:`GoalImage`: how they are called, who explores them, what they show.
-
-    Args:
-        domain: Their own domain.
-        goal_image: Arguments of the wrapper.
-    """
-    kinds = [PIXELS]
-    if is_key(success := goal_image.get("success", AUTO)) and success != AUTO and not success.startswith(INFO):
-        kinds.append(STATE)
-    return Domain(
-        name=domain.name,
-        title=domain.title,
-        observations={kind: {"goal_image": {**goal_image, "observation": kind}} for kind in kinds},
-        reports_action=domain.reports_action,
-        action_max_norm=domain.action_max_norm,
-        # Those that look at what only the domain's own observations say are left out.
-        explorers={name: make for name, make in domain.explorers.items() if name not in domain.explorers_see},
-    )
-
-
-def knows_success(goal_image: Mapping[str, Any]) -> bool:
-    """Whether arguments of :class:`GoalImage` say what success is."""
-    success, goals = (goal_image.get(name, default) for name, default in (("success", AUTO), ("goals", EXPLORE)))
-    return success != "" and (success != AUTO or goals not in (EXPLORE, GIVEN))

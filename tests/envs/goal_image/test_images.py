@@ -5,7 +5,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.images import ImageReader, find_image, leaves, pick
+from envs.goal_image.images import ImageReader, find_image, leaves, pick
 
 
 def image_space(*shape: int, dtype=np.uint8, high=None) -> Box:
