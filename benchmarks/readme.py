@@ -18,6 +18,7 @@ from benchmarks.ablation import ablate, findings
 from benchmarks.ablation.grids import GRIDS
 from benchmarks.analysis import attribution, detection, speed
 from benchmarks.comparison import compare, plots, tune
+from benchmarks.comparison import tables as comparison_tables
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation import headline, success
 from benchmarks.records import tables
@@ -93,8 +94,11 @@ def render(page: str, found: Values) -> str:
 def values() -> Values:
     """All that the pages show."""
     ablations = list(_ablations())
+    comparisons = [found for name in CONTENDERS for found in _comparison(find_domain(name))]
+    recorded = [found["content"] for found in comparisons if found["domain"].simulate is None]
     return {
-        "comparisons": [found for name in CONTENDERS for found in _comparison(find_domain(name))],
+        "comparisons": comparisons,
+        "tasks": comparison_tables.overview(recorded).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
         "tuning": _tuning(),
         "ablations": ablations,
@@ -118,7 +122,8 @@ def _comparison(domain: Domain) -> Iterator[Values]:
         yield {
             "domain": domain,
             "rows": content["rows"],
-            "table": compare.table(content).markdown(),
+            "content": content,
+            "table": comparison_tables.table(content).markdown(),
             "records": records,
             "minutes": sorted({record.key["minutes"] for record in records if record.key["minutes"]}),
             "plots": {kind: plot.name for kind, plot in plots.paths(path).items() if plot.exists()},

@@ -10,7 +10,6 @@ What the store holds is not run again, so the table can be filled over days, by 
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,18 +17,17 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import MinLen
 
-from agents.evaluation.manifest import Manifest
 from agents.evaluation.statistics import compare_paired, wilson_interval
 from agents.evaluation.task import GOAL_IMAGE, GoalImageConfig
 from benchmarks.comparison import training
 from benchmarks.comparison.contenders import CONTENDERS, Contender
 from benchmarks.comparison.contest import Contest, find_contest
 from benchmarks.comparison.plots import draw
+from benchmarks.comparison.tables import table
 from benchmarks.evaluation import success
 from benchmarks.records import provenance
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Record, Store, file_name
-from benchmarks.records.tables import Table, gain, number, percent
 from worldmodel.config import ConfigError, Count, Name, Positive, Seed, command, config
 from worldmodel.storage.files import write_json, write_text
 from worldmodel.storage.locks import locked
@@ -262,7 +260,7 @@ def _row(contest: Contest, name: str, found: list[Record], base: list[Record]) -
             "seeds": [record.key["seed"] for record in first],
             **{cost: [one[cost] for one in costs] for cost in ("minutes", "env_steps", "images")},
             "curves": [one["curve"] for one in costs],
-            "manifests": {name: _measures(records, contest.manifests[name]) for name, records in by_manifest.items()},
+            "manifests": {name: _measures(contest, name, records) for name, records in by_manifest.items()},
             "difference": _difference(first, [record for record in base if record.key["manifest"] == main]),
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -281,16 +279,18 @@ def _costs(record: Record) -> dict[str, Any]:
     return {**{name: costs[name] + 0 for name in ("minutes", "env_steps", "images")}, "curve": curve}
 
 
-def _measures(records: list[Record], manifest: Manifest) -> dict[str, Any] | None:
-    """Measures of a manifest, one entry a seed; the interval is of all seeds' episodes together."""
+def _measures(contest: Contest, name: str, records: list[Record]) -> dict[str, Any] | None:
+    """Measures of a manifest, one entry a seed; ``success`` is what counts there, with the interval of all seeds."""
     if not records:
         return None
+    manifest, measure = contest.manifests[name], contest.measures[name]
     results = [success.result_of(record) for record in records]
     if {result.manifest_hash for result in results} != {manifest.hash}:
         raise ValueError(f"evaluations must be of the episodes of {manifest.name} as they are now, got others")
     summaries = [result.summary() for result in results]
-    reached = np.concatenate([result.successes() for result in results])
+    reached = np.concatenate([result.successes(measure) for result in results])
     return {
+        "success": [summary[f"{measure}_success"] for summary in summaries],
         **{name: [summary[field] for summary in summaries] for name, field in MEASURES.items()},
         "ms": [record.facts["latency"]["step_p50_ms"] + 0.0 for record in records if record.facts["latency"]],
         "interval": list(wilson_interval(int(reached.sum()), len(reached))),
@@ -313,77 +313,3 @@ def _difference(found: list[Record], base: list[Record]) -> dict[str, Any] | Non
                 first += ours[:count]
                 second += theirs[:count]
     return asdict(compare_paired(first, second)) if first else None
-
-
-def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
-    """The comparison as a table; every seed is shown, and more time is a column.
-
-    Args:
-        content: The comparison, as :func:`run` returns it.
-        short: Whether to leave out what only few readers ask for.
-    """
-    rows = content["rows"]
-    main = next(iter(rows[0]["manifests"]))
-    longer = {row["extends"]: row for row in rows if row["extends"] and row["manifests"][main]}
-    heads = [_head(manifest, content["measures"]) for manifest in rows[0]["manifests"]]
-    base = next((row["title"] for row in rows if row["contender"] == content["base"]), "")
-    shown = [
-        _cells(row, longer, base, content["measures"]) for row in rows if not row["extends"] and row["manifests"][main]
-    ]
-    if short:
-        details = {"ever", "SPL", "steps to goal", *heads[2:], f"difference to {base}"}
-        shown = [{head: cell for head, cell in cells.items() if head not in details} for cells in shown]
-    return Table.of(shown, num_words=3)
-
-
-def _head(manifest: str, measures: Mapping[str, str]) -> str:
-    """Head of a manifest's column: success after the last step, unless it says otherwise."""
-    return manifest if measures[manifest] == "final" else f"{manifest}, {measures[manifest]}"
-
-
-def _cells(
-    row: dict[str, Any], longer: Mapping[str, dict[str, Any]], base: str, shown: Mapping[str, str]
-) -> dict[str, str]:
-    main, *others = row["manifests"]
-    measures = row["manifests"][main]
-    cells = {
-        "policy": row["title"],
-        "sees": row["sees"],
-        "reward": "yes" if row["rewarded"] else "no",
-        "final success": _with_interval(measures),
-    }
-    if longer:
-        more = next(iter(longer.values()))["budgets"]
-        found = longer.get(row["contender"])
-        cells[f"with {more}× time"] = _with_interval(found["manifests"][main]) if found else "–"
-    cells |= {
-        "ever": _rates(measures["ever"]),
-        "SPL": _mean(measures["spl"], 3),
-        "steps to goal": _mean(measures["steps_to_goal"]),
-    }
-    for manifest in others:
-        found = row["manifests"][manifest]
-        cells[_head(manifest, shown)] = _rates(found[shown[manifest]]) if found else "–"
-    millions = float(np.mean(row["env_steps"])) / 1e6
-    cells |= {
-        "env steps": f"{millions:.2f} M" if millions else "–",
-        "minutes": _mean(row["minutes"]) + (" + world model" if row["pretrained"] else ""),
-        "ms an action": _mean(measures["ms"], 2),
-    }
-    return cells | ({f"difference to {base}": gain(row["difference"])} if base else {})
-
-
-def _with_interval(measures: Mapping[str, Any]) -> str:
-    """Final success, every seed's, and the interval of all."""
-    low, high = measures["interval"]
-    return f"{_rates(measures['final'])} [{percent(low)}, {percent(high)}]"
-
-
-def _rates(values: Sequence[float]) -> str:
-    """Every seed's rate, or the one where there is one."""
-    return "; ".join(map(percent, values))
-
-
-def _mean(values: Sequence[float | None], digits: int = 1) -> str:
-    known = [value for value in values if value is not None]
-    return number(float(np.mean(known)) if known else None, digits)

@@ -7,11 +7,12 @@ import pytest
 
 from agents.evaluation.task import GoalImageConfig
 from benchmarks.comparison import compare, training
-from benchmarks.comparison.compare import RESULTS, CompareConfig, output_of, run, table
+from benchmarks.comparison.compare import RESULTS, CompareConfig, output_of, run
 from benchmarks.comparison.contenders import CONTENDERS, RANDOM, learned, longer, named, planned
 from benchmarks.comparison.contest import find_contest
 from benchmarks.comparison.page import ReportConfig
 from benchmarks.comparison.page import run as page_run
+from benchmarks.comparison.tables import table
 from benchmarks.evaluation import success
 from benchmarks.records.store import Store, plain
 from pretrain.collection.collect import CollectConfig, collect
