@@ -108,7 +108,7 @@ def longer(contender: Contender, budgets: int = 4) -> Contender:
 def recorded(dataset: str) -> tuple[Contender, ...]:
     """Who is compared where trajectories are recorded and velocity matters: all see the last two images.
 
-    What learns from images takes as many steps as a quarter of an hour on one core allows, so that no schedule is cut.
+    What learns from images takes about as many steps as a quarter of an hour on one core allows.
 
     Args:
         dataset: Id of the dataset; its guide says how it is collected.
