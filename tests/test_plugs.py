@@ -72,7 +72,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         recipes={"any": recipe, VALIDATION: recipe},
         draw_episodes=draw_episodes,
         compared_on=("any",),
-        folder=tmp_path,
+        manifests=tmp_path,
         expert=lambda env_kwargs: Straight(),
     )
     envs.register(domain)

@@ -44,7 +44,10 @@ def test_a_second_environment_has_rows_and_a_section_of_its_own(tmp_path, monkey
     chosen = [row for row in content["rows"] if row["contender"] in ("random", "expert", "jepa-mppi", "sac-state")]
     for row in chosen:
         row["manifests"] = {"random": row["manifests"]["random-wall"], "held-out": None}
-    (tmp_path / "compare-pillars.json").write_text(json.dumps(content | {"environment": "pillars", "rows": chosen}))
+    measures = {"random": "final", "held-out": "final"}
+    (tmp_path / "compare-pillars.json").write_text(
+        json.dumps(content | {"environment": "pillars", "measures": measures, "rows": chosen})
+    )
     for module in (readme, readme.compare):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     short, long = (render(page, values()) for page in PAGES)

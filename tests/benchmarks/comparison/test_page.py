@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks.comparison.page import ReportConfig, data_url, run
 
 MEASURES = {
-    "final": [0.5, 0.75], "ever": [0.6, 0.8], "spl": [0.4, 0.5], "steps_to_goal": [30.0, None], "ms": [1.5],
-    "interval": [0.55, 0.7],
+    "success": [0.5, 0.75], "final": [0.5, 0.75], "ever": [0.6, 0.8], "spl": [0.4, 0.5], "steps_to_goal": [30.0, None],
+    "ms": [1.5], "interval": [0.55, 0.7],
 }  # fmt: skip
 
 
@@ -32,8 +32,15 @@ def comparison(tmp_path):
     }  # fmt: skip
     worse = {"difference": -0.25, "low": -0.3, "high": -0.2}
     rows = [row("random", "random <actions>", difference=worse), row("jepa-mppi", "JEPA + MPPI")]
+    shown = {"random-wall": "final", "held-out": "final", "bounce": "ever"}
     path = tmp_path / "compare.json"
-    content = {"environment": "two-rooms", "base": "jepa-mppi", "rows": rows, "provenance": provenance}
+    content = {
+        "environment": "two-rooms",
+        "base": "jepa-mppi",
+        "measures": shown,
+        "rows": rows,
+        "provenance": provenance,
+    }
     path.write_text(json.dumps(content))
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "compare-costs.png")
     return path

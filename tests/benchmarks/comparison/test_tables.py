@@ -6,18 +6,16 @@ from benchmarks.comparison import compare
 from benchmarks.comparison.tables import overview, table
 
 
-@pytest.fixture(scope="module")
-def contents(tmp_path_factory):
+@pytest.fixture
+def contents(tmp_path, monkeypatch):
     """Random actions and the expert in two environments, on the first episodes of each manifest."""
-    folder = tmp_path_factory.mktemp("compared")
-    shared = {"contenders": ("random", "expert"), "num_episodes": 3, "store": folder / "store", "progress": False}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "draw", lambda *_: None)
-        patch.setattr(compare, "LATENCY_EPISODES", 0)
-        return [
-            compare.run(compare.CompareConfig(environment=name, output=folder / f"{name}.json", **shared))
-            for name in ("pendulum", "pillars")
-        ]
+    shared = {"contenders": ("random", "expert"), "num_episodes": 3, "store": tmp_path / "store", "progress": False}
+    monkeypatch.setattr(compare, "draw", lambda *_: None)
+    monkeypatch.setattr(compare, "LATENCY_EPISODES", 0)
+    return [
+        compare.run(compare.CompareConfig(environment=name, output=tmp_path / f"{name}.json", **shared))
+        for name in ("pendulum", "pillars")
+    ]
 
 
 def test_a_goal_that_counts_when_passed_is_shown_so(contents):
