@@ -18,8 +18,8 @@ from benchmarks.ablation import ablate, findings
 from benchmarks.ablation.grids import GRIDS
 from benchmarks.analysis import attribution, detection, speed
 from benchmarks.comparison import compare, plots, tune
-from benchmarks.comparison import tables as comparison_tables
 from benchmarks.comparison.contenders import CONTENDERS
+from benchmarks.comparison.tables import overview, table
 from benchmarks.evaluation import headline, success
 from benchmarks.records import tables
 from benchmarks.records.provenance import RESULTS, ROOT
@@ -98,7 +98,7 @@ def values() -> Values:
     recorded = [found["content"] for found in comparisons if found["domain"].simulate is None]
     return {
         "comparisons": comparisons,
-        "tasks": comparison_tables.overview(recorded).markdown() if recorded else "",
+        "tasks": overview(recorded).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
         "tuning": _tuning(),
         "ablations": ablations,
@@ -123,7 +123,7 @@ def _comparison(domain: Domain) -> Iterator[Values]:
             "domain": domain,
             "rows": content["rows"],
             "content": content,
-            "table": comparison_tables.table(content).markdown(),
+            "table": table(content).markdown(),
             "records": records,
             "minutes": sorted({record.key["minutes"] for record in records if record.key["minutes"]}),
             "plots": {kind: plot.name for kind, plot in plots.paths(path).items() if plot.exists()},

@@ -13,7 +13,7 @@ def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
     """The comparison as a table; every seed is shown, and more time is a column.
 
     Args:
-        content: The comparison, as :func:`run` returns it.
+        content: The comparison, as :func:`benchmarks.comparison.compare.run` returns it.
         short: Whether to leave out what only few readers ask for.
     """
     rows = content["rows"]
@@ -28,6 +28,19 @@ def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
         details = {"ever", "SPL", "steps to goal", *heads[2:], f"difference to {base}"}
         shown = [{head: cell for head, cell in cells.items() if head not in details} for cells in shown]
     return Table.of(shown, num_words=3)
+
+
+def overview(contents: Sequence[Mapping[str, Any]]) -> Table:
+    """Several environments in one table: a row for each manifest, a column for each contender, random actions first."""
+    titles = list(dict.fromkeys(row["title"] for content in contents for row in content["rows"]))
+    shown = []
+    for content in contents:
+        rows, title = {row["title"]: row for row in content["rows"]}, find_domain(content["environment"]).title
+        for manifest in content["measures"]:
+            found = {name: row["manifests"][manifest] for name, row in rows.items()}
+            cells = {name: _with_interval(found[name]) if found.get(name) else "–" for name in titles}
+            shown.append({"task": f"{title}, {_head(manifest, content['measures'])}", **cells})
+    return Table.of(shown, num_words=1)
 
 
 def _head(manifest: str, measures: Mapping[str, str]) -> str:
@@ -71,19 +84,6 @@ def _with_interval(measures: Mapping[str, Any]) -> str:
     """Success, every seed's, and the interval of all."""
     low, high = measures["interval"]
     return f"{_rates(measures['success'])} [{percent(low)}, {percent(high)}]"
-
-
-def overview(contents: Sequence[Mapping[str, Any]]) -> Table:
-    """Several environments in one table: a row for each manifest, a column for each contender, random actions first."""
-    titles = list(dict.fromkeys(row["title"] for content in contents for row in content["rows"]))
-    shown = []
-    for content in contents:
-        rows, title = {row["title"]: row for row in content["rows"]}, find_domain(content["environment"]).title
-        for manifest in content["measures"]:
-            found = {name: row["manifests"][manifest] for name, row in rows.items()}
-            cells = {name: _with_interval(found[name]) if found.get(name) else "–" for name in titles}
-            shown.append({"task": f"{title}, {_head(manifest, content['measures'])}", **cells})
-    return Table.of(shown, num_words=1)
 
 
 def _rates(values: Sequence[float]) -> str:
