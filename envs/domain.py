@@ -8,9 +8,12 @@ that makes training data without the environment. Environments that nobody regis
     everyone else       domain_of("TwoRooms-v0") ──► Domain;  domain_of("my_module:MyEnv-v0") ──► a generic one
 """
 
+import contextlib
 import difflib
-import importlib
+import importlib.metadata
+import importlib.util
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -288,7 +291,8 @@ def find_spec(env_id: str) -> EnvSpec:
     """The specification of a registered environment, which a dataset can store.
 
     Args:
-        env_id: Its id, such as "TwoRooms-v0" or "my_module:MyEnv-v0".
+        env_id: Its id, such as "TwoRooms-v0" or "my_module:MyEnv-v0". For an id that is not registered, installed
+            packages that register environments are imported.
 
     Raises:
         ValueError: If there is no such environment, or its entry point cannot be imported by name.
@@ -302,6 +306,8 @@ def find_spec(env_id: str) -> EnvSpec:
                 f"env_id must name an importable module before its colon, got {env_id!r}: {error} "
                 "(is its folder in PYTHONPATH?)"
             ) from error
+    elif name not in gym.registry:
+        _import_registering(name)
     try:
         return _serializable(gym.spec(name))
     except gym.error.Error as error:
@@ -310,6 +316,22 @@ def find_spec(env_id: str) -> EnvSpec:
         raise ValueError(
             f"env_id must be a registered Gymnasium environment (or 'module:Env-v0'), got {env_id!r}{hint}"
         ) from error
+
+
+def _import_registering(name: str) -> None:
+    """Imports installed packages that register Gymnasium environments, until one registers this id.
+
+    Only those whose own first file says so in its text: others are not imported for a misspelt id.
+    """
+    for package, (distribution, *_) in importlib.metadata.packages_distributions().items():
+        if package in sys.modules or name in gym.registry:
+            continue
+        needs = importlib.metadata.requires(distribution) or ()
+        if any(re.match(r"gymnasium\b(?!-)", need) for need in needs):
+            found = importlib.util.find_spec(package)
+            if found and found.origin and re.search(r"\bregister\(", Path(found.origin).read_text(encoding="utf-8")):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(package)
 
 
 def _serializable(spec: EnvSpec) -> EnvSpec:

@@ -8,7 +8,7 @@ file of all records of the folder, with intervals, and a picture beside it.
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from operator import itemgetter
@@ -20,15 +20,17 @@ from annotated_types import MinLen
 
 from agents.saved import open_source
 from agents.world_model.config import PlannerConfig
-from benchmarks.ablation.grids import GRIDS, Grid, Variant
+from benchmarks.ablation.grids import GRIDS, RECORDED, Grid, Variant
 from benchmarks.ablation.yardsticks import YARDSTICKS, Budget, Figures
 from benchmarks.analysis import detection
+from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
 from benchmarks.records.plots import AMBER, BLUE, picture, tidy
 from benchmarks.records.store import WEIGHTS, Record, Store, file_name, fingerprint, plain
 from benchmarks.records.tables import Table, number
 from envs.domain import VALIDATION, domains
+from envs.inputs import check_choice
 from pretrain.config import UNSAVED_FIELDS, PretrainConfig
 from pretrain.image.config import ImageConfig
 from pretrain.presets import DEFAULT, preset
@@ -52,16 +54,17 @@ class AblateConfig:
     """Measures what each piece of the method is worth."""
 
     name: tyro.conf.Positional[
-        Literal["planning", "training", "losses", "recipe", "rollout", "std-cov", "images", "image-weights"]
+        Literal["planning", "training", "losses", "context", "recipe", "rollout", "std-cov", "images", "image-weights"]
     ]
     """planning: variants of the search, with one checkpoint. training, losses: a training run of the preset two-rooms
-    for each variant. recipe: this project's method beside that of EB-JEPA at equal time and at equal frames; hours.
-    rollout, std-cov: rounds of prediction, and weights of the regularisers, of Video-JEPA on Moving MNIST. images,
-    image-weights: regulariser and projector, and weights of the regularisers, of Image-JEPA."""
+    for each variant. context: how many frames a model of recorded data sees at once. recipe: this project's method
+    beside that of EB-JEPA at equal time and at equal frames; hours. rollout, std-cov: rounds of prediction, and weights
+    of the regularisers, of Video-JEPA on Moving MNIST. images, image-weights: regulariser and projector, and weights of
+    the regularisers, of Image-JEPA."""
     policy: str = DEFAULT
     """planning: the checkpoint."""
     environment: str = domains()[0].name
-    """planning: the environment whose validation episodes are played."""
+    """planning, context: the environment whose validation episodes are played; context: one with recorded data."""
     only: tuple[str, ...] = ()
     """Measure only these variants and the full method."""
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
@@ -81,8 +84,9 @@ class AblateConfig:
     runs: Path = Path("runs")
     """Folder of the runs and of single evaluations."""
     output: Path | None = None
-    """JSON file to write, by default benchmarks/results/ablation-NAME.json (with the name of the images where it is
-    not digits). Beside it, a picture and a folder of records have the same name."""
+    """JSON file to write, by default benchmarks/results/ablation-NAME.json (with the name of the environment where its
+    data are recorded, and that of the images where it is not digits). Beside it, a picture and a folder of records have
+    the same name."""
     overwrite: bool = False
     """Measure everything anew, even where the folder holds a record of it."""
     ray: bool = False
@@ -103,10 +107,13 @@ def run(config: AblateConfig) -> dict[str, Any]:
         The report, as it was written to the JSON file.
 
     Raises:
-        ValueError: If a variant is unknown, or the folder holds records of other settings.
+        ValueError: If a variant is unknown, the grid needs recorded data and the environment has none, or the folder
+            holds records of other settings.
         ImportError: If Ray is asked for and not installed.
     """
     grid = GRIDS[config.name]
+    if grid.preset == RECORDED:
+        _recorded(config.environment)
     known = [variant.name for variant in grid.variants]
     if unknown := [name for name in config.only if name not in known]:
         raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
@@ -170,8 +177,24 @@ def _decides(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> d
 
 def _manifest(config: AblateConfig, grid: Grid) -> str:
     """The episodes that success is measured on."""
-    trained = None if grid.preset is None else preset(grid.preset)
+    simulated = grid.preset is not None and grid.preset != RECORDED
+    trained = preset(grid.preset) if simulated else None
     return f"{trained.data.dataset if isinstance(trained, WorldModelConfig) else config.environment}/{VALIDATION}"
+
+
+def _recorded(environment: str) -> Mapping[str, Any]:
+    """How the world model of an environment's comparison is trained on recorded data: changed fields of the preset.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    found = {
+        name: contender.changes
+        for name, contenders in CONTENDERS.items()
+        for contender in contenders.values()
+        if contender.kind == "world model" and contender.preset == RECORDED
+    }
+    return found[check_choice("environment", environment, found)]
 
 
 def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Record:
@@ -231,7 +254,9 @@ def _trial(parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: J
 
 
 def _name(config: AblateConfig) -> str:
-    """Name of files and folders: the grid's, with that of the images where they are not the default."""
+    """Name of files and folders: the grid's, with that of the environment or of the images where it may be another."""
+    if GRIDS[config.name].preset == RECORDED:
+        return f"{config.name}-{config.environment}"
     images = Path(config.images).name
     return config.name if images == AblateConfig.images else f"{config.name}-{images}"
 
@@ -276,7 +301,8 @@ def _run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -
         changes["heads.num_steps"] = config.head_steps
     if isinstance(run_config, ImageConfig):
         changes["data.images"] = config.images
-    return changed(run_config, dict(grid.reduced) | dict(variant.train) | changes)
+    data = _recorded(config.environment) if name == RECORDED else {}
+    return changed(run_config, dict(data) | dict(grid.reduced) | dict(variant.train) | changes)
 
 
 def _write_report(config: AblateConfig, grid: Grid, records: list[Record], path: Path) -> dict[str, Any]:

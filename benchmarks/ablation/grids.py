@@ -35,7 +35,8 @@ class Grid:
     """Variants to compare; the first is the full method.
 
     Attributes:
-        preset: What is trained; None: nothing, all variants plan with one checkpoint.
+        preset: What is trained; None: nothing, all variants plan with one checkpoint. :data:`RECORDED`: the world model
+            that is compared with others in an environment with recorded data, as it is trained there.
         variants: The variants.
         measured: What tells how good a variant is: success of the agent, digits found in rollouts of videos, or what a
             linear probe reads off representations of images.
@@ -49,6 +50,9 @@ class Grid:
     reduced: Mapping[str, Any] = field(default_factory=dict)
     timed: bool = False
 
+
+RECORDED = "dataset"
+"""The preset for recorded data."""
 
 SMALL_VIDEO = {"model.predictor_channels": (24, 48, 48), "data.batch_size": 4, "heads.batch_size": 8}
 """Videos: a predictor half as wide and smaller batches."""
@@ -117,6 +121,10 @@ GRIDS = {
             Variant(name="no inverse dynamics", train={"weights.inverse_dynamics": 0.0}),
             Variant(name="SIGReg for variance and covariance", train=SIGREG),
         ),
+    ),
+    "context": Grid(
+        preset=RECORDED,
+        variants=(Variant(name="two frames"), Variant(name="one frame", train={"model.context": 1})),
     ),
     "recipe": Grid(
         preset="two-rooms",

@@ -32,6 +32,8 @@ def make(env_id: str, *, goal_image: Mapping[str, Any] | None = None, **kwargs: 
         ValueError: If the wrapper's arguments do not fit.
         gymnasium.error.DependencyNotInstalled: If MuJoCo cannot draw here without a screen.
     """
+    if env_id not in gym.registry:
+        find_spec(env_id)
     if goal_image is None:
         return gym.make(env_id, **kwargs)
     arguments = {key: goal_image[check_choice("goal_image", key, ARGUMENTS)] for key in goal_image}

@@ -1,11 +1,14 @@
 """Environments are told by what makes them, whatever they are called; those of strangers have a generic domain."""
 
+import sys
+
 import gymnasium as gym
 import minari
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from envs.domain import Domain, Recipe, domain_of, find_domain, find_spec, register
+from envs.goal_image.arguments import make
 from envs.two_rooms.env import TwoRoomsEnv
 from pretrain.collection.collect import CollectConfig, collect
 
@@ -44,6 +47,28 @@ def test_keywords_tell_the_domains_of_one_class_apart():
         assert domain_of(EnvSpec(id="Mine-v0", entry_point=made_by, kwargs=kwargs)).name == name
     for name in (umaze, medium):
         assert domain_of(find_domain(name).env_id) is find_domain(name)
+
+
+def test_installed_packages_that_register_environments_are_found(tmp_path, monkeypatch):
+    texts = {
+        "worlds": "import gymnasium as gym\ngym.register('Found-v7', 'gymnasium.envs.classic_control:PendulumEnv')",
+        "readers": "raise AssertionError('it registers nothing')",
+        "strangers": "raise AssertionError('it does not need Gymnasium: register()')",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        needs = "numpy" if name == "strangers" else "gymnasium>=1"
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {needs}\n")
+        (about / "top_level.txt").write_text(name)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert make("Found-v7", goal_image={"size": 8}).spec.id == "Found-v7"
+    finally:
+        gym.registry.pop("Found-v7", None)
+        sys.modules.pop("worlds", None)
 
 
 @pytest.mark.parametrize(

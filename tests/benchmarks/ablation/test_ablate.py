@@ -11,6 +11,7 @@ from agents.world_model.config import PlannerConfig
 from benchmarks.ablation import ablate as ablations
 from benchmarks.ablation.ablate import AblateConfig, run
 from benchmarks.ablation.grids import GRIDS, Grid, Variant
+from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.records.store import Store
 from pretrain.data.config import DataConfig
 from pretrain.presets import preset
@@ -51,6 +52,17 @@ def test_fields_are_changed_by_dotted_path():
     assert config.model.frame_skip == preset("two-rooms").model.frame_skip
     with pytest.raises(ValueError, match=r"field must be one of .*latent_dim.*, got 'size'"):
         changed(preset("two-rooms"), {"model.size": 7})
+
+
+def test_a_grid_of_recorded_data_trains_the_model_that_is_compared():
+    grid, config = GRIDS["context"], AblateConfig(name="context", environment="pendulum", num_steps=7)
+    two, one = (ablations._run_config(config, grid, variant, 3) for variant in grid.variants)
+    compared = changed(preset("dataset"), CONTENDERS["pendulum"]["jepa-mppi"].changes)
+    assert two == changed(compared, {"seed": 3, "num_steps": 7, "output": two.output})
+    assert one == changed(two, {"model.context": 1, "output": one.output})
+    assert ablations._manifest(config, grid) == "pendulum/validation"
+    with pytest.raises(ValueError, match=r"environment must be one of .*'pendulum'.*, got 'two-rooms'"):
+        run(AblateConfig(name="context"))
 
 
 def never(*_, **__):
