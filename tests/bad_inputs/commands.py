@@ -145,7 +145,7 @@ EVALUATE = (
     ("--num-envs 0", r"num_envs must be at least 1, got 0"),
     ("--manifest nowhere", r"manifest must be one of .*got 'nowhere'"),
     ("--env-id Nowhere-v0", r"env_id must be a registered Gymnasium environment .*, got 'Nowhere-v0'"),
-    ("--env-id nowhere:Nowhere-v0", r"env_id must name an importable module before its colon, got 'nowhere:Nowhere-v0'"),
+    ("--env-id nowhere:Nowhere-v0", r"env_id must name an importable module .*, got 'nowhere:Nowhere-v0'"),
     ("--env-id CartPole-v1", r"action space of 'CartPole-v1' must be a Box, got Discrete\(2\)"),
     ("--env-id Pendulum-v1", r"observations of 'Pendulum-v1' must be a Dict with images 'observation'"),
     ('--env-id Pendulum-v1 --env-kwargs \'{"collision": "bounce"}\'', r"env_id must be .* with keywords"),
