@@ -1,4 +1,4 @@
-"""``python -m benchmarks.readme`` writes README.md, docs/results.md and benchmarks/results/summary.json.
+"""``python -m benchmarks.readme`` writes README.md, pages of docs, and benchmarks/results/summary.json.
 
 The pages' words stand in ``benchmarks/templates``, their figures in ``benchmarks/results``; here they meet. What has
 not been measured is left out of the pages.
@@ -33,7 +33,7 @@ from worldmodel.storage.files import read_json, to_lines, write_text
 Values = dict[str, Any]
 TEMPLATES = Path(__file__).parent / "templates"
 """Where the words lie."""
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/guides/own-environment.md")
 """The pages, by their places in the project; the template of each has its name."""
 ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "attribution": attribution.table,
@@ -48,7 +48,7 @@ ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
 
 @config
 class ReadmeConfig:
-    """Writes README.md and docs/results.md with the figures of benchmarks/results, and summary.json there."""
+    """Writes README.md and pages of docs with the figures of benchmarks/results, and summary.json there."""
 
     check: bool = False
     """Only check that the files are as they would be written; fail if not."""
@@ -100,9 +100,11 @@ def values() -> Values:
         "comparisons": comparisons,
         "tasks": overview(recorded).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
+        "seen": _seen(),
         "tuning": _tuning(),
         "ablations": ablations,
         "findings": _findings(ablations),
+        "speeds": [_analysis(path, speed.table) for path in sorted(RESULTS.glob("speed-*.json"))],
         "analyses": {name: _analysis(RESULTS / f"{name}.json", show) for name, show in ANALYSES.items()},
     }
 
@@ -121,7 +123,6 @@ def _comparison(domain: Domain) -> Iterator[Values]:
         records = list(Store(RESULTS / "compare").records(environment=domain.name))
         yield {
             "domain": domain,
-            "rows": content["rows"],
             "content": content,
             "table": table(content).markdown(),
             "records": records,
@@ -153,6 +154,12 @@ def _tuning() -> Values | None:
     """What the comparison's hyperparameters were chosen from."""
     records = [record for path in sorted(tune.FOLDER.glob("*")) for record in Store(path).records()]
     return {"records": records, "table": tune.markdown()} if records else None
+
+
+def _seen() -> Values | None:
+    """An environment of somebody else, seen as it is: a random policy and a world model in it."""
+    records = list(Store(RESULTS / summary.SEEN).records())
+    return {"records": records, "table": success.table(records).markdown()} if records else None
 
 
 def _ablations() -> Iterator[Values]:

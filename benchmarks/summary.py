@@ -15,6 +15,8 @@ from pretrain.presets import preset
 
 SUMMARY = "benchmarks/results/summary.json"
 """Its place in the project."""
+SEEN = "seen"
+"""The folder of evaluations in an environment that nobody registered here."""
 
 Row = dict[str, Any]
 
@@ -31,7 +33,7 @@ def rows(results: Path = RESULTS) -> list[Row]:
         with its interval ``low`` to ``high``, ``ever`` (success rate at any step), ``train_minutes``, ``env_steps`` (of
         the training; None where nothing was trained) and ``ms_per_step_p95``. Sorted by the first five.
     """
-    found = [*_compared(results), *_headlines(results), *_scripted(results)]
+    found = [*_compared(results), *_headlines(results), *_seen(results), *_scripted(results)]
     return sorted(found, key=lambda row: [str(row[name]) for name in list(row)[:5]])
 
 
@@ -44,6 +46,12 @@ def _headlines(results: Path) -> Iterator[Row]:
     for record in Store(results / "headline").records():
         recipe = f", {record.key['recipe']}" if record.key["recipe"] else ""
         yield _row(record, f"jepa-{record.key['planner']}{recipe}", asdict(preset(record.key["preset"])))
+
+
+def _seen(results: Path) -> Iterator[Row]:
+    for record in Store(results / SEEN).records():
+        planner = record.key["planner"]
+        yield _row(record, f"jepa-{planner}" if planner else record.key["policy"], record.facts)
 
 
 def _scripted(results: Path) -> Iterator[Row]:

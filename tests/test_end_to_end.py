@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from agents.world_model.agent import PlanningAgent
+from benchmarks.films import render
 from worldmodel.__main__ import main
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "own-environment.md"
@@ -63,7 +65,9 @@ def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
     assert {path.suffix for path in workplace.glob("video.*")} == {".mp4", ".gif"}
 
 
-def test_demo_writes_everything(workplace: Path) -> None:
+def test_demo_writes_everything(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What has learned nothing gets nowhere: without an end to it, its film would be of 200 steps.
+    monkeypatch.setattr(render, "RenderConfig", partial(render.RenderConfig, max_steps=10))
     worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", *TINY_POLICY, "--output", "run")
     worldmodel("demo", "run", "--num-episodes", "2", "--video-episodes", "0", *TINY_SEARCH, "--output", "out")
     demo = json.loads((workplace / "out" / "demo.json").read_text())

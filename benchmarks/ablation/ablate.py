@@ -137,11 +137,12 @@ def _fill(config: AblateConfig, grid: Grid, output: Path) -> dict[str, Any]:
     jobs = [(variant, seed) for variant in chosen for seed in (config.seeds if grid.preset else (0,))]
     jobs = [(variant, seed) for variant, seed in jobs if (variant.name, seed) not in present]
     made = _by_ray(config, grid, jobs) if config.ray and jobs else (measure(config, grid, *job) for job in jobs)
+    report = None
     for record in made:
         store.save(record)
         records.append(record)
-        _write_report(config, grid, records, output)
-    return _write_report(config, grid, records, output)
+        report = _write_report(config, grid, records, output)
+    return report or _write_report(config, grid, records, output)
 
 
 def _known(config: AblateConfig, grid: Grid, store: Store) -> Iterator[Record]:
@@ -177,8 +178,7 @@ def _decides(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> d
 
 def _manifest(config: AblateConfig, grid: Grid) -> str:
     """The episodes that success is measured on."""
-    simulated = grid.preset is not None and grid.preset != RECORDED
-    trained = preset(grid.preset) if simulated else None
+    trained = None if grid.preset in (None, RECORDED) else preset(grid.preset)
     return f"{trained.data.dataset if isinstance(trained, WorldModelConfig) else config.environment}/{VALIDATION}"
 
 

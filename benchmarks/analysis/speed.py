@@ -24,6 +24,8 @@ from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
 from benchmarks.records.tables import Table, number
 from envs.domain import VALIDATION, Domain, domains, find_domain
+from pretrain.collection.episodes import Source
+from pretrain.collection.workers import record_in_processes
 from pretrain.data.labelled_images import load_images
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.video.moving_mnist import MovingMNIST
@@ -51,6 +53,8 @@ class SpeedConfig:
     """Also time encoder, training step and planning of this checkpoint (a directory, or a name that ships)."""
     num_envs: Count = 64
     """Environments of the vector environment."""
+    num_workers: tuple[Count, ...] = ()
+    """Also time how fast so many processes collect episodes, for each of these numbers."""
     repeats: Count = 5
     """How often each figure is measured."""
     seconds: Positive = 1.0
@@ -82,6 +86,9 @@ def run(config: SpeedConfig) -> Record:
             lambda seconds: time_env(task.vector("pixels")(config.num_envs), 50, seconds),
         ),
     }
+    for count in config.num_workers:
+        name = f"{domain.title}, collected by {count} process{'es' if count > 1 else ''}"
+        measures[name] = ("steps/s", partial(time_collection, domain, count))
     for recipe in domain.simulation().recipes if domain.simulate else ():
         source = SimulatedWindows(domain.simulation(), NUM_FRAMES, FRAME_SKIP, recipe=recipe)
         measures[f"trajectory generator, drawn, {recipe}"] = ("frames/s", partial(time_source, source, 256))
@@ -101,7 +108,7 @@ def run(config: SpeedConfig) -> Record:
     record = new_record(
         {"analysis": "speed", "environment": domain.name, "policy": config.checkpoint and Path(config.checkpoint).name},
         {
-            **{name: getattr(config, name) for name in ("num_envs", "repeats", "seconds")},
+            **{name: getattr(config, name) for name in ("num_envs", "num_workers", "repeats", "seconds")},
             WEIGHTS: pretrained and pretrained.sha256,
         },
         rows=figures,
@@ -137,6 +144,21 @@ def time_env(env: Env, num_steps: int, seconds: float) -> float:
 
     with closing(env):
         return rate(episode, seconds)
+
+
+def time_collection(domain: Domain, num_workers: int, seconds: float) -> float:
+    """Environment steps a second that processes record of an explorer, once all of them are at work."""
+    source = Source(domain.env_id, next(iter(domain.explorers)), 0, None, {})
+    steps, began = 0, 0.0
+    with closing(record_in_processes(source, range(10**9), num_workers, lambda: False)) as episodes:
+        for done, (_, episode) in enumerate(episodes, 1):
+            if done > num_workers:
+                steps += len(episode.actions)
+                if (elapsed := time.perf_counter() - began) >= seconds:
+                    return steps / elapsed
+            elif done == num_workers:
+                began = time.perf_counter()
+    raise AssertionError("there is no end of episodes")
 
 
 def time_source(source: SimulatedWindows | MovingMNIST, batch_size: int, seconds: float) -> float:

@@ -104,13 +104,14 @@ def run(config: CompareConfig) -> dict[str, Any]:
     known = contest.contenders
     if unknown := [name for name in config.contenders if name not in known]:
         raise ValueError(f"contenders must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
+    content = None
     with locked(store, "results store"):
         if not config.only_report:
             for contender in (known[name] for name in config.contenders or known):
                 for seed in _seeds(config, contender):
-                    _measure(config, contest, contender, seed)
-                    report(config, contest)
-        content = report(config, contest)
+                    if _measure(config, contest, contender, seed):
+                        content = report(config, contest)
+        content = content or report(config, contest)
     if config.progress:
         table(content, short=True).show(output_of(config))
     return content
@@ -149,8 +150,11 @@ def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
     return config.seeds[:1] if contender.extends else config.seeds
 
 
-def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> None:
+def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> bool:
     """Trains and evaluates a contender, as far as the store lacks it.
+
+    Returns:
+        Whether it lacked anything.
 
     Raises:
         ValueError: If the store holds another evaluation in the place of one of this contender's.
@@ -181,7 +185,7 @@ def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed
         asked.append((key, evaluation))
     found = [success.find_record(one, key=key, plans=plans, **given) for key, one in asked]
     if all(found):
-        return
+        return False
     logger.info("%s, seed %d", contender.title, seed)
     if contender.extends:
         _begin_with(folder, _folder(config, contest, contest.contenders[contender.extends], seed))
@@ -189,6 +193,7 @@ def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed
     facts = {"training": training.costs(contender, folder)}
     for key, evaluation in asked:
         success.run(evaluation, key=key, **given, facts=facts)
+    return True
 
 
 def _folder(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> Path:

@@ -3,6 +3,7 @@
 ``python -m benchmarks.evaluation.manifests`` writes them into the folders of the environments, ``--check`` compares.
 """
 
+import functools
 from pathlib import Path
 
 import tyro
@@ -57,10 +58,19 @@ def find_manifest(name: str) -> tuple[Domain, str]:
 def load_manifest(name: str) -> Manifest:
     """Loads a manifest that ships with the package, and checks its hash; for names see :func:`find_manifest`.
 
+    A file is read and checked once, as long as nobody writes it anew.
+
     Raises:
         ValueError: If the name is unknown or the file was changed.
     """
-    return Manifest.load(_path(*find_manifest(name)))
+    path = _path(*find_manifest(name))
+    return _load(path, path.stat().st_mtime_ns if path.exists() else None)
+
+
+@functools.cache
+def _load(path: Path, written: int | None) -> Manifest:
+    """The manifest in a file, as it was at the time when it was written."""
+    return Manifest.load(path)
 
 
 def _path(domain: Domain, name: str) -> Path:

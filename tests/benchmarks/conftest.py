@@ -1,3 +1,4 @@
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import torch
 
 from benchmarks.comparison import training
 from benchmarks.comparison.compare import CompareConfig
+from benchmarks.comparison.contenders import CONTENDERS
+from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import log as evaluations
 from pretrain.presets import PRESETS
 from pretrain.rl import train as train_rl
@@ -24,6 +27,12 @@ TWO_ROOMS = DataSpec(
 )
 RGB = DataSpec(pixel_shape=(3, 32, 32), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
 TINY_DATA = {"data.num_frames": 3, "data.batch_size": 2, "num_steps": 2, "accelerator": "cpu"}
+TINY_MODEL = {
+    **{"model.latent_dim": 8, "model.encoder_hidden_dim": 16, "model.predictor_hidden_dim": 16, "rollout_steps": 2},
+    **{"policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4, "policy.networks.hidden_dim": 16},
+}
+TINY_METHOD = {"method.latent_dim": 4, "method.hidden_dim": 16}
+TINY_SEARCH = {"replan_every": 3, "num_samples": 8, "num_elites": 2, "num_iterations": 1}
 
 
 def untrained(path, data):
@@ -86,8 +95,21 @@ def smaller(options):
     return {"buffer_size": 500} if "buffer_size" in options else {"n_steps": 8, "batch_size": 8}
 
 
+@functools.cache
+def shortened(name):
+    """A manifest with episodes in which an expert has just time enough."""
+    return replace(load_manifest(name), max_steps=60)
+
+
 @pytest.fixture
-def tiny(monkeypatch, tmp_path):
+def short_episodes(monkeypatch):
+    """Episodes of the manifests end early."""
+    for module in ("evaluation.success", "comparison.contest", "ablation.ablate"):
+        monkeypatch.setattr(f"benchmarks.{module}.load_manifest", shortened)
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path, short_episodes):
     """Presets and budgets so small that nothing is learned."""
     monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 4)
     monkeypatch.setattr("pretrain.world_model.validation.NUM_SCENES", 2)
@@ -95,16 +117,19 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr("pretrain.offline.training.NORMALIZATION_WINDOWS", 4)
     monkeypatch.setattr("pretrain.offline.training.NUM_WINDOWS", 4)
     small = {
-        "two-rooms": TINY_DATA
-        | {"rollout_steps": 2, "policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
-        "dataset": TINY_DATA
-        | {"rollout_steps": 2, "policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4},
-        "gcbc": TINY_DATA,
+        "two-rooms": TINY_DATA | TINY_MODEL,
+        "dataset": TINY_DATA | TINY_MODEL,
+        "gcbc": TINY_DATA | TINY_METHOD,
         "gcidm": TINY_DATA,
-        "gcivl": TINY_DATA,
+        "gcivl": TINY_DATA | TINY_METHOD,
     }
     changed = {name: (text, training.changed(config, small.get(name, {}))) for name, (text, config) in PRESETS.items()}
     monkeypatch.setattr(training, "preset", lambda name: changed[name][1])
+    contenders = {
+        name: replace(one, planner=training.changed(one.planner, TINY_SEARCH))
+        for name, one in CONTENDERS["two-rooms"].items()
+    }
+    monkeypatch.setitem(CONTENDERS, "two-rooms", contenders)
     learned = []
 
     def few_steps(config):
@@ -116,6 +141,7 @@ def tiny(monkeypatch, tmp_path):
             "action_repeat": 1,
             "eval_every": 32,
             "eval_episodes": 1,
+            "net_arch": (16, 16),
         }
         return original(replace(config, **options))
 

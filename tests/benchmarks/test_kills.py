@@ -25,7 +25,7 @@ def log_below(monkeypatch):
         (folder / ".git").mkdir(parents=True, exist_ok=True)
         monkeypatch.setattr(evaluations, "LOG", folder / "evaluations.jsonl")
         monkeypatch.setattr(evaluations, "ROOT", folder)
-        return evaluations.LOG
+        return folder
 
     return put
 
@@ -38,37 +38,34 @@ def rows(path: Path) -> dict[str, object]:
 
 
 def test_an_evaluation_killed_before_any_file_operation_has_its_rows_and_one_line_in_the_log(
-    checkpoint, tmp_path, log_below
+    checkpoint, tmp_path, log_below, short_episodes
 ):
-    def evaluate(folder: Path) -> None:
+    place = log_below(tmp_path / "place")
+
+    def evaluate() -> None:
         success.run(
             success.EvaluateConfig(
                 policy=str(checkpoint),
                 num_episodes=4,
                 num_envs=2,
                 latency_episodes=0,
-                output=folder / "evaluation.json",
+                output=place / "evaluation.json",
                 progress=False,
             )
         )
 
-    def outcome(folder: Path) -> dict[str, object]:
-        found = rows(folder / "evaluation.json")
+    def outcome() -> dict[str, object]:
+        found = rows(place / "evaluation.json")
         lines = [json.loads(line) for line in evaluations.LOG.read_text().splitlines()]
         assert [line["id"] for line in lines] == [found.pop("id")]
-        return found | {"files": sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))}
+        return found | {"files": sorted(path.name for path in place.iterdir() if not path.name.endswith(".lock"))}
 
-    log_below(tmp_path / "whole")
-    count = killing.operations(partial(evaluate, tmp_path / "whole"), tmp_path / "whole")
-    expected = outcome(tmp_path / "whole")
-    assert count >= 6
-    for number in killing.places(count, most=60):
-        place = tmp_path / str(number)
-        log_below(place)
-        command = partial(evaluate, place)
-        assert killing.kill_before(number, command, place) == killing.KILLED
-        assert killing.run(command, place) == 0, killing.log_of(place)
-        assert outcome(place) == expected, f"killed before operation {number} of {count}"
+    copies = killing.run(evaluate, place)
+    expected = outcome()
+    assert len(copies) >= 6
+    for where in killing.after_kills(copies, place, most=60):
+        evaluate()
+        assert outcome() == expected, where
 
 
 @pytest.mark.parametrize("algorithm", ["sac", "a2c"])
@@ -77,7 +74,10 @@ def test_reinforcement_learning_killed_before_any_file_operation_spends_its_budg
 ):
     options = {"buffer_size": 500, "learning_starts": 200, "batch_size": 8} if algorithm == "sac" else {"n_steps": 8}
 
-    def train(folder: Path) -> None:
+    place = tmp_path / "place"
+    run = place / "run"
+
+    def train() -> None:
         config = train_rl.TrainRLConfig(
             algorithm=algorithm,
             num_envs=2,
@@ -88,15 +88,14 @@ def test_reinforcement_learning_killed_before_any_file_operation_spends_its_budg
             max_steps=448,
             eval_every=160,
             eval_episodes=1,
-            output=folder / "run",
+            output=run,
             progress=False,
         )
         train_rl.run(config)
 
     monkeypatch.setattr(rl, "train", partial(rl.train, save_seconds=0.05))
 
-    def outcome(folder: Path) -> dict[str, object]:
-        run = folder / "run"
+    def outcome() -> dict[str, object]:
         with np.load(run / rl.EVALUATIONS) as file:
             evaluated = file["timesteps"].tolist()
         steps = [json.loads(line)["steps"] for line in (run / rl.CURVE).read_text().splitlines()]
@@ -109,15 +108,12 @@ def test_reinforcement_learning_killed_before_any_file_operation_spends_its_budg
             "files": sorted(path.name for path in run.iterdir() if path.name != "tensorboard"),
         }
 
-    count = killing.operations(partial(train, tmp_path / "whole"), tmp_path / "whole")
-    expected = outcome(tmp_path / "whole")
+    copies = killing.run(train, place)
+    expected = outcome()
     assert expected["steps"] == 224
-    for number in killing.places(count, most=25):
-        place = tmp_path / str(number)
-        command = partial(train, place)
-        assert killing.kill_before(number, command, place) in (killing.KILLED, 0)  # saves come by the clock
-        assert killing.run(command, place) == 0, killing.log_of(place)
-        assert outcome(place) == expected, f"killed before operation {number} of about {count}"
+    for where in killing.after_kills(copies, place, most=25):
+        train()
+        assert outcome() == expected, where
 
 
 def test_a_comparison_killed_before_any_file_operation_ends_as_if_it_had_not_been(
@@ -128,27 +124,24 @@ def test_a_comparison_killed_before_any_file_operation_ends_as_if_it_had_not_bee
     monkeypatch.setattr(compare, "LATENCY_EPISODES", 0)
     monkeypatch.setattr(compare, "draw", lambda *_: None)  # plots are made of what is tested here
 
-    def measure(folder: Path) -> None:
-        compare.run(replace(config, runs=folder / "runs", store=folder / "store", output=folder / "compare.json"))
+    place = log_below(tmp_path / "place")
 
-    def outcome(folder: Path) -> dict[str, object]:
-        results = {path.name: rows(path) for path in sorted((folder / "store").glob("*.json"))}
+    def measure() -> None:
+        compare.run(replace(config, runs=place / "runs", store=place / "store", output=place / "compare.json"))
+
+    def outcome() -> dict[str, object]:
+        results = {path.name: rows(path) for path in sorted((place / "store").glob("*.json"))}
         identities = [found.pop("id") for found in results.values()]
         lines = [json.loads(line)["id"] for line in evaluations.LOG.read_text().splitlines()]
         assert sorted(lines) == sorted(identities)
         for found in results.values():  # training by the clock ends with other weights
             found["config"].pop("weights", None)
-        table = json.loads((folder / "compare.json").read_text())["rows"]
+        table = json.loads((place / "compare.json").read_text())["rows"]
         return {"results": results, "table": [(row["contender"], row["seeds"], row["env_steps"]) for row in table]}
 
-    log_below(tmp_path / "whole")
-    count = killing.operations(partial(measure, tmp_path / "whole"), tmp_path / "whole")
-    expected = outcome(tmp_path / "whole")
+    copies = killing.run(measure, place)
+    expected = outcome()
     assert len(expected["results"]) == 6
-    for number in killing.places(count, most=8):
-        place = tmp_path / str(number)
-        log_below(place)
-        command = partial(measure, place)
-        assert killing.kill_before(number, command, place) == killing.KILLED
-        assert killing.run(command, place) == 0, killing.log_of(place)
-        assert outcome(place) == expected, f"killed before operation {number} of {count}"
+    for where in killing.after_kills(copies, place, most=8):
+        measure()
+        assert outcome() == expected, where

@@ -20,7 +20,7 @@ def test_pages_are_as_templates_and_results_make_them():
 
 
 def test_pages_show_what_was_measured(found):
-    short, long = (render(page, found) for page in PAGES)
+    short, long = (render(page, found) for page in PAGES[:2])
     for title in ("random actions", "scripted expert", "JEPA + MPPI", "SAC + HER, state", "SAC + HER, pixels", "GCIVL"):
         assert f"| Two Rooms | {title} |" in short
     assert {comparison["domain"].title for comparison in found["comparisons"]} >= {"Two Rooms"}
@@ -50,7 +50,7 @@ def test_a_second_environment_has_rows_and_a_section_of_its_own(tmp_path, monkey
     )
     for module in (readme, readme.compare):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
-    short, long = (render(page, values()) for page in PAGES)
+    short, long = (render(page, values()) for page in PAGES[:2])
     assert short.count("| Pillars | ") == 4
     assert "Two Rooms |" not in short
     assert "worldmodel compare --environment pillars\n" in long

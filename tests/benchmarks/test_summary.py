@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Store
@@ -14,8 +16,12 @@ NAMES = [
 ]  # fmt: skip
 
 
-def test_every_published_evaluation_has_a_row():
-    found = rows()
+@pytest.fixture(scope="module")
+def found():
+    return rows()
+
+
+def test_every_published_evaluation_has_a_row(found):
     published = [*Store(RESULTS / "compare").records(), *Store(RESULTS / "headline").records()]
     assert len(found) == len(published) + 2  # the scripted policies beside the headline
     for record in published:
@@ -24,8 +30,8 @@ def test_every_published_evaluation_has_a_row():
         assert record.facts["summary"]["final_success"] in [row["final"] for row in same]
 
 
-def test_rows_make_sense():
-    for row in rows():
+def test_rows_make_sense(found):
+    for row in found:
         assert list(row) == NAMES
         assert 0 <= row["low"] <= row["final"] + 1e-4 <= row["high"] + 2e-4
         assert row["final"] <= row["ever"]
@@ -33,7 +39,7 @@ def test_rows_make_sense():
         learned = row["policy"] not in ("random", "expert")
         assert bool(row["train_minutes"]) == learned
         assert (row["encoder"] is not None) <= learned
-    encoders = {row["policy"]: row["encoder"] for row in rows() if row["environment"] == "two-rooms"}
+    encoders = {row["policy"]: row["encoder"] for row in found if row["environment"] == "two-rooms"}
     assert encoders["jepa-mppi"] == encoders["gcbc"] == encoders["sac-pixels"] == "axial"
     assert encoders["sac-state"] is encoders["sac-latents"] is encoders["random"] is None
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -91,19 +90,18 @@ def outcome(run: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_training_killed_before_any_file_operation_ends_as_if_it_had_not_been(tmp_path, kind):
-    def train(folder: Path) -> None:
-        fit(replace(RUNS[kind], output=str(folder)))
+    place = tmp_path / "place"
 
-    count = killing.operations(partial(train, tmp_path / "whole" / "run"), tmp_path / "whole")
-    expected = outcome(tmp_path / "whole" / "run")
+    def train() -> None:
+        fit(replace(RUNS[kind], output=str(place / "run")))
+
+    copies = killing.run(train, place)
+    expected = outcome(place / "run")
     assert {CONFIG, WEIGHTS} < set(expected["files"])
-    assert count > 20
-    for number in killing.places(count, most=40):
-        place = tmp_path / f"{number}"
-        command = partial(train, place / "run")
-        assert killing.kill_before(number, command, place) == killing.KILLED
-        assert killing.run(command, place) == 0, killing.log_of(place)
-        assert outcome(place / "run") == expected, f"killed before operation {number} of {count}"
+    assert len(copies) > 20
+    for where in killing.after_kills(copies, place, most=40):
+        train()
+        assert outcome(place / "run") == expected, where
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -117,21 +115,27 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 def test_a_collection_killed_before_any_file_operation_ends_as_if_it_had_not_been(tmp_path):
-    def gather(root: Path) -> None:
+    place = tmp_path / "place"
+
+    def gather() -> None:
         collect(
-            CollectConfig(num_episodes=3, max_episode_steps=3, dataset_id="two/rooms-v0", root=root, progress=False)
+            CollectConfig(
+                num_episodes=3, max_episode_steps=3, dataset_id="two/rooms-v0", root=place / "data", progress=False
+            )
         )
 
-    count = killing.operations(partial(gather, tmp_path / "whole" / "data"), tmp_path / "whole")
-    expected = contents(tmp_path / "whole" / "data" / "two" / "rooms-v0")
+    copies = killing.run(gather, place)
+    expected = contents(place / "data" / "two" / "rooms-v0")
     assert len(expected) > 10
-    for number in killing.places(count, most=60):
-        place = tmp_path / f"{number}"
-        command = partial(gather, place / "data")
-        assert killing.kill_before(number, command, place) == killing.KILLED
+    for where in killing.after_kills(copies, place, most=60):
+        refused = None
+        try:
+            gather()
+        except FileExistsError as error:
+            refused = str(error)
         # All was done already, if it was killed while it tidied up.
-        assert killing.run(command, place) == 0 or "exists already" in killing.log_of(place), killing.log_of(place)
-        assert contents(place / "data" / "two" / "rooms-v0") == expected, f"killed before operation {number} of {count}"
+        assert refused is None or "exists already" in refused, where
+        assert contents(place / "data" / "two" / "rooms-v0") == expected, where
         left = [
             path
             for path in (place / "data" / "two").iterdir()

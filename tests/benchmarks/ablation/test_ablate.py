@@ -29,6 +29,8 @@ TINY = WorldModelConfig(
     num_steps=3,
     accelerator="cpu",
 )
+QUICK = {"replan_every": 3, "num_iterations": 1}
+"""A search that takes little time."""
 
 
 @pytest.mark.parametrize("name", list(GRIDS))
@@ -69,13 +71,13 @@ def never(*_, **__):
     raise AssertionError("measured twice")
 
 
-def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
+def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch, short_episodes):
     grid = Grid(
         preset=None,
         variants=(
-            Variant(name="full", plan={}),
-            Variant(name="few", plan={"num_samples": 8}),
-            Variant(name="actor", plan={"planner": "policy"}),
+            Variant(name="full", plan=QUICK),
+            Variant(name="few", plan=QUICK | {"num_samples": 8}),
+            Variant(name="actor", plan=QUICK | {"planner": "policy"}),
         ),
     )
     monkeypatch.setitem(ablations.GRIDS, "planning", grid)
@@ -99,13 +101,12 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
     assert [(record.config["planner"]["num_samples"], len(record.rows)) for record in records] == [(8, 3)]
     assert records[0].config["manifest"] == "two-rooms/validation"
 
-    monkeypatch.setattr("benchmarks.evaluation.success.evaluate", never)
-    assert run(config)["rows"] == content["rows"]
-    some = replace(config, only=("actor",), output=tmp_path / "some.json")
-    assert [row["variant"] for row in run(some)["rows"]] == ["full", "actor"]  # from single evaluations
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.evaluation.success.evaluate", never)
+        assert run(config)["rows"] == content["rows"]
+        some = replace(config, only=("actor",), output=tmp_path / "some.json")
+        assert [row["variant"] for row in run(some)["rows"]] == ["full", "actor"]  # from single evaluations
     # Of what the folder lacks only that is measured; rows are in the grid's order, compared with the full method.
-    monkeypatch.undo()
-    monkeypatch.setitem(ablations.GRIDS, "planning", grid)
     filled = run(replace(config, output=tmp_path / "some.json"))["rows"]
     assert [(row["variant"], row["gain"]) for row in filled] == [(r["variant"], r["gain"]) for r in content["rows"]]
     # Records of other settings are in the way.
@@ -117,8 +118,8 @@ def test_a_grid_of_plans(checkpoint, tmp_path, monkeypatch):
         run(replace(config, only=("many",)))
 
 
-def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypatch, caplog):
-    monkeypatch.setitem(ablations.GRIDS, "planning", Grid(preset=None, variants=(Variant(name="full", plan={}),)))
+def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypatch, short_episodes, caplog):
+    monkeypatch.setitem(ablations.GRIDS, "planning", Grid(preset=None, variants=(Variant(name="full", plan=QUICK),)))
     mine = shutil.copytree(checkpoint, tmp_path / "mine")
     config = AblateConfig(
         name="planning",
@@ -140,7 +141,7 @@ def test_rows_of_other_weights_are_measured_anew(checkpoint, tmp_path, monkeypat
     assert again["summary"]["mean_final_distance"] != before["summary"]["mean_final_distance"]
 
 
-def test_a_grid_of_trainings(tmp_path, monkeypatch):
+def test_a_grid_of_trainings(tmp_path, monkeypatch, short_episodes):
     monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 8)
     monkeypatch.setattr("pretrain.world_model.validation.NUM_SCENES", 4)
     presets = {"two-rooms": TINY, "two-rooms-paper": changed(TINY, {"policy.num_steps": 0})}
@@ -148,10 +149,10 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch):
     grid = Grid(
         preset="two-rooms",
         variants=(
-            Variant(name="full"),
-            Variant(name="narrow", train={"model.predictor_hidden_dim": 4}),
-            Variant(name="narrow, actor", train={"model.predictor_hidden_dim": 4}, plan={"planner": "policy"}),
-            Variant(name="other", preset="two-rooms-paper", plan={"cost": "summed", "propose": False}),
+            Variant(name="full", plan=QUICK),
+            Variant(name="narrow", train={"model.predictor_hidden_dim": 4}, plan=QUICK),
+            Variant(name="narrow, actor", train={"model.predictor_hidden_dim": 4}, plan=QUICK | {"planner": "policy"}),
+            Variant(name="other", preset="two-rooms-paper", plan=QUICK | {"cost": "summed", "propose": False}),
         ),
     )
     monkeypatch.setitem(ablations.GRIDS, "training", grid)

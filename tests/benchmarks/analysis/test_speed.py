@@ -1,5 +1,7 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks.analysis import speed
@@ -40,6 +42,22 @@ def test_a_rate_is_units_over_seconds(monkeypatch):
     clock = iter(float(second) for second in range(100))
     monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
     assert speed.rate(lambda: 10, seconds=5.0) == pytest.approx(8.0)  # 4 calls in 5 seconds
+
+
+def test_collection_is_timed_when_all_processes_are_at_work(tmp_path, monkeypatch):
+    """Of episodes of 10 steps, one a second, the first of each process do not count."""
+    clock = iter(range(100))
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    episode = SimpleNamespace(actions=np.zeros((10, 2)))
+    told = []
+
+    def record(source, indices, num_workers, is_stopped):
+        told.append((source.env_id, num_workers))
+        yield from ((i, episode) for i in indices)
+
+    monkeypatch.setattr(speed, "record_in_processes", record)
+    assert speed.time_collection(find_domain("pillars"), 3, seconds=4.0) == pytest.approx(10.0)
+    assert told == [("Pillars-v0", 3)]
 
 
 @pytest.mark.parametrize("change", [{"repeats": 0}, {"seconds": 0.0}, {"num_envs": 0}])

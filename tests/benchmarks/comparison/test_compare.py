@@ -27,6 +27,7 @@ def quick(monkeypatch):
 
 
 def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
+    monkeypatch.setattr(compare, "LATENCY_EPISODES", 1)
     config, learned = tiny
     names = ("random", "expert", "jepa-mppi", "ppo-pixels", "sac-state", "gcbc")
     config = replace(config, contenders=names)
