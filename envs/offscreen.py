@@ -4,6 +4,7 @@
 
     import_extra   a package of the extra "mujoco", or one line that says how to get it
     find_backend   EGL, else OSMesa: which of them works here, found once and told to child processes
+    keep_apart     Gymnasium's own viewers, where several are in one process
     TopView        a camera above a model, which draws its data
 
 A process that has rendered must not be forked, which :class:`TopView` checks: "spawn" and "forkserver" start others.
@@ -11,6 +12,7 @@ A process that has rendered must not be forked, which :class:`TopView` checks: "
 
 import atexit
 import contextlib
+import functools
 import importlib
 import io
 import logging
@@ -45,7 +47,7 @@ context.free()
 _PROBE_SECONDS = 120
 _MAX_GEOMS = 1000
 
-_open_views: weakref.WeakSet["TopView"] = weakref.WeakSet()
+_open: weakref.WeakSet[Any] = weakref.WeakSet()  # what has a context, and close()
 _renders: set[int] = set()  # the process that has rendered; one that was forked from it finds another's number here
 
 
@@ -109,6 +111,34 @@ def _why_not(name: str) -> str | None:
     return done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
 
 
+def keep_apart() -> None:
+    """Lets each of Gymnasium's off-screen viewers draw, and clean up, in its own OpenGL context.
+
+    As they are (Gymnasium 1.4), they draw in whichever context is current, and one that goes takes with it what has the
+    same numbers in another's: pictures are black once another environment was closed.
+    """
+    viewer: Any = import_extra("gymnasium.envs.mujoco.mujoco_rendering", "Rendering").OffScreenViewer
+    if hasattr(viewer.render, "__wrapped__"):
+        return
+    render, free = viewer.render, viewer.free
+
+    @functools.wraps(render)
+    def render_in_own_context(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.make_context_current()
+        _close_in_time(self)
+        return render(self, *args, **kwargs)
+
+    @functools.wraps(free)
+    def free_once(self: Any) -> None:
+        drawing = self.__dict__.pop("con", None)
+        if drawing is not None:
+            self.make_context_current()
+            drawing.free()
+            free(self)
+
+    viewer.render, viewer.free = render_in_own_context, free_once
+
+
 class TopView:
     """A camera straight above the origin of a model, x to the right and y upwards, in parallel projection.
 
@@ -141,7 +171,7 @@ class TopView:
                 "environments: vector_kwargs={'context': 'spawn'}), got one that was forked"
             )
         if self._gl is None:
-            self._open()
+            self._start()
         mujoco, drawn = self._mujoco, self._drawn
         self._gl.make_current()  # another view may have been drawn in between, of the same model too
         self.model.vis.global_.orthographic, self.model.vis.global_.fovy = 1, self.side
@@ -163,7 +193,7 @@ class TopView:
             self._finalizer()
         self._gl = self._finalizer = None
 
-    def _open(self) -> None:
+    def _start(self) -> None:
         backend = find_backend()
         self._mujoco = mujoco = import_extra("mujoco", "Rendering")
         size = self.samples * self.size
@@ -188,11 +218,8 @@ class TopView:
         self._drawn = np.empty((size, size, 3), np.uint8)
         self._gl, self._finalizer = gl, weakref.finalize(self, _free, gl, self._context)
         self._finalizer.atexit = False
-        _open_views.add(self)
+        _close_in_time(self)
         _renders.add(os.getpid())
-        # Registered after MuJoCo's own clean-up, which its EGL context has just registered, this runs before it.
-        atexit.unregister(_close_all)
-        atexit.register(_close_all)
 
 
 def _free(gl: Any, context: Any) -> None:
@@ -201,7 +228,15 @@ def _free(gl: Any, context: Any) -> None:
     gl.free()
 
 
+def _close_in_time(view: Any) -> None:
+    """Sees to it that what has just been opened is closed before MuJoCo's own clean-up, which EGL has registered."""
+    if view not in _open:
+        _open.add(view)
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+
+
 def _close_all() -> None:
     """Closes what is open at the end of the program: what lives on prints errors."""
-    for view in list(_open_views):
+    for view in list(_open):
         view.close()

@@ -1,6 +1,7 @@
 """Any environment that can be seen, as one with goal images."""
 
 import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from envs.domain import PIXELS, STATE, domain_of
 from envs.goal_image.images import AUTO, RENDER, ImageReader, find_image, is_image, leaves, pick
 from envs.goal_image.success import OWN, Moment, Value, find_function, is_key, own_success
 from envs.inputs import check_choice, check_count, check_seed
+from envs.offscreen import keep_apart
 
 EXPLORE, GIVEN = "explore", "given"
 """Goals that an explorer reaches, and goals that each reset is given."""
@@ -174,6 +176,8 @@ class GoalImage(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def _make_reader(self, axes: str, channels: int | None, size: int | Sequence[int] | None) -> ImageReader:
         if self._image_key == RENDER:
+            if "mujoco" in sys.modules:
+                keep_apart()
             self.env.reset(seed=0)
             shape, is_float = np.asarray(self.env.render()).shape, False
         else:

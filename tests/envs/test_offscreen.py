@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from envs import offscreen
+from envs.goal_image.arguments import make
 from envs.offscreen import BACKENDS, VARIABLE, TopView, find_backend, import_extra
 from mujoco_rendering import require_mujoco
 
@@ -116,6 +117,37 @@ def test_a_forked_process_says_that_it_cannot_draw(monkeypatch):
     model = mujoco.MjModel.from_xml_string(SCENE)
     with pytest.raises(RuntimeError, match="must be started by 'spawn' or 'forkserver' once MuJoCo has rendered"):
         TopView(model, 8.0).draw(mujoco.MjData(model))
+
+
+def test_environments_of_others_draw_side_by_side_and_after_one_another():
+    """Gymnasium's own viewers would leave black pictures once one is closed, and take another's for their own."""
+    require_mujoco()
+    first, second, third = (
+        make("Reacher-v5", goal_image={"size": 16}, width=width, height=width) for width in (32, 48, 32)
+    )
+    alone = first.reset(seed=3)[0]["observation"]
+    assert alone.std() > 10
+    second.reset(seed=4)
+    assert np.array_equal(first.reset(seed=3)[0]["observation"], alone)
+    second.close()
+    assert np.array_equal(first.reset(seed=3)[0]["observation"], alone)
+    first.close()
+    first.close()
+    assert np.array_equal(third.reset(seed=3)[0]["observation"], alone)
+    third.close()
+
+
+def test_programs_end_quietly_where_environments_of_others_were_drawn():
+    require_mujoco()
+    code = (
+        "import envs\n"
+        "from envs.goal_image.arguments import make\n"
+        "made = [make('Reacher-v5', goal_image={'size': 16}) for _ in range(3)]\n"
+        "for env in made: env.reset(seed=0)\n"
+        "made.pop(0); made[0].close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_programs_end_quietly():

@@ -190,9 +190,12 @@ def test_normalisation_gives_pixels_and_actions_zero_mean_and_unit_deviation():
 
 
 def test_normalisation_of_constant_data_is_finite():
-    normalizer = Normalizer((1, 2, 2), 1)
-    normalizer.fit(torch.full((3, 1, 2, 2), 9, dtype=torch.uint8), torch.zeros(3, 1))
-    assert torch.equal(normalizer.pixels(torch.full((1, 1, 2, 2), 9, dtype=torch.uint8)), torch.zeros(1, 1, 2, 2))
+    normalizer = Normalizer((2, 2, 2), 1)
+    images = torch.full((3, 2, 2, 2), 9, dtype=torch.uint8)
+    images[0, 1] = 0  # one channel is all the same
+    normalizer.fit(images, torch.zeros(3, 1))
+    assert torch.equal(normalizer.pixels(images)[:, 0], torch.zeros(3, 2, 2))
+    assert normalizer.pixels(images).isfinite().all()
     assert torch.equal(normalizer.actions(torch.zeros(1, 1)), torch.zeros(1, 1))
 
 
@@ -287,6 +290,16 @@ def test_a_probe_maps_minus_one_and_one_to_the_ends_of_the_range():
 def test_without_positions_there_is_no_probe():
     data = DataSpec(pixel_shape=(1, 8, 8), action_dim=1, action_low=(0.0,), action_high=(1.0,))
     assert build_probe(tiny_config(), data) is None
+
+
+def test_images_of_one_colour_are_refused():
+    blank = torch.full((4, 2, 3, 8, 8), 7, dtype=torch.uint8)
+    blank[:, :, 1] = 9
+    normalizer = Normalizer((3, 8, 8), 2)
+    with pytest.raises(ValueError, match=r"images must show something, got 8 that are of one colour, \[7, 9, 7\]"):
+        normalizer.fit(blank)
+    blank[3, 1, 2, 7, 7] = 8
+    normalizer.fit(blank)
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))

@@ -36,8 +36,14 @@ class Normalizer(nn.Module):
         Args:
             pixels: CHW images, uint8.
             actions: Actions or flattened blocks of actions, in the environment's units; None where there are none.
+
+        Raises:
+            ValueError: If all images are of one colour: there is nothing to learn from them.
         """
         flat = pixels.reshape(-1, *self.pixel_shape).float()
+        if not bool((flat != flat[:1, :, :1, :1]).any()):
+            colour = flat[0, :, 0, 0].int().tolist()
+            raise ValueError(f"images must show something, got {len(flat)} that are of one colour, {colour}")
         self.pixel_mean.copy_(flat.mean(dim=(0, 2, 3)))
         self.pixel_std.copy_(flat.std(dim=(0, 2, 3)).clamp_min(1.0))
         if actions is None:
