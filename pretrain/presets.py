@@ -181,6 +181,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
                 "model.predictor_hidden_dim": 384,
                 "data.dataset": "",
                 "policy.num_steps": 3_000,
+                "policy.imitation_weight": 1.0,
                 "num_steps": 10_000,
                 "learning_rate": 2e-3,
             },

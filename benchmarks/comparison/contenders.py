@@ -113,7 +113,8 @@ def recorded(dataset: str) -> tuple[Contender, ...]:
     Args:
         dataset: Id of the dataset; its guide says how it is collected.
     """
-    model = {"data.dataset": dataset, "model.context": 2, "num_steps": 6_000, "policy.num_steps": 2_000}
+    steps = {"num_steps": 6_000, "policy.num_steps": 2_000, "policy.imitation_weight": 0.0}
+    model = {"data.dataset": dataset, "model.context": 2, **steps}
     sees = {"data.dataset": dataset, "method.encoder": "strided", "method.context": 2}
     return (
         RANDOM,

@@ -8,7 +8,17 @@ from annotated_types import Gt, Le
 from pretrain.config import PretrainConfig
 from pretrain.data.config import DataConfig
 from worldmodel.build import ActorCriticConfig, ModelConfig
-from worldmodel.config import ConfigError, Count, CountFromTwo, CountFromZero, Depth, Positive, config, number
+from worldmodel.config import (
+    ConfigError,
+    Count,
+    CountFromTwo,
+    CountFromZero,
+    Depth,
+    NonNegative,
+    Positive,
+    config,
+    number,
+)
 from worldmodel.objective import LossWeights
 
 
@@ -28,6 +38,9 @@ class PolicyConfig:
     """Goals of each image: other images of its scene."""
     random_actions: CountFromZero = 1
     """Random actions that compete with the actor's in the critic's targets."""
+    imitation_weight: NonNegative = 0.0
+    """How strongly the actor is drawn to a random action that was better than its own: without, some seeds end with an
+    actor that is stuck at the bounds of its actions."""
     target_rate: Annotated[float, Gt(0), Le(1), number(float, "in (0, 1]")] = 0.02
     """Polyak rate of the target critic."""
     learning_rate: Positive = 1e-3
@@ -48,6 +61,11 @@ class WorldModelConfig(PretrainConfig):
     """Weights of the losses."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """Actor and critic."""
+    num_steps: CountFromZero = 10_000
+    """Training steps of the model; the learning-rate schedule spans them. With 0, it stays as the checkpoint has it."""
+    checkpoint: str = ""
+    """World model to begin with, of the same architecture: a folder or the name of a shipped checkpoint; by default a
+    new one. Actor and critic are new in any case."""
     rollout_steps: Count = 8
     """Longest rollout K in the prediction loss, in predictor steps."""
     idm_layers: Depth = 2
@@ -58,6 +76,10 @@ class WorldModelConfig(PretrainConfig):
 
     def rules(self) -> None:
         """Checks that a batch has rows to compare, a window room for rollouts, and a scene for goals."""
+        if self.num_steps == 0 and not self.checkpoint:
+            raise ConfigError("num_steps", "at least 1 without a checkpoint", 0)
+        if self.num_steps == self.policy.num_steps == 0:
+            raise ConfigError("policy.num_steps", "at least 1 where num_steps is 0", 0)
         if self.data.batch_size < 2:
             raise ConfigError("data.batch_size", "at least 2, for losses of variance", self.data.batch_size)
         if self.rollout_steps >= self.data.num_frames:

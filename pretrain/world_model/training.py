@@ -22,8 +22,8 @@ from pretrain.sources import build_sources, data_spec
 from pretrain.world_model.config import WorldModelConfig
 from pretrain.world_model.validation import validate, validate_policy
 from worldmodel.build import build_actor_critic, build_model, build_probe
-from worldmodel.checkpoint import WORLD_MODEL
-from worldmodel.config import construct
+from worldmodel.checkpoint import WORLD_MODEL, load_pretrained
+from worldmodel.config import ConfigError, construct, differences, to_json
 from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.imagination.objective import Imagination
 from worldmodel.jepa import JEPA
@@ -71,9 +71,12 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
     require_batch("policy.batch_size", config.policy.batch_size, (images, *data.pixel_shape))
     model = built(lambda: build_model(config.model, data), config.model)
     probe = build_probe(config.model, data)
-    count = min(NORMALIZATION_WINDOWS, max(1, NORMALIZATION_BYTES // (frames * math.prod(data.pixel_shape))))
-    sample = source.sample(count, np.random.default_rng([config.seed, 0]))
-    model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
+    if config.checkpoint:
+        _begin_with(config, model, probe)
+    else:
+        count = min(NORMALIZATION_WINDOWS, max(1, NORMALIZATION_BYTES // (frames * math.prod(data.pixel_shape))))
+        sample = source.sample(count, np.random.default_rng([config.seed, 0]))
+        model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
     stages = [_model_stage(config, model, probe, sources)]
     parts: dict[str, nn.Module | None] = {"model": model, "probe": probe}
     sections: dict[str, Any] = {"model": config.model, "data": data}
@@ -87,6 +90,26 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
         optimizer=adamw(config.weight_decay),
         save=lambda path, *more: WORLD_MODEL.save(path, parts, sections, *more),
     )
+
+
+def _begin_with(config: WorldModelConfig, model: JEPA, probe: Probe | None) -> None:
+    """Gives a model, and its probe, the weights of a checkpoint.
+
+    Raises:
+        ConfigError: If the checkpoint is of another architecture.
+        CheckpointError: If it cannot be read.
+    """
+    found = load_pretrained(config.checkpoint)
+    if different := sorted(differences(to_json(found.sections["model"]), to_json(config.model), "model.")):
+        raise ConfigError("checkpoint", f"a model of this architecture, not {'; '.join(different)}", config.checkpoint)
+    for part, weights in ((model, found.model), (probe, found.probe)):
+        if part is None or weights is None:
+            continue
+        try:
+            part.load_state_dict(weights.state_dict())
+        except RuntimeError as error:
+            rule = f"of images and actions such as these, not {found.data.pixel_shape} and {found.data.action_dim}"
+            raise ConfigError("checkpoint", rule, config.checkpoint) from error
 
 
 def _model_stage(config: WorldModelConfig, model: JEPA, probe: Probe | None, sources: Sources) -> Stage:

@@ -24,8 +24,10 @@ from pretrain.sources import build_sources
 from pretrain.train import _precision, fit, learning_rate_factor
 from pretrain.video.config import VideoConfig
 from pretrain.world_model.config import PolicyConfig, WorldModelConfig
-from worldmodel.build import ActorCriticConfig, ModelConfig
+from pretrain.world_model.training import _begin_with
+from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_model
 from worldmodel.checkpoint import TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
+from worldmodel.config import changed
 from worldmodel.objective import LossWeights, Objective
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +127,50 @@ def test_a_run_is_a_checkpoint_and_a_log(finished):
     }
     assert {"train/prediction", "train/probe_error", "train/gradient_norm", "train/learning_rate"} <= rows[0].keys()
     assert list((finished / "tensorboard").iterdir())
+
+
+def test_actor_and_critic_are_trained_anew_in_a_model_that_stays(finished, tmp_path):
+    config = replace(TINY, num_steps=0, checkpoint=str(finished), seed=3)
+    again = fit(replace(config, output=str(tmp_path / "again")))
+    with pytest.MonkeyPatch.context() as patch:  # stops after two steps
+        steps = iter([False, False, True])
+        patch.setattr("pretrain.train.any_process", lambda *_: next(steps, False))
+        fit(replace(config, output=str(tmp_path / "resumed")))
+    assert_same_run(fit(replace(config, output=str(tmp_path / "resumed"))), again)
+    before, after = load_pretrained(finished), load_pretrained(again)
+    for part in ("model", "probe"):
+        old, new = (getattr(one, part).state_dict() for one in (before, after))
+        assert all(torch.equal(old[name], new[name]) for name in old)
+    old, new = (one.actor_critic.state_dict() for one in (before, after))
+    assert not torch.equal(old["actor.0.weight"], new["actor.0.weight"])
+    assert after.config["training"]["step"] == 6
+
+
+def test_a_model_goes_on_from_a_checkpoint(finished, tmp_path):
+    config = replace(TINY, num_steps=1, learning_rate=1e-12, checkpoint=str(finished), output=str(tmp_path))
+    old, new = (load_pretrained(one).model.state_dict() for one in (finished, fit(config)))
+    for name in old:
+        torch.testing.assert_close(old[name], new[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model.latent_dim": 8}, r"checkpoint must be a model of this architecture, not .*dim \(was 16, now 8\)"),
+        ({"checkpoint": ""}, r"num_steps must be at least 1 without a checkpoint, got 0"),
+        ({"policy.num_steps": 0}, r"policy.num_steps must be at least 1 where num_steps is 0, got 0"),
+        ({"checkpoint": "nowhere"}, r"checkpoint must be a directory or one of .*, got 'nowhere'"),
+    ],
+)
+def test_a_checkpoint_to_begin_with_must_fit(changes, message, finished, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        fit(changed(TINY, {"num_steps": 0, "checkpoint": str(finished), "output": str(tmp_path / "run"), **changes}))
+
+
+def test_a_checkpoint_of_other_images_is_refused(finished):
+    data = DataSpec(pixel_shape=(3, 32, 32), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
+    with pytest.raises(ValueError, match=r"checkpoint must be of images and actions such as these, not \(2, 65, 65\)"):
+        _begin_with(replace(TINY, checkpoint=str(finished)), build_model(MODEL, data), None)
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal_and_kept_back_if_unwanted(tmp_path, capfd):

@@ -77,7 +77,11 @@ class ActorCritic(nn.Module):
 
     def policy(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b a"]:
         """The actor's actions, in the environment's units and within the bounds; each is held for a predictor step."""
-        return self.bounded(_exactly(self.actor, latents, goals))
+        return self.bounded(self.proposal(latents, goals))
+
+    def proposal(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b a"]:
+        """The actor's actions before they are bounded."""
+        return _exactly(self.actor, latents, goals)
 
     def cost_to_go(
         self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"], critic: nn.Module | None = None

@@ -33,6 +33,8 @@ class Imagination(nn.Module):
         goals_per_image: Goals that each image is paired with.
         random_actions: Random actions that compete with the actor's, at each image: they keep the critic from
             believing that the actor's action is the best there is.
+        imitation_weight: How strongly the actor is drawn to a random action that was better than its own. An actor
+            whose actions have come to stand at their bounds has no gradient there: this brings it back.
         target_rate: Polyak rate of the target critic.
         seed: Seed of the random actions.
     """
@@ -44,6 +46,7 @@ class Imagination(nn.Module):
         *,
         goals_per_image: int = 2,
         random_actions: int = 1,
+        imitation_weight: float = 0.0,
         target_rate: float = 0.02,
         seed: int = 0,
     ) -> None:
@@ -53,6 +56,7 @@ class Imagination(nn.Module):
         self.target = copy.deepcopy(actor_critic.critic).requires_grad_(False)
         self.goals_per_image = goals_per_image
         self.random_actions = random_actions
+        self.imitation_weight = imitation_weight
         self.target_rate = target_rate
         self.seed = seed
 
@@ -85,15 +89,18 @@ class Imagination(nn.Module):
         latents, stills = (one.view(*pixels.shape[:2], -1) for one in encoded)  # (B, M, D)
         goals = torch.stack([stills.roll(-j, dims=1) for j in range(1, self.goals_per_image + 1)], dim=2)
         starts = latents[:, :, None].expand_as(goals)  # (B, M, G, D)
-        acted = self._future_cost(self._imagine(starts, self.actor_critic.policy(starts, goals)), goals)
+        raw = self.actor_critic.proposal(starts, goals)
+        acted = self._future_cost(self._imagine(starts, self.actor_critic.bounded(raw)), goals)
         best = acted.detach()
-        random_better = torch.zeros_like(best)
+        random_better, imitation = torch.zeros_like(best), raw.new_zeros(())
         if self.random_actions:
-            explored = self._explore(latents, goals, step)
+            explored, tried = self._explore(latents, goals, step)
             random_better = (explored < best).float()
+            imitation = (random_better * (raw - tried).square().mean(-1)).mean()
             best = torch.minimum(explored, best)
         cost_to_go = self.actor_critic.cost_to_go(starts, goals)
-        critic_loss, actor_loss = F.mse_loss(cost_to_go, best), acted.mean()
+        critic_loss = F.mse_loss(cost_to_go, best)
+        actor_loss = acted.mean() + self.imitation_weight * imitation
         metrics = {
             "critic": critic_loss,
             "actor": actor_loss,
@@ -103,8 +110,11 @@ class Imagination(nn.Module):
         return critic_loss + actor_loss, {name: value.detach() for name, value in metrics.items()}
 
     @torch.no_grad()
-    def _explore(self, latents: Tensor, goals: Tensor, step: int) -> Tensor:
-        """Least future cost ``(b, m, g)`` over random actions; an image's are tried for all of its goals."""
+    def _explore(self, latents: Tensor, goals: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Least future cost ``(b, m, g)`` over random actions, and the action before it is bounded ``(b, m, g, a)``.
+
+        An image's are tried for all of its goals.
+        """
         shape = (*latents.shape[:2], self.random_actions)
         generator = step_generator(latents.device, self.seed, step)
         raw = torch.randn(*shape, len(self.actor_critic.low), generator=generator, device=latents.device)
@@ -112,7 +122,8 @@ class Imagination(nn.Module):
         imagined = self._imagine(starts, self.actor_critic.bounded(raw))[:, :, None]  # (B, M, 1, J, D)
         wanted = goals[:, :, :, None]  # (B, M, G, 1, D)
         size = (*goals.shape[:3], self.random_actions, -1)
-        return self._future_cost(imagined.expand(size), wanted.expand(size)).amin(-1)
+        cost, place = self._future_cost(imagined.expand(size), wanted.expand(size)).min(-1)
+        return cost, raw.gather(2, place[..., None].expand(*place.shape, raw.shape[-1]))
 
     def _imagine(self, latents: Tensor, actions: Tensor) -> Tensor:
         """The latents one predictor step later, each action held."""

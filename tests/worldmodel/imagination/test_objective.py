@@ -55,6 +55,42 @@ def test_the_model_stays_as_it_is():
     assert all(parameter.grad is not None for parameter in imagination.actor_critic.parameters())
 
 
+def test_an_actor_stuck_at_the_bounds_follows_random_actions_that_are_better():
+    """Where the bounds have taken its gradient, imitation alone brings it back."""
+    share = {}
+    for weight in (0.0, 1.0):
+        imagination = make(random_actions=2, imitation_weight=weight)
+        last = imagination.actor_critic.actor[-1]
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([8.0, 8.0]))
+        optimizer = torch.optim.Adam(imagination.actor_critic.parameters(), lr=1e-2)
+        for step in range(300):
+            loss, metrics = imagination(scenes(16, 8, seed=step), step)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        share[weight] = float(metrics["random_better"])
+    assert share[1.0] < 0.15 < 0.3 < share[0.0]
+
+
+def test_imitation_counts_better_random_actions_alone():
+    """Its loss is the squared difference before the bounds, over pairs for which the random action was better."""
+    losses = {}
+    for weight in (0.0, 2.0):
+        imagination = make(imitation_weight=weight).eval()
+        losses[weight] = imagination(scenes(4, 4), 5)
+    with torch.no_grad():
+        latents = imagination.model.encode(scenes(4, 4))[:, :, 0]
+        goals = torch.stack([latents.roll(-j, dims=1) for j in (1, 2)], dim=2)
+        cost, tried = imagination._explore(latents, goals, 5)
+        raw = imagination.actor_critic.proposal(latents[:, :, None].expand_as(goals), goals)
+        moved = imagination._imagine(latents[:, :, None].expand_as(goals), imagination.actor_critic.bounded(raw))
+        better = (cost < imagination._future_cost(moved, goals)).float()
+        expected = 2.0 * (better * (raw - tried).square().mean(-1)).mean()
+    assert 0 < better.mean() < 1
+    torch.testing.assert_close(losses[2.0][0] - losses[0.0][0], expected)
+
+
 def test_the_actors_loss_does_not_teach_the_critic():
     """The critic's gradient is that of its own loss alone."""
     imagination = make(random_actions=0)
