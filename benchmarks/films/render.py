@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from agents.evaluation.evaluate import Manifest, Policy
 from agents.evaluation.task import GoalImageConfig, Task, make_task
-from agents.saved import make_policy, open_source
+from agents.saved import Source, make_policy, open_source
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.films.drawing import EpisodeFigure, PlanView, Scene
@@ -135,7 +135,7 @@ def _alone(config: RenderConfig, manifest: Manifest, task: Task) -> list[Episode
     probe = None
     if source.kind == "world model" and source.checkpoint is not None and task.domain.to_canvas:
         probe = load_pretrained(source.checkpoint, config.device).probe
-    title = TITLES.get(source.name) or TITLES[source.kind]
+    title = _title(source)
     limits, figures = {name: getattr(config, name) for name in LIMITS}, []
     for index in config.episodes:
         place = manifest.seeds.index(index) if config.env_id else index
@@ -145,10 +145,21 @@ def _alone(config: RenderConfig, manifest: Manifest, task: Task) -> list[Episode
     return figures
 
 
+def _title(source: Source) -> str:
+    """What kind of policy it is."""
+    return TITLES.get(source.name) or TITLES[source.kind]
+
+
+def side_titles(policies: Sequence[str]) -> list[str]:
+    """What stands above each of several policies: its kind, or the name of its folder where others are of its kind."""
+    kinds = [_title(open_source(policy)) for policy in policies]
+    return [kind if kinds.count(kind) == 1 else Path(policy).name for policy, kind in zip(policies, kinds, strict=True)]
+
+
 def _beside(config: RenderConfig, manifest: Manifest, task: Task) -> list[SideBySide]:
     """All policies in the same episodes; each begins each episode anew."""
     policies = (config.policy, *config.compare)
-    titles = [TITLES.get(policy, Path(policy).name) for policy in policies]
+    titles = side_titles(policies)
     limits, figures = {name: getattr(config, name) for name in LIMITS}, []
     for index in config.episodes:
         place = manifest.seeds.index(index) if config.env_id else index

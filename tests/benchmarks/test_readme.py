@@ -15,7 +15,8 @@ def found() -> Values:
     return values()
 
 
-def test_pages_are_as_templates_and_results_make_them():
+def test_pages_are_as_templates_and_results_make_them(found, monkeypatch):
+    monkeypatch.setattr(readme, "values", lambda: found)
     run(ReadmeConfig(check=True))
 
 
@@ -59,6 +60,7 @@ def test_a_second_environment_has_rows_and_a_section_of_its_own(tmp_path, monkey
 def test_checks_and_mends_pages(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(readme, "values", dict)
     monkeypatch.setattr(readme, "render", lambda page, found: f"text of {page}\n")
+    monkeypatch.setattr(readme.summary, "rows", list)
     config = ReadmeConfig(folder=tmp_path)
     with pytest.raises(ValueError, match=r"README\.md must be as its template and the results make it"):
         run(ReadmeConfig(folder=tmp_path, check=True))

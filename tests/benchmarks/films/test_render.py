@@ -51,6 +51,12 @@ def test_an_mp4_and_a_gif_of_the_same_length_are_written(tmp_path, checkpoint):
     assert gif.stat().st_size < encoding.MAX_GIF_BYTES
 
 
+def test_policies_side_by_side_are_called_by_their_kind_or_by_their_folder(checkpoint, rgb_checkpoint):
+    assert video.side_titles(["expert", str(checkpoint)]) == ["Scripted expert", "Planning in imagination"]
+    several = video.side_titles([str(checkpoint), "random", str(rgb_checkpoint)])
+    assert several == [checkpoint.name, "Random policy", rgb_checkpoint.name]
+
+
 @pytest.mark.parametrize("policy", ["random", "expert"])
 def test_policies_without_plans(tmp_path, policy):
     (path,) = render(tmp_path, policy, formats=("mp4",), episodes=(0, 3), max_steps=3)
