@@ -61,7 +61,7 @@ PRETRAIN = (
     ("--devices 0", r"devices must be at least 1, got 0"),
     ("--seed -1", r"seed must be at least 0, got -1"),
     ("--seed 18446744073709551616", r"seed must be less than 4294967296, got 18446744073709551616"),
-    ("--num-steps 0", r"num_steps must be at least 1, got 0"),
+    ("--num-steps 0", r"num_steps must be at least 1 without a checkpoint, got 0"),
     ("--num-steps 1e3", r"--num-steps.*1e3"),
     ("--learning-rate -1", r"learning_rate must be greater than 0, got -1"),
     ("--learning-rate 0", r"learning_rate must be greater than 0, got 0"),
