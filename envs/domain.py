@@ -329,7 +329,8 @@ def _import_registering(name: str) -> None:
         needs = importlib.metadata.requires(distribution) or ()
         if any(re.match(r"gymnasium\b(?!-)", need) for need in needs):
             found = importlib.util.find_spec(package)
-            if found and found.origin and re.search(r"\bregister\(", Path(found.origin).read_text(encoding="utf-8")):
+            # Bytes: the first file of a package may be a compiled one.
+            if found and found.origin and re.search(rb"\bregister\(", Path(found.origin).read_bytes()):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(package)
 
