@@ -55,7 +55,7 @@ TWO_ROOMS = WorldModelConfig(
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms": ("Two Rooms in minutes on two CPU cores.", TWO_ROOMS),
     "two-rooms-no-crossings": (
-        "The same from trajectories that never lead through the door, as in PLDM.",
+        "The same from trajectories that never enter the doorway: a harder setting than PLDM's.",
         changed(TWO_ROOMS, {"data.recipe": "no-crossings", "data.validation_recipe": "wall-rich"}),
     ),
     "two-rooms-paper": (
