@@ -1,5 +1,6 @@
 """A world model from configuration to modules: beside the command line, ``build`` modules alone see configurations."""
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -92,20 +93,25 @@ def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
     normalizer = Normalizer(data.pixel_shape, data.action_dim)
     block_dim = config.frame_skip * data.action_dim
     kind = PREDICTORS[config.predictor]
-    predictor = construct(kind, config.latent_dim, block_dim, options=config, prefix="predictor_")
-    encoder = build_encoder(config, data.pixel_shape, config.context)
+    predictor = construct(
+        functools.partial(kind, context=config.context),
+        config.latent_dim,
+        block_dim,
+        options=config,
+        prefix="predictor_",
+    )
+    encoder = build_encoder(config, data.pixel_shape)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return JEPA(encoder, predictor, normalizer, config.latent_dim, config.frame_skip, config.context)
 
 
-def build_encoder(config: EncoderConfig, pixel_shape: Sequence[int], context: int = 1) -> nn.Module:
-    """Builds an untrained encoder of ``context`` frames side by side.
+def build_encoder(config: EncoderConfig, pixel_shape: Sequence[int]) -> nn.Module:
+    """Builds an untrained encoder.
 
     Raises:
         ValueError: If it does not fit the images.
     """
-    channels, *sides = pixel_shape
-    return construct(ENCODERS[config.encoder], (context * channels, *sides), options=config, prefix="encoder_")
+    return construct(ENCODERS[config.encoder], pixel_shape, options=config, prefix="encoder_")
 
 
 def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:
@@ -122,4 +128,5 @@ def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: Data
         ValueError: If an option is out of its range or the actions are unbounded.
     """
     bounds = data.action_low, data.action_high, data.action_max_norm
-    return construct(ActorCritic, model.latent_dim, *bounds, options=config)
+    kind = functools.partial(ActorCritic, context=model.context)
+    return construct(kind, model.latent_dim, *bounds, options=config)

@@ -20,17 +20,17 @@ class JEPA(nn.Module):
     ``A = frame_skip · action_dim``, in the environment's units. A layer normalisation shared by encoder and predictor
     keeps encoded and predicted latents on one scale.
 
-    A single image says nothing of velocity. With a ``context`` of c > 1 the encoder sees a frame together with the
-    c − 1 frames before it, ``frame_skip`` environment steps apart, as channels side by side, oldest first. A goal is
-    one image: it is seen as if nothing had moved.
+    A single image says nothing of velocity. With a ``context`` of c > 1 the predictor sees the latents of the last c
+    frames, ``frame_skip`` environment steps apart: the state, ``S = c · D`` numbers, oldest first. Of a state, only
+    its newest latent is compared with anything. A goal is one image: a state in which nothing moves.
 
     Args:
-        encoder: Normalised images ``(B, context · C, H, W)`` → ``(B, D)``.
-        predictor: Latents ``(B, D)`` and actions ``(B, A)`` → ``(B, D)``.
+        encoder: Normalised images ``(B, C, H, W)`` → latents ``(B, D)``.
+        predictor: States ``(B, S)`` and actions ``(B, A)`` → the next latents ``(B, D)``.
         normalizer: Turns pixels and actions into the network's units.
         latent_dim: Number of latent features ``D``.
         frame_skip: Environment steps spanned by one predictor step.
-        context: Frames that make up what the encoder sees.
+        context: Frames that make up a state.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class JEPA(nn.Module):
         self.normalizer = normalizer
         self.norm = nn.LayerNorm(latent_dim)
         self.latent_dim = latent_dim
+        self.state_dim = context * latent_dim
         self.frame_skip = frame_skip
         self.context = context
         self.action_dim = normalizer.action_dim
@@ -57,60 +58,59 @@ class JEPA(nn.Module):
         """Fits the normaliser, and the encoder's own standardisation where it has one, on a sample of training data.
 
         Args:
-            pixels: uint8 videos ``(B, T, C, H, W)``; without context, images of any leading dimensions.
+            pixels: uint8 images ``(..., C, H, W)``.
             actions: Actions or flattened blocks of actions, in the environment's units.
         """
         self.normalizer.fit(pixels, actions)
         fit = getattr(self.encoder, "fit", None)
         if fit is not None:
-            fit(self._with_context(pixels))
+            fit(self.normalizer.pixels(pixels))
 
-    def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d"]:
-        """Encodes images of scenes in which nothing moves, such as goals.
+    def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b s"]:
+        """The states of scenes in which nothing moves, such as goals.
 
         Args:
             pixels: uint8 ``(..., C, H, W)``, or ``(..., H, W, C)``.
         """
-        images = self.normalizer.pixels(pixels)
-        if self.context > 1:
-            images = images.repeat(1, self.context, 1, 1)
-        return self._encode(images).reshape(*pixels.shape[:-3], self.latent_dim)
+        latents = self._latents(pixels)
+        return latents.repeat(*[1] * (latents.ndim - 1), self.context)
 
-    def encode_video(self, pixels: Num[Tensor, "b t x y z"]) -> Float[Tensor, "b s d"]:
-        """Encodes each frame of videos that has ``context − 1`` frames before it: S = T − context + 1 of T.
+    def encode_video(self, pixels: Num[Tensor, "b f x y z"]) -> Float[Tensor, "b t s"]:
+        """The states of videos at each frame that has ``context − 1`` frames before it: T = F − context + 1 of F.
 
         Args:
-            pixels: uint8 ``(B, T, C, H, W)``, or ``(B, T, H, W, C)``; frames are ``frame_skip`` steps apart.
+            pixels: uint8 ``(B, F, C, H, W)``, or ``(B, F, H, W, C)``; frames are ``frame_skip`` steps apart.
         """
-        return self._encode(self._with_context(pixels)).unflatten(0, (len(pixels), -1))
+        return self._states(self._latents(pixels))
 
     def encode_states_and_goals(
-        self, pixels: Num[Tensor, "b t x y z"]
-    ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s d"]]:
-        """The frames of :meth:`encode_video`, each as it moves and as a goal; without context these are the same."""
-        moving = self.encode_video(pixels)
-        return moving, moving if self.context == 1 else self.encode(pixels[:, self.context - 1 :])
+        self, pixels: Num[Tensor, "b f x y z"]
+    ) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b t d"]]:
+        """The states of :meth:`encode_video`, and their newest latents, which are what each is as a goal."""
+        states = self.encode_video(pixels)
+        return states, self.latest(states)
 
-    def predict(self, latents: Float[Tensor, "b d"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
-        """Predicts the latents one predictor step later."""
-        return self.norm(self.predictor(latents, self.normalizer.actions(actions)).float())
+    def latest(self, states: Float[Tensor, "*b s"]) -> Float[Tensor, "*b d"]:
+        """The newest latents of states."""
+        return states[..., -self.latent_dim :]
 
-    def rollout(self, latents: Float[Tensor, "b d"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t d"]:
-        """Predicts autoregressively; entry ``t`` is the latent after ``actions[:, : t + 1]``."""
+    def predict(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b s"]:
+        """Predicts the states one predictor step later."""
+        latents = self.norm(self.predictor(states, self.normalizer.actions(actions)).float())
+        return latents if self.context == 1 else torch.cat([states[:, self.latent_dim :], latents], dim=-1)
+
+    def rollout(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
+        """Predicts autoregressively; entry ``t`` is the state after ``actions[:, : t + 1]``."""
         predicted = []
         for t in range(actions.shape[1]):
-            latents = self.predict(latents, actions[:, t])
-            predicted.append(latents)
+            states = self.predict(states, actions[:, t])
+            predicted.append(states)
         return torch.stack(predicted, dim=1)
 
-    def _encode(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return self.norm(self.encoder(images).float())
+    def _latents(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d"]:
+        latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
+        return latents.reshape(*pixels.shape[:-3], self.latent_dim)
 
-    def _with_context(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "n c h w"]:
-        """Normalised frames with those before them as channels, ``(B · S, context · C, H, W)``."""
-        images = self.normalizer.pixels(pixels)
-        if self.context == 1:
-            return images
-        video = images.unflatten(0, tuple(pixels.shape[:2]))
-        count = pixels.shape[1] - self.context + 1
-        return torch.cat([video[:, i : i + count] for i in range(self.context)], dim=2).flatten(0, 1)
+    def _states(self, latents: Float[Tensor, "b f d"]) -> Float[Tensor, "b t s"]:
+        count = latents.shape[1] - self.context + 1
+        return torch.cat([latents[:, i : i + count] for i in range(self.context)], dim=-1)

@@ -71,7 +71,8 @@ class Objective(nn.Module):
         # Left out where unused: data parallelism does not take parameters without gradients.
         self.inverse_model: nn.Module | None = None
         if weights.inverse_dynamics:
-            self.inverse_model = perceptron(2 * model.latent_dim, [IDM_HIDDEN_DIM] * idm_layers, block_dim)
+            pair_dim = model.state_dim + model.latent_dim
+            self.inverse_model = perceptron(pair_dim, [IDM_HIDDEN_DIM] * idm_layers, block_dim)
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], step: int = 0
@@ -79,7 +80,7 @@ class Objective(nn.Module):
         """Computes the loss of a batch of windows.
 
         Args:
-            pixels: Frames; the first ``context − 1`` are only seen together with those that follow.
+            pixels: Frames; the first ``context − 1`` only tell how the next ones move.
             actions: Blocks of actions; ``actions[:, t]`` takes latent ``t`` to latent ``t + 1``.
             step: Training step; selects SIGReg's directions.
 
@@ -87,8 +88,9 @@ class Objective(nn.Module):
             The loss, each term unweighted, and the detached latents (for probes).
         """
         w = self.weights
-        latents = self.model.encode_video(pixels)
-        prediction = self._prediction(latents, actions)
+        states = self.model.encode_video(pixels)
+        latents = self.model.latest(states)
+        prediction = self._prediction(states, actions)
         joint = gather_batch(latents)
         loss, terms = losses.regularise(
             prediction,
@@ -111,20 +113,20 @@ class Objective(nn.Module):
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
         if self.inverse_model is not None:
-            pairs = torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1)
+            pairs = torch.cat([states[:, :-1], latents[:, 1:]], dim=-1)
             target = self.model.normalizer.actions(actions)
             terms["inverse_dynamics"] = F.mse_loss(self.inverse_model(pairs).float(), target)
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 
-    def _prediction(self, latents: Tensor, actions: Tensor) -> Tensor:
+    def _prediction(self, states: Tensor, actions: Tensor) -> Tensor:
         """Prediction loss over rollouts from every frame, averaged over starts, then over steps."""
-        num_frames = latents.shape[1]
+        num_frames, latest = states.shape[1], self.model.latest
         rollout_steps = min(self.rollout_steps, num_frames - 1)
-        predicted, total = latents, latents.new_zeros(())
+        predicted, total = states, states.new_zeros(())
         for k in range(1, rollout_steps + 1):
             starts = num_frames - k
             flat = self.model.predict(predicted[:, :starts].flatten(0, 1), actions[:, k - 1 :].flatten(0, 1))
             predicted = flat.unflatten(0, (-1, starts))
-            total = total + F.mse_loss(predicted, latents[:, k:])
+            total = total + F.mse_loss(latest(predicted), latest(states[:, k:]))
         return total / rollout_steps

@@ -1,4 +1,4 @@
-"""Predictors: from a latent ``(B, D)`` and an action ``(B, A)`` to the next latent ``(B, D)``."""
+"""Predictors: from a state ``(B, S)``, one or more latents, and an action ``(B, A)`` to the next latent ``(B, D)``."""
 
 from typing import Annotated
 
@@ -11,44 +11,49 @@ from worldmodel.nn.layers import perceptron
 
 
 class GRUPredictor(nn.Module):
-    """One GRU cell whose hidden state is the latent and whose input is the action, as in EB-JEPA.
+    """One GRU cell whose hidden state is the newest latent, as in EB-JEPA; its input is the action, and older latents.
 
     Args:
         latent_dim: Number of latent features ``D``.
         action_dim: Number of action inputs ``A`` (a block of actions counts whole).
+        context: Latents of a state.
     """
 
-    def __init__(self, latent_dim: int, action_dim: int) -> None:
+    def __init__(self, latent_dim: int, action_dim: int, context: int = 1) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(action_dim, latent_dim)
+        self.latent_dim = latent_dim
+        self.cell = nn.GRUCell(action_dim + (context - 1) * latent_dim, latent_dim)
 
-    def forward(self, latents: Float[Tensor, "b d"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
+    def forward(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
         """Predicts the next latents."""
-        return self.cell(actions, latents)
+        older, newest = states[:, : -self.latent_dim], states[:, -self.latent_dim :]
+        return self.cell(torch.cat([actions, older], dim=-1), newest)
 
 
 class MLPPredictor(nn.Module):
-    """A residual multilayer perceptron: ``z + f(z, a)``.
+    """A residual multilayer perceptron: ``z + f(s, a)`` with the newest latent ``z`` of the state ``s``.
 
     Args:
         latent_dim: Number of latent features ``D``.
         action_dim: Number of action inputs ``A`` (a block of actions counts whole).
         hidden_dim: Width of the hidden layers.
         layers: Number of hidden layers.
+        context: Latents of a state.
     """
 
-    def __init__(self, latent_dim: int, action_dim: int, hidden_dim: int, layers: int) -> None:
+    def __init__(self, latent_dim: int, action_dim: int, hidden_dim: int, layers: int, context: int = 1) -> None:
         super().__init__()
-        self.net = perceptron(latent_dim + action_dim, [hidden_dim] * layers, latent_dim)
+        self.latent_dim = latent_dim
+        self.net = perceptron(context * latent_dim + action_dim, [hidden_dim] * layers, latent_dim)
 
-    def forward(self, latents: Float[Tensor, "b d"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
+    def forward(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
         """Predicts the next latents."""
-        return latents + self.net(torch.cat([latents, actions], dim=-1))
+        return states[:, -self.latent_dim :] + self.net(torch.cat([states, actions], dim=-1))
 
 
 PREDICTORS: dict[str, type[nn.Module]] = {"gru": GRUPredictor, "mlp": MLPPredictor}
-"""Predictors by name. One is built from ``latent_dim`` and ``action_dim``, and from fields of :class:`PredictorConfig`
-with the names of its further keywords (``predictor_hidden_dim`` for ``hidden_dim``)."""
+"""Predictors by name. One is built from ``latent_dim``, ``action_dim`` and ``context``, and from fields of
+:class:`PredictorConfig` with the names of its further keywords (``predictor_hidden_dim`` for ``hidden_dim``)."""
 
 
 @config

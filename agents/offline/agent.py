@@ -93,7 +93,7 @@ def build_method(config: MethodConfig, data: DataSpec, model: ModelConfig | None
         return construct(kind, build_model(model, data), options=config)
     options = EncoderConfig(encoder=config.encoder, latent_dim=config.latent_dim)
     encoder = JEPA(
-        build_encoder(options, data.pixel_shape, config.context),
+        build_encoder(options, data.pixel_shape),
         nn.Identity(),
         Normalizer(data.pixel_shape, data.action_dim),
         config.latent_dim,

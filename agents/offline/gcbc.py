@@ -27,7 +27,9 @@ class GCBC(nn.Module):
     def __init__(self, encoder: JEPA, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.policy = perceptron(2 * encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True)
+        self.policy = perceptron(
+            encoder.state_dim + encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True
+        )
 
     def fit_normalization(self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "*n a"]) -> None:
         """Fits normalisation on a sample of training data."""

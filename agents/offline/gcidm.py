@@ -32,7 +32,9 @@ class GCIDM(nn.Module):
     def __init__(self, model: JEPA, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.model = model.requires_grad_(False)
-        self.inverse = perceptron(2 * model.latent_dim, [hidden_dim] * num_layers, model.action_dim, normalized=True)
+        self.inverse = perceptron(
+            model.state_dim + model.latent_dim, [hidden_dim] * num_layers, model.action_dim, normalized=True
+        )
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int

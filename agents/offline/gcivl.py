@@ -36,7 +36,7 @@ class GoalValue(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleList(
-            perceptron(2 * encoder.latent_dim, hidden_dims, 1, normalized=True) for _ in range(2)
+            perceptron(encoder.state_dim + encoder.latent_dim, hidden_dims, 1, normalized=True) for _ in range(2)
         )
 
     def forward(self, latents: Float[Tensor, "*n d"], goals: Float[Tensor, "*n d"]) -> Float[Tensor, "2 *n"]:
@@ -73,7 +73,9 @@ class GCIVL(nn.Module):
         hidden_dims = [hidden_dim] * num_layers
         self.value = GoalValue(encoder, hidden_dims)
         self.target = copy.deepcopy(self.value).requires_grad_(False)
-        self.policy = perceptron(2 * encoder.latent_dim, hidden_dims, encoder.action_dim, normalized=True)
+        self.policy = perceptron(
+            encoder.state_dim + encoder.latent_dim, hidden_dims, encoder.action_dim, normalized=True
+        )
         self.discount = discount
         self.expectile = expectile
         self.temperature = temperature
@@ -96,8 +98,9 @@ class GCIVL(nn.Module):
         latents, stills = self.value.encoder.encode_states_and_goals(pixels)
         now, then, wanted = _transitions(latents, stills, goals)
         with torch.no_grad():
-            encoded = self.target.encoder.encode_states_and_goals(pixels)
-            target_now, target_then, target_wanted = _transitions(*encoded, goals)
+            target_now, target_then, target_wanted = _transitions(
+                *self.target.encoder.encode_states_and_goals(pixels), goals
+            )
         reached = goals == torch.arange(1, latents.shape[1], device=goals.device)
         reached = torch.cat([reached, torch.zeros_like(reached)])
         values = self.value(now, wanted)

@@ -16,7 +16,7 @@ def goal_latents(latents: Float[Tensor, "b t d"], goals: Int[Tensor, "b s"]) -> 
 def imitate(
     model: JEPA,
     policy: nn.Module,
-    latents: Float[Tensor, "b t d"],
+    states: Float[Tensor, "b t state"],
     stills: Float[Tensor, "b t d"],
     actions: Float[Tensor, "b s a"],
     goals: Int[Tensor, "b s"],
@@ -25,13 +25,13 @@ def imitate(
 
     Args:
         model: What encoded the images; it normalises the actions.
-        policy: Latents of an image and of its goal, side by side → a normalised action.
-        latents: Latents of trajectories.
-        stills: Latents of their images as goals.
+        policy: A state and the latents of its goal, side by side → a normalised action.
+        states: States of trajectories.
+        stills: Latents of their images, as goals.
         actions: Actions between their images.
         goals: For each image but the last, which later image is its goal.
     """
-    done = policy(torch.cat([latents[:, :-1], goal_latents(stills, goals)], dim=-1))
+    done = policy(torch.cat([states[:, :-1], goal_latents(stills, goals)], dim=-1))
     loss = F.mse_loss(done, model.normalizer.actions(actions))
     return loss, {"loss": loss.detach()}
 
@@ -41,5 +41,6 @@ def act(
 ) -> Float[Tensor, "b a"]:
     """Actions of a policy towards goals, in the environment's units, from the ``k`` frames that are seen at once."""
     still = goals[:, None].expand_as(pixels)
-    pairs = torch.cat(model.encode_video(torch.cat([pixels, still]))[:, 0].chunk(2), dim=-1)
+    states, stills = model.encode_video(torch.cat([pixels, still]))[:, 0].chunk(2)
+    pairs = torch.cat([states, model.latest(stills)], dim=-1)
     return policy(pairs) * model.normalizer.action_std + model.normalizer.action_mean

@@ -120,4 +120,4 @@ def build_measure(config: PlannerConfig, pretrained: Pretrained) -> Measure:
         )
     if config.cost == "value":
         return pretrained.actor_critic.trajectory_cost  # type: ignore[union-attr]
-    return distance_measure(config.cost, **config.cost_options)
+    return distance_measure(config.cost, latent_dim=pretrained.model.latent_dim, **config.cost_options)

@@ -11,8 +11,8 @@ from envs.pendulum.physics import GRAVITY, MAX_TORQUE
 
 Array = NDArray[Any]
 
-LOWEST, HIGHEST = -1.0, 1.2
-"""Energies that it swings to: −1 hangs still, 1 is at rest upright, more turns over."""
+LOWEST, HIGHEST = -1.0, 2.0
+"""Energies that it swings to: −1 hangs still, 1 is at rest upright, more turns over and over."""
 LEAST_STEPS, MOST_STEPS = 20, 80
 """It keeps to an energy for a number of steps between these."""
 GAIN, NOISE = 8.0, 0.5

@@ -22,9 +22,9 @@ ARRIVED = 0.3
 """Distance from a target, in metres, at which it takes the next one."""
 PHASES = ("path", "straight", "rest")
 """What it does until the next target: follow the shortest path, head straight into what is in the way, stay."""
-PHASE_PROBABILITIES = (0.55, 0.3, 0.15)
+PHASE_PROBABILITIES = (0.4, 0.5, 0.1)
 """How often each of :data:`PHASES` is chosen."""
-PHASE_STEPS = (150, 50, 25)
+PHASE_STEPS = (150, 100, 25)
 """Steps after which it takes the next target anyway."""
 
 _POSITION_GAIN, _VELOCITY_GAIN = 0.6, 0.15  # of the filter that follows what images show

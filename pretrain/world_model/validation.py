@@ -45,8 +45,8 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
         the simulation's trials that the model gets wrong.
     """
     batch = source.sample(NUM_WINDOWS, np.random.default_rng(VALIDATION_SEED))
-    latents = model.encode_video(batch.pixels)
-    predicted = model.rollout(latents[:, 0], batch.actions)
+    states = model.encode_video(batch.pixels)
+    latents, predicted = (model.latest(one) for one in (states, model.rollout(states[:, 0], batch.actions)))
     error = (predicted - latents[:, 1:]).square().mean(dim=-1).mean(dim=0)  # (T - 1,)
     horizons = sorted({1, (len(error) + 1) // 2, len(error)})
     metrics = {f"prediction_{k}": float(error[k - 1]) for k in horizons}
@@ -134,7 +134,7 @@ def validate_policy(model: JEPA, actor_critic: ActorCritic, source: WindowSource
         latents = model.predict(latents, actions)
         cost = cost + discount * actor_critic.step_cost(latents, goals)
         discount *= actor_critic.discount
-    nearest = torch.cdist(latents.unflatten(0, images.shape[:2]), images).argmin(-1)  # (S, M)
+    nearest = torch.cdist(model.latest(latents).unflatten(0, images.shape[:2]), images).argmin(-1)  # (S, M)
     wanted = torch.arange(images.shape[1], device=nearest.device).roll(-1)
     return {
         "imagined_success": float((nearest == wanted).float().mean()),

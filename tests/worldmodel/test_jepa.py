@@ -308,14 +308,25 @@ def test_a_frame_is_seen_with_those_before_it(encoder, context):
     model = build(encoder=encoder, context=context).eval()
     pixels, actions = windows(b=2, t=6)
     model.fit_normalization(pixels, actions)
-    latents = model.encode_video(pixels)
-    assert latents.shape == (2, 7 - context, 16)
+    states = model.encode_video(pixels)
+    assert states.shape == (2, 7 - context, model.state_dim) == (2, 7 - context, 16 * context)
     for t in range(7 - context):  # each depends on its own frames alone
-        torch.testing.assert_close(latents[:, t : t + 1], model.encode_video(pixels[:, t : t + context]))
+        torch.testing.assert_close(states[:, t : t + 1], model.encode_video(pixels[:, t : t + context]))
     moving, goals = model.encode_states_and_goals(pixels)
-    torch.testing.assert_close(moving, latents)
-    torch.testing.assert_close(goals, model.encode(pixels[:, context - 1 :]))
-    assert (moving is goals) == (context == 1)
+    torch.testing.assert_close(moving, states)
+    torch.testing.assert_close(goals, model.latest(model.encode(pixels[:, context - 1 :])))
+
+
+@pytest.mark.parametrize("predictor", sorted(PREDICTORS))
+def test_a_predicted_state_is_the_old_one_moved_on(predictor):
+    model = build(predictor=predictor, context=3).eval()
+    pixels, actions = windows(t=7)
+    states = model.encode_video(pixels)[:, 0]
+    rolled = model.rollout(states, actions[:, 2:6])
+    for t in range(3):
+        before = states if t == 0 else rolled[:, t - 1]
+        assert torch.equal(rolled[:, t, :-16], before[:, 16:])
+        assert not torch.equal(model.latest(rolled[:, t]), model.latest(before))
 
 
 @pytest.mark.parametrize("context", [1, 3])
@@ -332,6 +343,7 @@ def test_without_context_a_model_is_what_it_was():
     """The same weights, and the same numbers bit for bit, as the encoder gives for each image by itself."""
     model = build().eval()
     assert list(build(context=2).state_dict()) == list(model.state_dict())
+    assert model.state_dim == model.latent_dim
     pixels, _ = windows()
     alone = model.norm(model.encoder(model.normalizer.pixels(pixels)).float()).unflatten(0, pixels.shape[:2])
     for encoded in (model.encode(pixels), model.encode_video(pixels)):
@@ -346,4 +358,4 @@ def test_the_objective_aligns_latents_and_actions(context):
     pixels, actions = windows(t=3 + context)
     _, _, latents = objective(pixels, actions[:, :3])
     assert latents.shape[1] == actions[:, :3].shape[1] + 1
-    torch.testing.assert_close(latents, model.encode_video(pixels).detach())
+    torch.testing.assert_close(latents, model.latest(model.encode_video(pixels)).detach())

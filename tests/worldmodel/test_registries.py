@@ -46,7 +46,7 @@ class Flat(nn.Module):
 class Push(nn.Module):
     """Adds a linear map of the action."""
 
-    def __init__(self, latent_dim, action_dim, hidden_dim):
+    def __init__(self, latent_dim, action_dim, hidden_dim, context):
         super().__init__()
         self.map = nn.Linear(action_dim, latent_dim)
         self.hidden_dim = hidden_dim

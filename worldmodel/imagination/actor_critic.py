@@ -35,6 +35,7 @@ class ActorCritic(nn.Module):
         action_low: Lower bounds of an environment action's components ``A``.
         action_high: Upper bounds.
         action_max_norm: Largest Euclidean norm of an action; None where only the box bounds it.
+        context: Latents of a state; only the newest is compared with a goal's.
         hidden_dim: Width of both networks' two hidden layers.
         discount: Discount of a predictor step.
         distance_scale: Squared latent distance (mean over features) at which the cost of a step saturates.
@@ -55,6 +56,7 @@ class ActorCritic(nn.Module):
         action_high: Sequence[float],
         action_max_norm: float | None = None,
         *,
+        context: int = 1,
         hidden_dim: int = 256,
         discount: float = 0.95,
         distance_scale: float = 0.05,
@@ -72,8 +74,9 @@ class ActorCritic(nn.Module):
         if action_max_norm is None and not all(map(math.isfinite, (*action_low, *action_high))):
             raise ValueError(f"actions must be bounded for an actor, got {list(action_low)} to {list(action_high)}")
         hidden = [hidden_dim] * 2
-        self.critic = perceptron(3 * latent_dim, hidden, 1, normalized=True)
-        self.actor = perceptron(3 * latent_dim, hidden, len(self.low), normalized=True)
+        self.latent_dim = latent_dim
+        self.critic = perceptron((2 + context) * latent_dim, hidden, 1, normalized=True)
+        self.actor = perceptron((2 + context) * latent_dim, hidden, len(self.low), normalized=True)
 
     def policy(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b a"]:
         """The actor's actions, in the environment's units and within the bounds; each is held for a predictor step."""
@@ -81,7 +84,7 @@ class ActorCritic(nn.Module):
 
     def proposal(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b a"]:
         """The actor's actions before they are bounded."""
-        return _exactly(self.actor, latents, goals)
+        return self._exactly(self.actor, latents, goals)
 
     def cost_to_go(
         self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"], critic: nn.Module | None = None
@@ -93,17 +96,18 @@ class ActorCritic(nn.Module):
             goals: Where to go.
             critic: Another critic in place of the own, such as a slowly moving copy of it.
         """
-        return F.softplus(_exactly(critic or self.critic, latents, goals).squeeze(-1))
+        return F.softplus(self._exactly(critic or self.critic, latents, goals).squeeze(-1))
 
     def step_cost(self, latents: Float[Tensor, "*b d"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
         """Cost of a predictor step that leads to ``latents``: from 0 at the goal to 1 far from it."""
-        return -torch.expm1((latents - goals).square().mean(-1) / -self.distance_scale)
+        newest, goal = self._newest(latents), self._newest(goals)
+        return -torch.expm1((newest - goal).square().mean(-1) / -self.distance_scale)
 
     def trajectory_cost(self, latents: Float[Tensor, "b t d"], goals: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
         """Cost of imagined trajectories: discounted costs of their steps, and the cost-to-go from where they end."""
         horizon = latents.shape[1]
         discounts = self.discount ** torch.arange(horizon, device=latents.device)
-        costs = (discounts * self.step_cost(latents, goals[:, None].expand_as(latents))).sum(-1)
+        costs = (discounts * self.step_cost(latents, goals[:, None].expand(-1, horizon, -1))).sum(-1)
         return costs + self.discount**horizon * self.cost_to_go(latents[:, -1], goals)
 
     def bounded(self, raw: Float[Tensor, "*b a"]) -> Float[Tensor, "*b a"]:
@@ -113,9 +117,12 @@ class ActorCritic(nn.Module):
         norm = torch.linalg.vector_norm(raw, dim=-1, keepdim=True).clamp_min(1e-6)
         return (raw * (self.max_norm * torch.tanh(norm) / norm)).clamp(self.low, self.high)
 
+    def _exactly(self, network: nn.Module, states: Tensor, goals: Tensor) -> Tensor:
+        """Applies a network to pairs in float32 even under autocast: differences of costs-to-go are small."""
+        with torch.autocast(states.device.type, enabled=False):
+            states, goals = states.float(), goals.float()
+            newest, goal = self._newest(states), self._newest(goals)
+            return network(torch.cat([states, goal, newest - goal], dim=-1))
 
-def _exactly(network: nn.Module, latents: Tensor, goals: Tensor) -> Tensor:
-    """Applies a network to pairs in float32 even under autocast: differences of costs-to-go are small."""
-    with torch.autocast(latents.device.type, enabled=False):
-        latents, goals = latents.float(), goals.float()
-        return network(torch.cat([latents, goals, latents - goals], dim=-1))
+    def _newest(self, states: Tensor) -> Tensor:
+        return states[..., -self.latent_dim :]

@@ -86,9 +86,9 @@ class Imagination(nn.Module):
             self._move_target()
         with torch.no_grad():
             encoded = self.model.encode_states_and_goals(pixels.flatten(0, 1))
-        latents, stills = (one.view(*pixels.shape[:2], -1) for one in encoded)  # (B, M, D)
+        latents, stills = (one.view(*pixels.shape[:2], -1) for one in encoded)  # (B, M, S) and (B, M, D)
         goals = torch.stack([stills.roll(-j, dims=1) for j in range(1, self.goals_per_image + 1)], dim=2)
-        starts = latents[:, :, None].expand_as(goals)  # (B, M, G, D)
+        starts = latents[:, :, None].expand(*goals.shape[:3], -1)  # (B, M, G, S)
         raw = self.actor_critic.proposal(starts, goals)
         acted = self._future_cost(self._imagine(starts, self.actor_critic.bounded(raw)), goals)
         best = acted.detach()

@@ -10,7 +10,7 @@ from worldmodel.nn.layers import perceptron
 
 
 class Probe(nn.Module):
-    """A small perceptron from latents to a quantity in known units, such as a position in pixels.
+    """A small perceptron from the newest latent of a state to a quantity in known units, such as a position in pixels.
 
     Latents are detached: training a probe changes nothing but the probe.
 
@@ -30,9 +30,10 @@ class Probe(nn.Module):
         super().__init__()
         self.register_buffer("low", torch.tensor(low, dtype=torch.float32))
         self.register_buffer("high", torch.tensor(high, dtype=torch.float32))
+        self.latent_dim = latent_dim
         self.net = perceptron(latent_dim, [hidden_dim] if hidden_dim else [], len(low))
 
-    def forward(self, latents: Float[Tensor, "*b d"]) -> Float[Tensor, "*b q"]:
-        """Reads the quantity off the latents, in its own units."""
+    def forward(self, states: Float[Tensor, "*b s"]) -> Float[Tensor, "*b q"]:
+        """Reads the quantity off the states, in its own units."""
         centre, half_range = (self.low + self.high) / 2, (self.high - self.low) / 2
-        return centre + half_range * self.net(latents.detach())
+        return centre + half_range * self.net(states[..., -self.latent_dim :].detach())

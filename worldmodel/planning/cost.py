@@ -73,11 +73,12 @@ COST_KINDS: dict[str, Callable[..., Tensor]] = {"summed": summed, "last": last, 
 """From distances at each step of the horizon to a cost."""
 
 
-def distance_measure(kind: str, **options: Any) -> Measure:
+def distance_measure(kind: str, *, latent_dim: int | None = None, **options: Any) -> Measure:
     """A measure of trajectories by the latent distances of their steps to the goal.
 
     Args:
         kind: One of :data:`COST_KINDS`.
+        latent_dim: Features of the newest latent of a state, which alone is compared; None: all are.
         **options: Options of the kind, such as ``weight`` and ``scale`` of :func:`reach`.
 
     Returns:
@@ -91,7 +92,8 @@ def distance_measure(kind: str, **options: Any) -> Measure:
         raise ValueError(f"kind must be one of {', '.join(map(repr, COST_KINDS))}, got {kind!r}")
     reduce = functools.partial(COST_KINDS[kind], **options)
     reduce(torch.ones(1))  # wrong options fail here, not in the middle of an episode
-    return lambda latents, goals: reduce(squared_distances(latents, goals))
+    compared = slice(None) if latent_dim is None else slice(-latent_dim, None)
+    return lambda latents, goals: reduce(squared_distances(latents[..., compared], goals[..., compared]))
 
 
 def make_cost(

@@ -16,6 +16,7 @@ class Plane(JEPA):
 
     frame_skip = 2
     context = 1
+    latent_dim = 2
 
     def __init__(self):
         nn.Module.__init__(self)  # none of a JEPA's networks
