@@ -84,12 +84,6 @@ class Simulation(Protocol):
         """
         ...
 
-    def scenes(
-        self, generator: np.random.Generator, count: int, num_positions: int, *, recipe: str = "", layout_set: str
-    ) -> tuple[Array, Array]:
-        """Draws layouts ``(B, L)``, and positions ``(B, M, P)`` in each, as far as trajectories of the recipe go."""
-        ...
-
     def trials(self, generator: np.random.Generator, layout_set: str) -> Mapping[str, Trial]:
         """What decides planning in this environment, by the name of the metric; may be empty."""
         ...

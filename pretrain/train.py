@@ -155,6 +155,8 @@ class Run:
         with bar, self._interruption, contextlib.closing(self._log) if self._log else contextlib.nullcontext():
             for number, stage in enumerate(stages[begun:], begun):
                 freeze(stage.frozen)
+                if done < stage.num_steps:
+                    stage.begin()
                 optimizer = self.training.optimizer(stage.groups)
                 if self._optimizer_state is not None and done < stage.num_steps:
                     _load_optimizer(optimizer, self._optimizer_state, self.output)

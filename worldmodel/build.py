@@ -11,7 +11,7 @@ from torch import nn
 from worldmodel.config import ConfigError, Positive, Side, Width, config, construct, number
 from worldmodel.encoders import ENCODERS, EncoderConfig
 from worldmodel.imagination.actor_critic import ActorCritic
-from worldmodel.jepa import JEPA
+from worldmodel.jepa import JEPA, state_dim
 from worldmodel.nn.normalize import Normalizer
 from worldmodel.nn.probes import Probe
 from worldmodel.predictors import PREDICTORS, PredictorConfig
@@ -27,19 +27,20 @@ class ModelConfig(PredictorConfig, EncoderConfig):
     frame_skip: Annotated[int, Ge(1), Le(10_000), number(int, "≥ 1")] = 4
     """Environment steps spanned by one predictor step; their actions enter as one block."""
     context: Context = 1
-    """Frames that are seen at once, frame_skip steps apart; with 2 or more the model sees velocity."""
+    """Latents of a state, frame_skip steps apart, with the actions between them; with 2 or more the model knows
+    velocity."""
 
 
 @config
 class ActorCriticConfig:
-    """The actor and the critic that act in a world model."""
+    """The actor and the critics that act in a world model."""
 
     hidden_dim: Width = 256
-    """Width of both networks' hidden layers."""
+    """Width of the networks' hidden layers."""
     discount: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.95
     """Discount of a predictor step."""
-    distance_scale: Positive = 0.05
-    """Squared latent distance (mean over features) at which the cost of a step saturates."""
+    relative_scale: Positive = 0.15
+    """Squared latent distance at which the cost of a step saturates, in squared steps of the latents."""
 
 
 @config
@@ -90,16 +91,10 @@ def build_model(config: ModelConfig, data: DataSpec) -> JEPA:
     Raises:
         ValueError: If the encoder does not fit the images.
     """
-    normalizer = Normalizer(data.pixel_shape, data.action_dim)
+    normalizer = Normalizer(data.pixel_shape, data.action_dim, each_pixel=True)
     block_dim = config.frame_skip * data.action_dim
-    kind = PREDICTORS[config.predictor]
-    predictor = construct(
-        functools.partial(kind, context=config.context),
-        config.latent_dim,
-        block_dim,
-        options=config,
-        prefix="predictor_",
-    )
+    sizes = config.latent_dim, block_dim, state_dim(config.latent_dim, block_dim, config.context)
+    predictor = construct(PREDICTORS[config.predictor], *sizes, options=config, prefix="predictor_")
     encoder = build_encoder(config, data.pixel_shape)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return JEPA(encoder, predictor, normalizer, config.latent_dim, config.frame_skip, config.context)
@@ -122,11 +117,11 @@ def build_probe(config: ModelConfig, data: DataSpec) -> Probe | None:
 
 
 def build_actor_critic(config: ActorCriticConfig, model: ModelConfig, data: DataSpec) -> ActorCritic:
-    """Builds an untrained actor and critic for a world model.
+    """Builds an untrained actor and critics for a world model.
 
     Raises:
         ValueError: If an option is out of its range or the actions are unbounded.
     """
     bounds = data.action_low, data.action_high, data.action_max_norm
     kind = functools.partial(ActorCritic, context=model.context)
-    return construct(kind, model.latent_dim, *bounds, options=config)
+    return construct(kind, model.latent_dim, model.frame_skip * data.action_dim, *bounds, options=config)

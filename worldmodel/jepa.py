@@ -7,6 +7,11 @@ from torch import Tensor, nn
 from worldmodel.nn.normalize import Normalizer
 
 
+def state_dim(latent_dim: int, block_dim: int, context: int) -> int:
+    """Numbers of a state: ``context`` latents, and the blocks of actions between them."""
+    return context * latent_dim + (context - 1) * block_dim
+
+
 class JEPA(nn.Module):
     """An action-conditioned world model in latent space (AC-Video-JEPA of EB-JEPA, arXiv 2602.03604).
 
@@ -20,9 +25,12 @@ class JEPA(nn.Module):
     ``A = frame_skip · action_dim``, in the environment's units. A layer normalisation shared by encoder and predictor
     keeps encoded and predicted latents on one scale.
 
-    A single image says nothing of velocity. With a ``context`` of c > 1 the predictor sees the latents of the last c
-    frames, ``frame_skip`` environment steps apart: the state, ``S = c · D`` numbers, oldest first. Of a state, only
-    its newest latent is compared with anything. A goal is one image: a state in which nothing moves.
+    A single image says nothing of velocity. With a ``context`` of c > 1, the predictor sees the latents of the last c
+    images, ``frame_skip`` environment steps apart, and the blocks of actions between them. This is a state::
+
+        a_{t−c+1} … a_{t−1}   z_{t−c+1} … z_t          S = (c − 1) · A + c · D numbers, actions normalised
+
+    Its newest latent, the last D numbers, is what predictions and goals are compared with. A goal is one image.
 
     Args:
         encoder: Normalised images ``(B, C, H, W)`` → latents ``(B, D)``.
@@ -30,7 +38,7 @@ class JEPA(nn.Module):
         normalizer: Turns pixels and actions into the network's units.
         latent_dim: Number of latent features ``D``.
         frame_skip: Environment steps spanned by one predictor step.
-        context: Frames that make up a state.
+        context: Latents of a state.
     """
 
     def __init__(
@@ -48,10 +56,11 @@ class JEPA(nn.Module):
         self.normalizer = normalizer
         self.norm = nn.LayerNorm(latent_dim)
         self.latent_dim = latent_dim
-        self.state_dim = context * latent_dim
         self.frame_skip = frame_skip
         self.context = context
         self.action_dim = normalizer.action_dim
+        self.block_dim = frame_skip * self.action_dim
+        self.state_dim = state_dim(latent_dim, self.block_dim, context)
 
     @torch.no_grad()
     def fit_normalization(self, pixels: Num[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
@@ -66,29 +75,36 @@ class JEPA(nn.Module):
         if fit is not None:
             fit(self.normalizer.pixels(pixels))
 
-    def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b s"]:
-        """The states of scenes in which nothing moves, such as goals.
+    def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d"]:
+        """The latents of images.
 
         Args:
             pixels: uint8 ``(..., C, H, W)``, or ``(..., H, W, C)``.
         """
-        latents = self._latents(pixels)
-        return latents.repeat(*[1] * (latents.ndim - 1), self.context)
+        latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
+        return latents.reshape(*pixels.shape[:-3], self.latent_dim)
 
-    def encode_video(self, pixels: Num[Tensor, "b f x y z"]) -> Float[Tensor, "b t s"]:
-        """The states of videos at each frame that has ``context − 1`` frames before it: T = F − context + 1 of F.
+    def states(self, latents: Float[Tensor, "b f d"], actions: Float[Tensor, "b g a"]) -> Float[Tensor, "b t s"]:
+        """The states at each latent that has ``context − 1`` before it: T = F − context + 1 of F.
 
         Args:
-            pixels: uint8 ``(B, F, C, H, W)``, or ``(B, F, H, W, C)``; frames are ``frame_skip`` steps apart.
+            latents: Of images that are ``frame_skip`` environment steps apart.
+            actions: The F − 1 blocks of actions between them, in the environment's units.
         """
-        return self._states(self._latents(pixels))
+        count = latents.shape[1] - self.context + 1
+        blocks = self.normalizer.actions(actions)
+        past = [blocks[:, i : i + count] for i in range(self.context - 1)]
+        return torch.cat([*past, *(latents[:, i : i + count] for i in range(self.context))], dim=-1)
 
-    def encode_states_and_goals(
-        self, pixels: Num[Tensor, "b f x y z"]
-    ) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b t d"]]:
-        """The states of :meth:`encode_video`, and their newest latents, which are what each is as a goal."""
-        states = self.encode_video(pixels)
-        return states, self.latest(states)
+    def at_rest(self, latents: Float[Tensor, "*b d"]) -> Float[Tensor, "*b s"]:
+        """The states of which nothing is known but the newest latent: it was there before, and actions were average."""
+        actions = latents.new_zeros(*latents.shape[:-1], self.state_dim - self.context * self.latent_dim)
+        return torch.cat([actions, *[latents] * self.context], dim=-1)
+
+    @property
+    def idle_action(self) -> Float[Tensor, "a"]:
+        """What is taken for done before anything was seen: the average action, in the environment's units."""
+        return self.normalizer.action_mean
 
     def latest(self, states: Float[Tensor, "*b s"]) -> Float[Tensor, "*b d"]:
         """The newest latents of states."""
@@ -96,8 +112,13 @@ class JEPA(nn.Module):
 
     def predict(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b s"]:
         """Predicts the states one predictor step later."""
-        latents = self.norm(self.predictor(states, self.normalizer.actions(actions)).float())
-        return latents if self.context == 1 else torch.cat([states[:, self.latent_dim :], latents], dim=-1)
+        block = self.normalizer.actions(actions)
+        latents = self.norm(self.predictor(states, block).float())
+        if self.context == 1:
+            return latents
+        past = self.state_dim - self.context * self.latent_dim  # where the latents begin
+        kept = states[:, self.block_dim : past], block, states[:, past + self.latent_dim :]
+        return torch.cat([*kept, latents], dim=-1)
 
     def rollout(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
         """Predicts autoregressively; entry ``t`` is the state after ``actions[:, : t + 1]``."""
@@ -106,11 +127,3 @@ class JEPA(nn.Module):
             states = self.predict(states, actions[:, t])
             predicted.append(states)
         return torch.stack(predicted, dim=1)
-
-    def _latents(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d"]:
-        latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
-        return latents.reshape(*pixels.shape[:-3], self.latent_dim)
-
-    def _states(self, latents: Float[Tensor, "b f d"]) -> Float[Tensor, "b t s"]:
-        count = latents.shape[1] - self.context + 1
-        return torch.cat([latents[:, i : i + count] for i in range(self.context)], dim=-1)

@@ -26,7 +26,7 @@ class LossWeights:
     temporal_similarity: NonNegative = 12.0
     """δ: keeps consecutive latents close."""
     inverse_dynamics: NonNegative = 1.0
-    """ω: keeps the action recoverable from two consecutive latents."""
+    """ω: keeps the action recoverable from a state and the latent that follows."""
     centred: NonNegative = 0.0
     """Applies variance and covariance also to latents centred in each trajectory, times this factor: features of the
     scene alone do not vary there, so features must describe what moves."""
@@ -36,13 +36,35 @@ class LossWeights:
     """λ: SIGReg (arXiv 2511.08544) on the latents; set variance and covariance to 0 to use it in their place."""
 
 
+def prediction_loss(
+    model: JEPA, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b n a"], rollout_steps: int
+) -> Float[Tensor, ""]:
+    """Mean squared error of predicted latents.
+
+    Predictions start from *every* state and run for up to ``rollout_steps`` steps::
+
+        z_0 → ẑ_1 → ẑ_2 → …        each ẑ is compared with the latent of its frame;
+              z_1 → ẑ_2 → …        the loss is averaged over starts, then over steps.
+
+    Args:
+        model: The world model.
+        states: Consecutive states.
+        actions: The blocks of actions between them.
+        rollout_steps: Longest rollout K, in predictor steps.
+    """
+    num_states, latest = states.shape[1], model.latest
+    rollout_steps = min(rollout_steps, num_states - 1)
+    predicted, total = states, states.new_zeros(())
+    for k in range(1, rollout_steps + 1):
+        starts = num_states - k
+        flat = model.predict(predicted[:, :starts].flatten(0, 1), actions[:, k - 1 :].flatten(0, 1))
+        predicted = flat.unflatten(0, (-1, starts))
+        total = total + F.mse_loss(latest(predicted), latest(states[:, k:]))
+    return total / rollout_steps
+
+
 class Objective(nn.Module):
     """Computes the training loss of a world model; the loss is in ``forward`` so that DDP sees it.
-
-    Predictions start from *every* frame of the window and run for up to ``rollout_steps`` steps::
-
-        z_0 → ẑ_1 → ẑ_2 → …        each ẑ is compared with the encoding of its frame;
-              z_1 → ẑ_2 → …        the loss is averaged over starts, then over steps.
 
     Args:
         model: The world model.
@@ -67,30 +89,30 @@ class Objective(nn.Module):
         self.weights = weights
         self.rollout_steps = rollout_steps
         self.seed = seed
-        block_dim = model.frame_skip * model.action_dim
         # Left out where unused: data parallelism does not take parameters without gradients.
         self.inverse_model: nn.Module | None = None
         if weights.inverse_dynamics:
             pair_dim = model.state_dim + model.latent_dim
-            self.inverse_model = perceptron(pair_dim, [IDM_HIDDEN_DIM] * idm_layers, block_dim)
+            self.inverse_model = perceptron(pair_dim, [IDM_HIDDEN_DIM] * idm_layers, model.block_dim)
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], step: int = 0
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], Float[Tensor, "b t d"]]:
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], Float[Tensor, "b f d"]]:
         """Computes the loss of a batch of windows.
 
         Args:
-            pixels: Frames; the first ``context − 1`` only tell how the next ones move.
-            actions: Blocks of actions; ``actions[:, t]`` takes latent ``t`` to latent ``t + 1``.
+            pixels: Frames.
+            actions: Blocks of actions; ``actions[:, t]`` takes frame ``t`` to frame ``t + 1``.
             step: Training step; selects SIGReg's directions.
 
         Returns:
             The loss, each term unweighted, and the detached latents (for probes).
         """
         w = self.weights
-        states = self.model.encode_video(pixels)
-        latents = self.model.latest(states)
-        prediction = self._prediction(states, actions)
+        latents = self.model.encode(pixels)
+        states = self.model.states(latents, actions)
+        following = actions[:, self.model.context - 1 :]
+        prediction = prediction_loss(self.model, states, following, self.rollout_steps)
         joint = gather_batch(latents)
         loss, terms = losses.regularise(
             prediction,
@@ -113,20 +135,30 @@ class Objective(nn.Module):
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
         if self.inverse_model is not None:
-            pairs = torch.cat([states[:, :-1], latents[:, 1:]], dim=-1)
-            target = self.model.normalizer.actions(actions)
+            pairs = torch.cat([states[:, :-1], self.model.latest(states[:, 1:])], dim=-1)
+            target = self.model.normalizer.actions(following)
             terms["inverse_dynamics"] = F.mse_loss(self.inverse_model(pairs).float(), target)
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 
-    def _prediction(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Prediction loss over rollouts from every frame, averaged over starts, then over steps."""
-        num_frames, latest = states.shape[1], self.model.latest
-        rollout_steps = min(self.rollout_steps, num_frames - 1)
-        predicted, total = states, states.new_zeros(())
-        for k in range(1, rollout_steps + 1):
-            starts = num_frames - k
-            flat = self.model.predict(predicted[:, :starts].flatten(0, 1), actions[:, k - 1 :].flatten(0, 1))
-            predicted = flat.unflatten(0, (-1, starts))
-            total = total + F.mse_loss(latest(predicted), latest(states[:, k:]))
-        return total / rollout_steps
+
+class Refinement(nn.Module):
+    """The prediction loss alone, on latents that no longer change: a predictor learns faster without its encoder.
+
+    Args:
+        model: The world model; freeze all but its predictor.
+        rollout_steps: Longest rollout K, in predictor steps.
+    """
+
+    def __init__(self, model: JEPA, rollout_steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.rollout_steps = rollout_steps
+
+    def forward(
+        self, latents: Float[Tensor, "b f d"], actions: Float[Tensor, "b g a"], step: int = 0
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Computes the loss of a batch of sequences; nothing depends on ``step``."""
+        states = self.model.states(latents, actions)
+        loss = prediction_loss(self.model, states, actions[:, self.model.context - 1 :], self.rollout_steps)
+        return loss, {"prediction": loss.detach()}

@@ -1,4 +1,4 @@
-"""Predictors: from a state ``(B, S)``, one or more latents, and an action ``(B, A)`` to the next latent ``(B, D)``."""
+"""Predictors: from a state ``(B, S)``, which ends in a latent, and an action ``(B, A)`` to the next latent ``(B, D)``."""
 
 from typing import Annotated
 
@@ -11,18 +11,18 @@ from worldmodel.nn.layers import perceptron
 
 
 class GRUPredictor(nn.Module):
-    """One GRU cell whose hidden state is the newest latent, as in EB-JEPA; its input is the action, and older latents.
+    """One GRU cell whose hidden state is the newest latent, as in EB-JEPA; its input is the action, and what is older.
 
     Args:
         latent_dim: Number of latent features ``D``.
         action_dim: Number of action inputs ``A`` (a block of actions counts whole).
-        context: Latents of a state.
+        state_dim: Numbers of a state ``S``.
     """
 
-    def __init__(self, latent_dim: int, action_dim: int, context: int = 1) -> None:
+    def __init__(self, latent_dim: int, action_dim: int, state_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        self.cell = nn.GRUCell(action_dim + (context - 1) * latent_dim, latent_dim)
+        self.cell = nn.GRUCell(action_dim + state_dim - latent_dim, latent_dim)
 
     def forward(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
         """Predicts the next latents."""
@@ -36,15 +36,15 @@ class MLPPredictor(nn.Module):
     Args:
         latent_dim: Number of latent features ``D``.
         action_dim: Number of action inputs ``A`` (a block of actions counts whole).
+        state_dim: Numbers of a state ``S``.
         hidden_dim: Width of the hidden layers.
         layers: Number of hidden layers.
-        context: Latents of a state.
     """
 
-    def __init__(self, latent_dim: int, action_dim: int, hidden_dim: int, layers: int, context: int = 1) -> None:
+    def __init__(self, latent_dim: int, action_dim: int, state_dim: int, hidden_dim: int, layers: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        self.net = perceptron(context * latent_dim + action_dim, [hidden_dim] * layers, latent_dim)
+        self.net = perceptron(state_dim + action_dim, [hidden_dim] * layers, latent_dim)
 
     def forward(self, states: Float[Tensor, "b s"], actions: Float[Tensor, "b a"]) -> Float[Tensor, "b d"]:
         """Predicts the next latents."""
@@ -52,7 +52,7 @@ class MLPPredictor(nn.Module):
 
 
 PREDICTORS: dict[str, type[nn.Module]] = {"gru": GRUPredictor, "mlp": MLPPredictor}
-"""Predictors by name. One is built from ``latent_dim``, ``action_dim`` and ``context``, and from fields of
+"""Predictors by name. One is built from ``latent_dim``, ``action_dim`` and ``state_dim``, and from fields of
 :class:`PredictorConfig` with the names of its further keywords (``predictor_hidden_dim`` for ``hidden_dim``)."""
 
 

@@ -10,7 +10,7 @@
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from agents.offline.imitation import act, imitate
+from agents.offline.imitation import act, encode_frames, imitate, pair_dim
 from worldmodel.jepa import JEPA
 from worldmodel.nn.layers import perceptron
 
@@ -27,9 +27,7 @@ class GCBC(nn.Module):
     def __init__(self, encoder: JEPA, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.policy = perceptron(
-            encoder.state_dim + encoder.latent_dim, [hidden_dim] * num_layers, encoder.action_dim, normalized=True
-        )
+        self.policy = perceptron(pair_dim(encoder), [hidden_dim] * num_layers, encoder.action_dim, normalized=True)
 
     def fit_normalization(self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "*n a"]) -> None:
         """Fits normalisation on a sample of training data."""
@@ -46,7 +44,7 @@ class GCBC(nn.Module):
             goals: For each image but the last, which later image is its goal.
             step: Training step; nothing here depends on it.
         """
-        return imitate(self.encoder, self.policy, *self.encoder.encode_states_and_goals(pixels), actions, goals)
+        return imitate(self.encoder, self.policy, *encode_frames(self.encoder, pixels), actions, goals)
 
     def act(self, pixels: UInt8[Tensor, "b k x y z"], goals: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b a"]:
         """Actions towards goals, in the environment's units, from the ``k`` frames that are seen at once."""

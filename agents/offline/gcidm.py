@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from agents.offline.imitation import act, imitate
+from agents.offline.imitation import act, encode_frames, imitate, pair_dim
 from worldmodel.jepa import JEPA
 from worldmodel.nn.layers import perceptron
 
@@ -32,16 +32,14 @@ class GCIDM(nn.Module):
     def __init__(self, model: JEPA, *, hidden_dim: int, num_layers: int) -> None:
         super().__init__()
         self.model = model.requires_grad_(False)
-        self.inverse = perceptron(
-            model.state_dim + model.latent_dim, [hidden_dim] * num_layers, model.action_dim, normalized=True
-        )
+        self.inverse = perceptron(pair_dim(model), [hidden_dim] * num_layers, model.action_dim, normalized=True)
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], goals: Int[Tensor, "b s"], step: int
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss and metrics of a batch of trajectories; see :meth:`agents.offline.gcbc.GCBC.forward`."""
         with torch.no_grad():
-            encoded = self.model.encode_states_and_goals(pixels)
+            encoded = encode_frames(self.model, pixels)
         return imitate(self.model, self.inverse, *encoded, actions, goals)
 
     def act(self, pixels: UInt8[Tensor, "b k x y z"], goals: UInt8[Tensor, "b x y z"]) -> Float[Tensor, "b a"]:

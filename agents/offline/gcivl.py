@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from agents.offline.imitation import act, goal_latents
+from agents.offline.imitation import act, encode_frames, goal_latents, pair_dim
 from worldmodel.jepa import JEPA
 from worldmodel.nn.layers import perceptron
 
@@ -35,9 +35,7 @@ class GoalValue(nn.Module):
     def __init__(self, encoder: JEPA, hidden_dims: list[int]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleList(
-            perceptron(encoder.state_dim + encoder.latent_dim, hidden_dims, 1, normalized=True) for _ in range(2)
-        )
+        self.heads = nn.ModuleList(perceptron(pair_dim(encoder), hidden_dims, 1, normalized=True) for _ in range(2))
 
     def forward(self, latents: Float[Tensor, "*n d"], goals: Float[Tensor, "*n d"]) -> Float[Tensor, "2 *n"]:
         """Both estimates, from features of images and of goals."""
@@ -73,9 +71,7 @@ class GCIVL(nn.Module):
         hidden_dims = [hidden_dim] * num_layers
         self.value = GoalValue(encoder, hidden_dims)
         self.target = copy.deepcopy(self.value).requires_grad_(False)
-        self.policy = perceptron(
-            encoder.state_dim + encoder.latent_dim, hidden_dims, encoder.action_dim, normalized=True
-        )
+        self.policy = perceptron(pair_dim(encoder), hidden_dims, encoder.action_dim, normalized=True)
         self.discount = discount
         self.expectile = expectile
         self.temperature = temperature
@@ -95,12 +91,10 @@ class GCIVL(nn.Module):
         Each image has two goals: its own, and one of the previous trajectory in the batch, which it does not reach.
         """
         self._follow()
-        latents, stills = self.value.encoder.encode_states_and_goals(pixels)
+        latents, stills = encode_frames(self.value.encoder, pixels)
         now, then, wanted = _transitions(latents, stills, goals)
         with torch.no_grad():
-            target_now, target_then, target_wanted = _transitions(
-                *self.target.encoder.encode_states_and_goals(pixels), goals
-            )
+            target_now, target_then, target_wanted = _transitions(*encode_frames(self.target.encoder, pixels), goals)
         reached = goals == torch.arange(1, latents.shape[1], device=goals.device)
         reached = torch.cat([reached, torch.zeros_like(reached)])
         values = self.value(now, wanted)

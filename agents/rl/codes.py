@@ -71,7 +71,7 @@ def latents(checkpoint: Path | str) -> Code:
         checkpoint: Directory of the world model's checkpoint, or name of a shipped one.
     """
     model = load_pretrained(checkpoint).model
-    return Code(model.latent_dim, lambda images: model.latest(model.encode(images)))
+    return Code(model.latent_dim, model.encode)
 
 
 def open_code(name: str, folder: Path, pixel_shape: tuple[int, ...]) -> Code:

@@ -2,7 +2,7 @@
 
 ::
 
-    observation ──► encoder ──► start ─┐
+    observation ──► encoder ──► state ─┐
                                        ├─► planner ──► actions of one block ──► environment ──► replan
     desired_goal ─► encoder ──► goal ──┘   (imagines with the world model)
 
@@ -10,6 +10,7 @@ It follows Stable-Baselines3's ``predict`` protocol, so every loop written for t
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.actions import check_action_space, to_space
-from agents.history import recent_frames, remember
 from agents.observations import read_images
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_measure, build_planner
 from agents.world_model.state import EnvState, PlanningState, PlanRecord, continue_episodes
@@ -52,12 +52,24 @@ class WorldModel(Protocol):
     action_dim: int
     context: int
 
-    def encode_video(self, pixels: Tensor) -> Tensor:
-        """Latents ``(b, s, d)`` of uint8 images ``(b, context − 1 + s, c, h, w)`` or ``(…, h, w, c)``."""
+    @property
+    def idle_action(self) -> Tensor:
+        """What is taken for done before an episode, ``(a,)``; asked only where the context is above 1."""
         ...
 
-    def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Latents ``(b, t, d)`` after blocks of actions ``(b, t, frame_skip * action_dim)``."""
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents ``(b, d)`` of uint8 images ``(b, c, h, w)`` or ``(b, h, w, c)``."""
+        ...
+
+    def states(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """States ``(b, 1, s)`` from the last ``context`` latents and the blocks of actions between them.
+
+        Asked only where the context is above 1: otherwise a latent is a state.
+        """
+        ...
+
+    def rollout(self, states: Tensor, actions: Tensor) -> Tensor:
+        """States ``(b, t, s)`` after blocks of actions ``(b, t, frame_skip * a)``; they end in their latents."""
         ...
 
 
@@ -65,8 +77,8 @@ class WorldModel(Protocol):
 class Actor(Protocol):
     """An actor as the agent uses it; :class:`worldmodel.imagination.actor_critic.ActorCritic` is one."""
 
-    def policy(self, latents: Tensor, goals: Tensor) -> Tensor:
-        """Actions ``(b, a)`` from latents ``(b, d)`` towards goals ``(b, d)``, each to hold for a predictor step."""
+    def policy(self, states: Tensor, goals: Tensor) -> Tensor:
+        """Actions ``(b, a)`` from states ``(b, s)`` towards goals ``(b, d)``."""
         ...
 
 
@@ -92,7 +104,8 @@ class PlanningAgent:
         chunk_size: Most trajectories to imagine at once, to bound the memory; None: all.
         constant_blocks: Whether the planner plans one action for each predictor step, repeated ``frame_skip`` times;
             otherwise it plans blocks of ``frame_skip`` actions.
-        replan_every: Predictor steps to execute before planning again.
+        replan_every: Environment steps before planning again; None: one where the actor acts alone, otherwise a
+            predictor step.
         warm_start: Whether the next search starts from the previous plan and its elites, shifted.
         fill: How the previous plan is continued when the next search starts from it (see ``planning.shift``).
         action_space: If given, actions get its shape and dtype, and are clipped to its bounds.
@@ -103,7 +116,7 @@ class PlanningAgent:
 
     Attributes:
         timings: Seconds of each replan, encoding included, for all environments planned for at once.
-        steps_per_plan: Environment steps that a plan serves.
+        steps_per_plan: Environment steps that a plan serves, :attr:`replan_every`.
 
     Raises:
         ValueError: If the planner's actions do not fit the model's, or an option is out of its range.
@@ -116,7 +129,7 @@ class PlanningAgent:
     actor: Actor | None = None
     chunk_size: int | None = None
     constant_blocks: bool = True
-    replan_every: int = 1
+    replan_every: int | None = None
     warm_start: bool = True
     fill: str = "last"
     action_space: spaces.Box | None = None
@@ -134,20 +147,23 @@ class PlanningAgent:
                 f"planner must plan blocks of {block} actions of {model.action_dim} dimensions for this model with "
                 f"constant_blocks={self.constant_blocks}, got {planner.bounds}"
             )
-        if not 1 <= self.replan_every <= planner.horizon:
-            raise ValueError(f"replan_every must be in [1, horizon = {planner.horizon}], got {self.replan_every}")
+        alone, longest = isinstance(planner, ProposalPlanner), planner.horizon * model.frame_skip
+        self.steps_per_plan = self.replan_every or (1 if alone else model.frame_skip)
+        if not 1 <= self.steps_per_plan <= longest:
+            raise ValueError(
+                f"replan_every must be in [1, horizon · frame_skip = {longest}], got {self.steps_per_plan}"
+            )
         check_action_space(self.action_space, model.action_dim)
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {self.dtype}")
         self._device = _place(model, self.device)
-        self.steps_per_plan = self.replan_every * model.frame_skip
         # Wrong options fail here, not in the first episode.
         self._make_cost(torch.zeros(1, 1), torch.zeros(1, 1))
         if self.actor is not None and not self.constant_blocks:
             raise ValueError("constant_blocks must be True where an actor proposes: its actions are held, got False")
-        if self.actor is None and isinstance(planner, ProposalPlanner):
+        if self.actor is None and alone:
             raise ValueError("actor must be given for a planner that executes proposals, got None")
         shift(torch.zeros(1, 1), 0, fill=self.fill)
 
@@ -243,31 +259,45 @@ class PlanningAgent:
         for i in changed:  # plans towards another goal are dropped
             envs[i] = replace(envs[i], pending=envs[i].pending[:0], init=None)
         due = [i for i, env in enumerate(envs) if len(env.pending) == 0]
+        started = time.perf_counter()
+        # What a state is made of is seen at every step, also where nothing is planned.
+        self._look(envs, due if self.model.context == 1 else range(len(envs)), changed, images, goals)
         if due:
-            self._replan(envs, due, changed, images, goals, deterministic)
+            self._replan(envs, due, deterministic)
+            self.timings.append(time.perf_counter() - started)
         actions = np.stack([env.pending[0] for env in envs])
-        context, skip = self.model.context, self.model.frame_skip
-        envs = [
-            replace(env, pending=env.pending[1:], history=remember(env.history, image, context, skip))
-            for env, image in zip(envs, images, strict=True)
-        ]
         if self.action_space is not None:
             actions = to_space(actions, self.action_space)
+        length = (self.model.context - 1) * self.model.frame_skip
+        taken = actions.reshape(len(envs), -1).astype(np.float32)
+        envs = [env.remember(action, length) for env, action in zip(envs, taken, strict=True)]
         return (actions if batched else actions[0, ...]), PlanningState(tuple(envs))
 
     @torch.no_grad()
-    def _replan(
+    def _look(
         self,
         envs: list[EnvState],
-        due: list[int],
+        seen: Sequence[int],
         changed: list[int],
         images: NDArray[np.uint8],
         goals: NDArray[np.uint8],
-        deterministic: bool,
     ) -> None:
-        """Plans for the environments ``due`` and puts the plans into ``envs``; those in ``changed`` have new goals."""
-        started = time.perf_counter()
-        starts = self._encode(envs, due, changed, images, goals)
+        """Puts latents of the images of environments ``seen``, and of the goals of those ``changed``, into ``envs``."""
+        if not len(seen) and not changed:
+            return
+        pixels = torch.from_numpy(np.concatenate([images[list(seen)], goals[changed]])).to(self._device)
+        with self._autocast():
+            latents = self.model.encode(pixels).float()
+        kept = self.model.context > 1
+        for latent, i in zip(latents[: len(seen)], seen, strict=True):
+            envs[i] = replace(envs[i], latents=(*envs[i].latents, latent) if kept else (latent,))
+        for latent, i in zip(latents[len(seen) :], changed, strict=True):
+            envs[i] = replace(envs[i], goal_image=goals[i].copy(), goal=latent)
+
+    @torch.no_grad()
+    def _replan(self, envs: list[EnvState], due: list[int], deterministic: bool) -> None:
+        """Plans for the environments ``due`` and puts the plans into ``envs``."""
+        starts = self._states(envs, due)
         plans: list[tuple[list[int], Plan]] = []
         # Apart, so that an environment's plan does not depend on whether others have a plan to start from.
         for group in ([i for i in due if envs[i].init is None], [i for i in due if envs[i].init is not None]):
@@ -284,33 +314,24 @@ class PlanningAgent:
             )
             plans.append((group, plan))
             actions = self._env_actions(plan.actions)
-            carried = warm_start(plan, self.replan_every, fill=self.fill) if self.warm_start else [None] * len(group)
+            executed = self.steps_per_plan // self.model.frame_skip
+            carried = warm_start(plan, executed, fill=self.fill) if self.warm_start else [None] * len(group)
             for j, i in enumerate(group):
                 envs[i] = replace(envs[i], pending=actions[j], init=carried[j], num_plans=envs[i].num_plans + 1)
-        self.timings.append(time.perf_counter() - started)
         if self.record:
             for group, plan in plans:
                 for j, i in enumerate(group):
                     envs[i] = replace(envs[i], record=self._imagine(plan.select(j), starts[i], envs[i].goal))
 
-    def _encode(
-        self,
-        envs: list[EnvState],
-        due: list[int],
-        changed: list[int],
-        images: NDArray[np.uint8],
-        goals: NDArray[np.uint8],
-    ) -> dict[int, Tensor]:
-        """Latents of the images of environments ``due``; latents of new goals are put into ``envs``."""
+    def _states(self, envs: list[EnvState], due: list[int]) -> dict[int, Tensor]:
+        """The states of environments ``due``, each ``(s,)``."""
         context, skip = self.model.context, self.model.frame_skip
-        seen = [recent_frames(envs[i].history, images[i], context, skip) for i in due]
-        still = [recent_frames((), goals[i], context, skip) for i in changed]
-        pixels = torch.from_numpy(np.stack(seen + still)).to(self._device)
-        with self._autocast():
-            latents = self.model.encode_video(pixels)[:, 0].float()
-        for latent, i in zip(latents[len(due) :], changed, strict=True):
-            envs[i] = replace(envs[i], goal_image=goals[i].copy(), goal=latent)
-        return dict(zip(due, latents, strict=False))
+        if context == 1:
+            return {i: envs[i].latents[-1] for i in due}
+        idle = self.model.idle_action.cpu().numpy()
+        latents, actions = zip(*(envs[i].recent(context, skip, idle) for i in due), strict=True)
+        between = torch.from_numpy(np.stack(actions)).to(self._device)
+        return dict(zip(due, self.model.states(torch.stack(latents), between)[:, 0], strict=True))
 
     def _make_cost(self, start: Tensor, goal: Tensor) -> CostFn:
         return make_cost(self._rollout, start, goal, self.measure, chunk_size=self.chunk_size)
@@ -319,27 +340,28 @@ class PlanningAgent:
         """Plans ``(b, k, t, a)`` for a search to start from: the actor's, if there is one, then those carried over."""
         if self.actor is None:
             return carried
-        latents, actions = start, []
+        states, actions = start, []
         with self._autocast():
             for _ in range(self.planner.horizon):
-                actions.append(self.actor.policy(latents, goal).float())
+                actions.append(self.actor.policy(states, goal).float())
                 if len(actions) < self.planner.horizon:
-                    latents = self._rollout(latents, actions[-1][:, None])[:, 0]
+                    states = self._rollout(states, actions[-1][:, None])[:, 0]
         proposed = torch.stack(actions, 1)[:, None]
         return proposed if carried is None else torch.cat([proposed, carried], 1)
 
-    def _rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Imagined latents ``(b, t, d)`` after the planner's actions ``(b, t, a)``."""
+    def _rollout(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Imagined states ``(b, t, s)`` after the planner's actions ``(b, t, a)``."""
         blocks = actions.repeat(1, 1, self.model.frame_skip) if self.constant_blocks else actions
         with self._autocast():
-            return self.model.rollout(latents, blocks).float()
+            return self.model.rollout(states, blocks).float()
 
     def _env_actions(self, plans: Tensor) -> NDArray[np.float32]:
-        """Environment actions ``(b, steps_per_plan, action_dim)`` of the first planner steps of plans."""
-        steps = plans[:, : self.replan_every]
+        """The first ``steps_per_plan`` environment actions of plans, ``(b, steps_per_plan, action_dim)``."""
+        steps = plans[:, : -(-self.steps_per_plan // self.model.frame_skip)]
         if self.constant_blocks:
             steps = steps.repeat_interleave(self.model.frame_skip, 1)
-        return steps.reshape(len(plans), self.steps_per_plan, self.model.action_dim).cpu().numpy()
+        singles = steps.reshape(len(plans), -1, self.model.action_dim)
+        return singles[:, : self.steps_per_plan].cpu().numpy()
 
     def _generator(self, index: int, env: EnvState, deterministic: bool) -> torch.Generator:
         key = [self.seed, env.num_plans] if deterministic else [self.seed, index, env.episode, env.num_plans]
@@ -348,7 +370,7 @@ class PlanningAgent:
         return torch.Generator(self._device).manual_seed(seed)
 
     def _imagine(self, plan: Plan, start: Tensor, goal: Tensor | None) -> PlanRecord:
-        def latents(actions: Tensor) -> Tensor:
+        def states(actions: Tensor) -> Tensor:
             return self._rollout(start.expand(len(actions), -1), actions)
 
         assert goal is not None
@@ -356,8 +378,8 @@ class PlanningAgent:
             plan=plan,
             start=start,
             goal=goal,
-            latents=latents(plan.actions)[0],
-            candidate_latents=tuple(latents(candidates[0]) for candidates in plan.trace.candidates or ()),
+            states=states(plan.actions)[0],
+            candidate_states=tuple(states(candidates[0]) for candidates in plan.trace.candidates or ()),
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:

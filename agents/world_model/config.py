@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from gymnasium import spaces
 
 from worldmodel.checkpoint import Pretrained
-from worldmodel.config import ConfigError, Count, Name, NonNegative, Positive, config
+from worldmodel.config import Count, Name, NonNegative, Positive, config
 from worldmodel.planning import (
     COST_KINDS,
     FILLS,
@@ -19,11 +19,12 @@ from worldmodel.planning import (
 )
 
 if TYPE_CHECKING:  # type checkers cannot follow the registry
-    from worldmodel.planning import CEMOptions, MPPIOptions, ProposalOptions
+    from worldmodel.planning import CEMOptions, MPPIOptions
 
-    class _Options(MPPIOptions, CEMOptions, ProposalOptions, SearchOptions): ...
+    class _Options(MPPIOptions, CEMOptions, SearchOptions): ...
 else:
-    _Options = type("_Options", (*dict.fromkeys(kind.own_options for kind in PLANNERS.values()), SearchOptions), {})
+    _own = dict.fromkeys(kind.own_options for kind in PLANNERS.values() if kind.own_options)
+    _Options = type("_Options", (*_own, SearchOptions), {})
 
 
 LONG: dict[str, Any] = {
@@ -47,6 +48,8 @@ class PlannerConfig(_Options):
     cost-to-go they need long horizons."""
     propose: bool = True
     """Whether the learned actor's plan is a candidate, and the first mean."""
+    replan_every: Count | None = None
+    """Environment steps before planning again; None: one where the actor acts alone, otherwise a predictor step."""
     reach_weight: NonNegative = 2.0
     """Cost 'reach': weight of the term that rewards arriving early and staying."""
     reach_scale: Positive = 0.03
@@ -59,12 +62,6 @@ class PlannerConfig(_Options):
     """How to fill the end of a shifted plan: with its last action, or with zeros."""
     chunk_size: Count | None = None
     """Most trajectories to roll out at once, to bound the memory; None: all."""
-
-    def rules(self) -> None:
-        """Checks that numbers fit one another."""
-        super().rules()
-        if self.planner != "policy" and self.replan_every > self.horizon:
-            raise ConfigError("replan_every", f"at most horizon ({self.horizon})", self.replan_every)
 
     @property
     def cost_options(self) -> dict[str, float]:
@@ -114,10 +111,10 @@ def build_measure(config: PlannerConfig, pretrained: Pretrained) -> Measure:
     """
     if pretrained.actor_critic is None and (config.planner == "policy" or config.cost == "value"):
         raise ValueError(
-            f"planner {config.planner!r} with cost {config.cost!r} needs a checkpoint with an actor and a critic; "
+            f"planner {config.planner!r} with cost {config.cost!r} needs a checkpoint with an actor and critics; "
             f"{pretrained.path} has none: give it another cost, one of {', '.join(map(repr, COST_KINDS))}, and a "
             "horizon that reaches the goal"
         )
     if config.cost == "value":
         return pretrained.actor_critic.trajectory_cost  # type: ignore[union-attr]
-    return distance_measure(config.cost, latent_dim=pretrained.model.latent_dim, **config.cost_options)
+    return distance_measure(config.cost, **config.cost_options)

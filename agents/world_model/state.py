@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.history import History
 from worldmodel.planning import Plan
 
 
@@ -17,17 +17,17 @@ class PlanRecord:
 
     Attributes:
         plan: The plan of one environment (batch dimension 1), with all candidates in its trace.
-        start: Latent of the observation planned from, ``(d,)``.
+        start: State planned from, ``(s,)``.
         goal: Latent of the goal, ``(d,)``.
-        latents: Imagined latents after each step of the plan, ``(t, d)``.
-        candidate_latents: Those of the candidates of each iteration, ``(n, t, d)``.
+        states: Imagined states after each step of the plan, ``(t, s)``.
+        candidate_states: Those of the candidates of each iteration, ``(n, t, s)``.
     """
 
     plan: Plan
     start: Tensor
     goal: Tensor
-    latents: Tensor
-    candidate_latents: tuple[Tensor, ...]
+    states: Tensor
+    candidate_states: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class EnvState:
         num_plans: Plans made in this episode.
         pending: Actions planned and not yet executed, ``(m, action_dim)``.
         init: Where the next search starts, ``(k, t, a)``; None at an episode's start.
-        history: Past images of the episode, as far back as the model sees.
+        latents: Latents of the episode's last images, oldest first, as far back as a state reaches.
+        taken: The actions taken since the first of them, each ``(action_dim,)``; behind the last image there is one.
         goal_image: The goal image last encoded, for which ``pending`` and ``init`` were planned.
         goal: Its latent, ``(d,)``.
         record: The plan being executed; None unless the agent records.
@@ -49,7 +50,8 @@ class EnvState:
     num_plans: int = 0
     pending: NDArray[np.float32]
     init: Tensor | None = None
-    history: History = ()
+    latents: tuple[Tensor, ...] = ()
+    taken: tuple[NDArray[np.float32], ...] = ()
     goal_image: NDArray[np.uint8] | None = None
     goal: Tensor | None = None
     record: PlanRecord | None = None
@@ -57,6 +59,31 @@ class EnvState:
     def is_towards(self, goal_image: NDArray[np.uint8]) -> bool:
         """Whether this is the goal image last encoded."""
         return self.goal_image is not None and np.array_equal(self.goal_image, goal_image)
+
+    def recent(self, context: int, frame_skip: int, idle: NDArray[np.float32]) -> tuple[Tensor, NDArray[np.float32]]:
+        """The last latents of which a state is made, and the blocks of actions between them.
+
+        Before the beginning of an episode nothing moved: its first latent stands for what is missing.
+
+        Args:
+            context: How many latents.
+            frame_skip: Environment steps between two of them.
+            idle: The action that stands for those before the beginning, ``(action_dim,)``.
+
+        Returns:
+            ``(context, d)`` and ``(context − 1, frame_skip · action_dim)``.
+        """
+        now, length = len(self.latents) - 1, (context - 1) * frame_skip
+        latents = torch.stack([self.latents[max(0, now - i * frame_skip)] for i in reversed(range(context))])
+        actions = np.stack([*[idle] * (length - now), *self.taken[-min(now, length) :]])
+        return latents, actions.reshape(context - 1, -1)
+
+    def remember(self, action: NDArray[np.float32], length: int) -> "EnvState":
+        """The memory behind one more action, the next of the plan, as far back as ``length`` steps."""
+        if length == 0:
+            return replace(self, pending=self.pending[1:])
+        taken = (*self.taken, action)[-length:]
+        return replace(self, pending=self.pending[1:], latents=self.latents[-length:], taken=taken)
 
 
 @dataclass(frozen=True)

@@ -80,20 +80,33 @@ class OracleModel:
     Args:
         model: The JEPA.
         simulation: The environment.
+
+    Raises:
+        ValueError: If the JEPA's states are more than one latent.
     """
 
     def __init__(self, model: JEPA, simulation: Simulation) -> None:
+        if model.context > 1:
+            raise ValueError(f"the world model must have model.context 1 to be replaced, got {model.context}")
         self.model = model
         self.simulation = simulation
         self.frame_skip = model.frame_skip
         self.action_dim = model.action_dim
         self.context = 1
 
+    @property
+    def idle_action(self) -> Tensor:
+        """The JEPA's."""
+        return self.model.idle_action
+
     @torch.no_grad()
-    def encode_video(self, pixels: Tensor) -> Tensor:
-        """Latents ``(b, t, d + p + l)`` of images ``(b, t, c, h, w)``."""
-        images = pixels.flatten(0, 1)
-        return self._join(images, *self.simulation.read(images.numpy())).unflatten(0, pixels.shape[:2])
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents ``(b, d + p + l)`` of images ``(b, c, h, w)``."""
+        return self._join(pixels, *self.simulation.read(pixels.numpy()))
+
+    def states(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """A latent is a state."""
+        return latents
 
     @torch.no_grad()
     def rollout(self, latents: Tensor, actions: Tensor) -> Tensor:

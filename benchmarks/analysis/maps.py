@@ -109,7 +109,7 @@ def distances(
 
     Returns:
         "true": the shortest path's. "latent": squared, mean over features. "critic": the cost-to-go, if the checkpoint
-        has an actor and a critic.
+        has an actor and critics.
     """
     both = np.concatenate([positions, goal[None]]).astype(np.float32)
     latents = pretrained.model.encode(torch.from_numpy(simulation.draw(both[None], layout[None])[0]))
@@ -120,7 +120,7 @@ def distances(
         "latent": (here - there).square().mean(-1).double().numpy(),
     }
     if pretrained.actor_critic is not None:
-        maps["critic"] = pretrained.actor_critic.cost_to_go(here, there).double().numpy()
+        maps["critic"] = pretrained.actor_critic.cost_to_go(pretrained.model.at_rest(here), there).double().numpy()
     return maps
 
 

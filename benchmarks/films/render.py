@@ -295,7 +295,7 @@ def _plan_view(record: Any, step: int, policy: Policy, probe: Probe | None, num_
 
     candidates, num_elites = [], max(1, num_candidates // 8)
     if probe is not None:
-        for latents, costs in zip(record.candidate_latents, trace.candidate_costs or (), strict=True):
+        for latents, costs in zip(record.candidate_states, trace.candidate_costs or (), strict=True):
             order = costs[0].argsort()
             rest = order[num_elites:]
             spread = torch.linspace(0, len(rest) - 1, min(len(rest), num_candidates - num_elites)).long()
@@ -306,7 +306,7 @@ def _plan_view(record: Any, step: int, policy: Policy, probe: Probe | None, num_
         duration=int(getattr(policy, "steps_per_plan", 1)),
         best=trace.best[0].cpu().numpy(),
         elite=trace.elite[0].cpu().numpy(),
-        path=None if probe is None else positions(record.latents),
+        path=None if probe is None else positions(record.states),
         candidates=tuple(candidates),
         num_elites=num_elites,
     )

@@ -1,10 +1,15 @@
 """Windows without end: trajectories are simulated as they are asked for, and drawn on the training device."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from envs.simulation import Array, Simulation
-from pretrain.data.windows import SceneBatch, WindowBatch, check_window
+from pretrain.data.windows import WindowBatch, check_window
+
+AT_ONCE = 50
+"""Trajectories that are simulated at once, where many are asked for."""
 
 
 class SimulatedWindows:
@@ -53,18 +58,23 @@ class SimulatedWindows:
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         """Draws windows, with positions and layouts; a scene is a layout."""
-        before = self.context - 1
+        return self._draw_windows(batch_size, self.num_frames, generator, self.context - 1, per_scene)
+
+    def _draw_windows(
+        self, count: int, num_frames: int, generator: np.random.Generator, before: int = 0, per_scene: int = 1
+    ) -> WindowBatch:
+        """Draws windows, with so many more images before each."""
         positions, actions, layout = self.simulation.trajectories(
             generator,
-            batch_size,
-            (before + self.num_frames - 1) * self.frame_skip,
+            count,
+            (before + num_frames - 1) * self.frame_skip,
             hold=self.frame_skip,
             recipe=self.recipe,
             layout_set=self.layout_set,
             per_layout=per_scene,
         )
         frames = positions[:, :: self.frame_skip].copy()
-        blocks = actions.reshape(batch_size, before + self.num_frames - 1, -1)
+        blocks = actions.reshape(count, before + num_frames - 1, -1)
         return WindowBatch(
             pixels=self._draw(frames, layout),
             actions=torch.from_numpy(blocks[:, before:].copy()).to(self.device),
@@ -72,13 +82,10 @@ class SimulatedWindows:
             layout=torch.from_numpy(layout).to(self.device),
         )
 
-    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws layouts, and images in each, of agents that stood still before."""
-        positions, layout = self.simulation.scenes(
-            generator, batch_size, num_images, recipe=self.recipe, layout_set=self.layout_set
-        )
-        images = self._draw(positions, layout)[:, :, None]
-        return SceneBatch(images.expand(-1, -1, self.context, -1, -1, -1))
+    def whole_episodes(self, count: int, num_frames: int, generator: np.random.Generator) -> Iterator[WindowBatch]:
+        """Draws trajectories, each in a layout of its own; see :class:`~pretrain.data.windows.WindowSource`."""
+        for first in range(0, count, AT_ONCE):
+            yield self._draw_windows(min(AT_ONCE, count - first), num_frames, generator)
 
     def _draw(self, positions: Array, layout: Array) -> torch.Tensor:
         """Draws on the training device.

@@ -1,4 +1,4 @@
-"""Windows of experience to train on, and scenes to act in: what sources of training data have in common.
+"""Windows of experience to train on: what sources of training data have in common.
 
 A window is T frames and the actions between them; ``k`` environment steps (the frame skip) lie between two frames:
 
@@ -11,6 +11,7 @@ A model that sees the last ``context`` frames, ``k`` steps apart, needs those in
 frame of an episode there is that frame again.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,16 +36,6 @@ class WindowBatch(NamedTuple):
     actions: Float32[Tensor, "b t_minus_1 k_a"]
     positions: Float32[Tensor, "b t p"] | None = None
     layout: Float32[Tensor, "b l"] | None = None
-
-
-class SceneBatch(NamedTuple):
-    """A batch of B scenes, M images of each; a scene is what stays while an agent moves: a layout, an episode.
-
-    Attributes:
-        pixels: Images in random order, each behind the frames before it, uint8 ``(B, M, context, C, H, W)``.
-    """
-
-    pixels: UInt8[Tensor, "b m context c h w"]
 
 
 @runtime_checkable
@@ -87,8 +78,18 @@ class WindowSource(Protocol):
             The windows, on the source's device.
         """
 
-    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws scenes B and images M of each, on the source's device; all randomness comes from ``generator``."""
+    def whole_episodes(self, count: int, num_frames: int, generator: np.random.Generator) -> Iterator[WindowBatch]:
+        """Whole episodes, batches of equal length, for what looks at each image once.
+
+        Args:
+            count: How many, where they are simulated; of recorded data these are all of the split.
+            num_frames: Images of each, where they are simulated.
+            generator: Source of all randomness.
+
+        Yields:
+            Images ``(B, F, C, H, W)`` and the actions between them: single ones where every environment step is
+            recorded, blocks of ``k`` where the simulation shows every k-th.
+        """
 
 
 def check_window(num_frames: int, frame_skip: int, context: int) -> None:

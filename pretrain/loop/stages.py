@@ -39,6 +39,8 @@ class Stage:
         batch_size: Rows of a batch, over all processes.
         draw: Draws a batch of so many rows, a named tuple of tensors.
         validate: Measures the stage's result; called without gradients, and with the module in evaluation mode.
+        begin: Called when the stage begins or goes on, before anything is drawn: prepares what depends on the stages
+            before it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Stage:
     batch_size: int
     draw: Callable[[int, np.random.Generator], tuple[Any, ...]]
     validate: Callable[[], dict[str, float]]
+    begin: Callable[[], Any] = lambda: None
 
     @property
     def clipped(self) -> Sequence[nn.Parameter]:

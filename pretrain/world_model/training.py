@@ -2,12 +2,15 @@
 
 ::
 
-    model     windows ──► Objective   trains encoder and predictor (and the position probe beside them)
-    policy    scenes  ──► Imagination trains actor and critic in the finished model, which stays as it is
+    model      windows of images ──► Objective    trains encoder and predictor (and the position probe beside them)
+    encoder, done: all episodes are encoded once
+    refinement sequences of latents ──► Refinement trains the predictor
+    policy     states and goals ──► Imagination   trains actor and critics in the finished model, which stays as it is
 """
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pretrain.data.latents import LatentEpisodes, PairBatch, SequenceBatch, encode_episodes
 from pretrain.data.windows import WindowSource
 from pretrain.loop.memory import built, require_batch
 from pretrain.loop.stages import BatchLoss, Stage, Training, adamw
@@ -28,7 +32,7 @@ from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.imagination.objective import Imagination
 from worldmodel.jepa import JEPA
 from worldmodel.nn.probes import Probe
-from worldmodel.objective import Objective
+from worldmodel.objective import Objective, Refinement
 
 NORMALIZATION_WINDOWS, NORMALIZATION_BYTES = 256, 256 * 2**20
 """Windows on which normalisation is fitted, and the most bytes of their images: of large images, fewer windows."""
@@ -63,27 +67,29 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
     Raises:
         ValueError: If the data do not fit.
     """
-    context = config.model.context
-    sources = source, _ = build_sources(config.data, config.model.frame_skip, device, context)
+    sources = source, _ = build_sources(config.data, config.model.frame_skip, device)
     data = data_spec(source)
-    frames, images = config.data.num_frames + context - 1, config.policy.images_per_scene * context
-    require_batch("data.batch_size", config.data.batch_size, (frames, *data.pixel_shape))
-    require_batch("policy.batch_size", config.policy.batch_size, (images, *data.pixel_shape))
+    require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
     model = built(lambda: build_model(config.model, data), config.model)
     probe = build_probe(config.model, data)
     if config.checkpoint:
         _begin_with(config, model, probe)
     else:
-        count = min(NORMALIZATION_WINDOWS, max(1, NORMALIZATION_BYTES // (frames * math.prod(data.pixel_shape))))
+        count = min(
+            NORMALIZATION_WINDOWS, max(1, NORMALIZATION_BYTES // (config.data.num_frames * math.prod(data.pixel_shape)))
+        )
         sample = source.sample(count, np.random.default_rng([config.seed, 0]))
         model.fit_normalization(sample.pixels.cpu(), sample.actions.cpu())
+    episodes = functools.cache(lambda: _encode(config, model, source))
     stages = [_model_stage(config, model, probe, sources)]
+    if config.refinement.num_steps:
+        stages.append(_refinement_stage(config, model, probe, sources, episodes))
     parts: dict[str, nn.Module | None] = {"model": model, "probe": probe}
     sections: dict[str, Any] = {"model": config.model, "data": data}
     if config.policy.num_steps:
         networks = config.policy.networks
         actor_critic = built(lambda: build_actor_critic(networks, config.model, data), networks)
-        stages.append(_policy_stage(config, model, actor_critic, sources))
+        stages.append(_policy_stage(config, model, actor_critic, sources, episodes))
         parts["actor_critic"], sections["actor_critic"] = actor_critic, networks
     return Training(
         stages=stages,
@@ -129,18 +135,51 @@ def _model_stage(config: WorldModelConfig, model: JEPA, probe: Probe | None, sou
     )
 
 
-def _policy_stage(config: WorldModelConfig, model: JEPA, actor_critic: ActorCritic, sources: Sources) -> Stage:
-    source, validation_source = sources
+def _encode(config: WorldModelConfig, model: JEPA, source: WindowSource) -> LatentEpisodes:
+    generator = np.random.default_rng([config.seed, 0, 1])
+    return encode_episodes(model, source, config.trajectories, generator, progress=config.progress)
+
+
+def _refinement_stage(
+    config: WorldModelConfig,
+    model: JEPA,
+    probe: Probe | None,
+    sources: Sources,
+    episodes: Callable[[], LatentEpisodes],
+) -> Stage:
+    refinement, predictor = config.refinement, list(model.predictor.parameters())
+    trained = set(predictor)
+    return Stage(
+        name="refinement",
+        module=BatchLoss("objective", Refinement(model, refinement.rollout_steps), *SequenceBatch._fields),
+        frozen=[parameter for parameter in model.parameters() if parameter not in trained],
+        groups=[{"params": predictor, "peak": refinement.learning_rate}],
+        num_steps=refinement.num_steps,
+        batch_size=refinement.batch_size,
+        begin=episodes,
+        draw=lambda size, generator: episodes().sequences(size, refinement.rollout_steps, generator),
+        validate=lambda: validate(model, probe, sources[1]),
+    )
+
+
+def _policy_stage(
+    config: WorldModelConfig,
+    model: JEPA,
+    actor_critic: ActorCritic,
+    sources: Sources,
+    episodes: Callable[[], LatentEpisodes],
+) -> Stage:
     policy = config.policy
     seeded = functools.partial(Imagination, seed=config.seed)
     imagination = construct(seeded, model, actor_critic, options=policy)
     return Stage(
         name="policy",
-        module=BatchLoss("imagination", imagination, "pixels"),
+        module=BatchLoss("imagination", imagination, *PairBatch._fields),
         frozen=[*model.parameters(), *imagination.target.parameters()],
         groups=[{"params": list(actor_critic.parameters()), "peak": policy.learning_rate}],
         num_steps=policy.num_steps,
         batch_size=policy.batch_size,
-        draw=lambda size, generator: source.sample_scenes(size, policy.images_per_scene, generator),
-        validate=lambda: validate_policy(model, actor_critic, validation_source),
+        begin=lambda: actor_critic.fit(episodes().step_size()),
+        draw=lambda size, generator: episodes().pairs(size, policy.goals, generator),
+        validate=lambda: validate_policy(model, actor_critic, sources[1]),
     )

@@ -45,8 +45,14 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
         the simulation's trials that the model gets wrong.
     """
     batch = source.sample(NUM_WINDOWS, np.random.default_rng(VALIDATION_SEED))
-    states = model.encode_video(batch.pixels)
-    latents, predicted = (model.latest(one) for one in (states, model.rollout(states[:, 0], batch.actions)))
+    before = model.context - 1  # frames that only tell how things move
+    encoded = model.encode(batch.pixels)
+    start = model.states(encoded[:, : before + 1], batch.actions[:, :before])[:, 0]
+    batch = batch._replace(
+        actions=batch.actions[:, before:],
+        positions=None if batch.positions is None else batch.positions[:, before:],
+    )
+    latents, predicted = encoded[:, before:], model.latest(model.rollout(start, batch.actions))
     error = (predicted - latents[:, 1:]).square().mean(dim=-1).mean(dim=0)  # (T - 1,)
     horizons = sorted({1, (len(error) + 1) // 2, len(error)})
     metrics = {f"prediction_{k}": float(error[k - 1]) for k in horizons}
@@ -104,7 +110,7 @@ def trial_errors(model: JEPA, probe: Probe, known: Simulation) -> dict[str, floa
         drawn = torch.from_numpy(known.draw(trial.positions[:, None], trial.layout)[:, 0]).to(device)
         num_blocks = -(-trial.num_steps // model.frame_skip)
         actions = torch.from_numpy(trial.action).to(device).repeat(1, num_blocks * model.frame_skip)
-        imagined = model.rollout(model.encode(drawn), actions.unflatten(-1, (num_blocks, -1)))[:, -1]
+        imagined = model.rollout(model.at_rest(model.encode(drawn)), actions.unflatten(-1, (num_blocks, -1)))[:, -1]
         wrong[name] = float(trial.is_wrong(probe(imagined).cpu().numpy()).mean())
     return wrong
 
@@ -115,26 +121,27 @@ def validate_policy(model: JEPA, actor_critic: ActorCritic, source: WindowSource
 
     Args:
         model: The world model.
-        actor_critic: Actor and critic.
+        actor_critic: Actor and critics.
         source: Validation data.
 
     Returns:
         ``imagined_success``: share of trajectories that end nearer to their goal than to any other image of the scene.
-        ``imagined_cost``: mean discounted cost of these trajectories, and ``cost_to_go``: what the critic, that knows
-        single steps only, says it is; the difference is what imagination loses over many steps.
+        ``imagined_cost``: mean discounted cost of these trajectories, and ``cost_to_go``: what the
+        critics say it is.
     """
-    scenes = source.sample_scenes(NUM_SCENES, NUM_IMAGES, np.random.default_rng(SCENES_SEED))
-    latents, goals = (one.flatten(0, 1) for one in model.encode_states_and_goals(scenes.pixels.flatten(0, 1)))
-    images = goals.unflatten(0, scenes.pixels.shape[:2])  # (S, M, D)
+    windows = source.sample(NUM_SCENES * NUM_IMAGES, np.random.default_rng(SCENES_SEED), per_scene=NUM_IMAGES)
+    encoded = model.encode(windows.pixels[:, : model.context])
+    states = model.states(encoded, windows.actions[:, : model.context - 1])[:, 0]
+    images = model.latest(states).unflatten(0, (-1, NUM_IMAGES))  # (S, M, D)
     goals = images.roll(-1, dims=1).flatten(0, 1)
-    cost_to_go = actor_critic.cost_to_go(latents, goals)
+    cost_to_go = actor_critic.cost_to_go(states, goals)
     cost, discount = torch.zeros_like(cost_to_go), 1.0
     for _ in range(NUM_STEPS):
-        actions = actor_critic.policy(latents, goals).repeat(1, model.frame_skip)
-        latents = model.predict(latents, actions)
-        cost = cost + discount * actor_critic.step_cost(latents, goals)
+        actions = actor_critic.policy(states, goals).repeat(1, model.frame_skip)
+        states = model.predict(states, actions)
+        cost = cost + discount * actor_critic.step_cost(states, goals)
         discount *= actor_critic.discount
-    nearest = torch.cdist(model.latest(latents).unflatten(0, images.shape[:2]), images).argmin(-1)  # (S, M)
+    nearest = torch.cdist(model.latest(states).unflatten(0, images.shape[:2]), images).argmin(-1)  # (S, M)
     wanted = torch.arange(images.shape[1], device=nearest.device).roll(-1)
     return {
         "imagined_success": float((nearest == wanted).float().mean()),

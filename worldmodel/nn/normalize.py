@@ -13,6 +13,8 @@ class Normalizer(nn.Module):
     Args:
         pixel_shape: ``(C, H, W)`` of the images the model takes.
         action_dim: Number of components of one environment action.
+        each_pixel: Whether every pixel has a mean of its own, and all share one scale: what never changes is then zero.
+            Otherwise each channel has its mean and its scale.
     """
 
     pixel_mean: Tensor
@@ -20,11 +22,11 @@ class Normalizer(nn.Module):
     action_mean: Tensor
     action_std: Tensor
 
-    def __init__(self, pixel_shape: Sequence[int], action_dim: int) -> None:
+    def __init__(self, pixel_shape: Sequence[int], action_dim: int, *, each_pixel: bool = False) -> None:
         super().__init__()
         self.pixel_shape = tuple(pixel_shape)
         self.action_dim = action_dim
-        self.register_buffer("pixel_mean", torch.zeros(self.pixel_shape[0]))
+        self.register_buffer("pixel_mean", torch.zeros(self.pixel_shape if each_pixel else self.pixel_shape[0]))
         self.register_buffer("pixel_std", torch.full((self.pixel_shape[0],), 255.0))
         self.register_buffer("action_mean", torch.zeros(action_dim))
         self.register_buffer("action_std", torch.ones(action_dim))
@@ -44,8 +46,12 @@ class Normalizer(nn.Module):
         if not bool((flat != flat[:1, :, :1, :1]).any()):
             colour = flat[0, :, 0, 0].int().tolist()
             raise ValueError(f"images must show something, got {len(flat)} that are of one colour, {colour}")
-        self.pixel_mean.copy_(flat.mean(dim=(0, 2, 3)))
-        self.pixel_std.copy_(flat.std(dim=(0, 2, 3)).clamp_min(1.0))
+        if self.pixel_mean.ndim == 3:
+            self.pixel_mean.copy_(flat.mean(dim=0))
+            self.pixel_std.copy_((flat - self.pixel_mean).std().clamp_min(1.0))
+        else:
+            self.pixel_mean.copy_(flat.mean(dim=(0, 2, 3)))
+            self.pixel_std.copy_(flat.std(dim=(0, 2, 3)).clamp_min(1.0))
         if actions is None:
             return
         single = actions.reshape(-1, self.action_dim)
@@ -75,7 +81,8 @@ class Normalizer(nn.Module):
                 f"got {tuple(pixels.shape)}"
             )
         images = flat.to(torch.float32, copy=True)
-        return images.sub_(self.pixel_mean[:, None, None]).mul_(self.pixel_std[:, None, None].reciprocal())
+        mean = self.pixel_mean if self.pixel_mean.ndim == 3 else self.pixel_mean[:, None, None]
+        return images.sub_(mean).mul_(self.pixel_std[:, None, None].reciprocal())
 
     def actions(self, actions: Float[Tensor, "*b a"]) -> Float[Tensor, "*b a"]:
         """Normalises actions, or blocks of actions flattened, in the environment's units."""

@@ -8,7 +8,7 @@ from worldmodel.planning.cost import COST_KINDS, Measure, distance_measure, make
 from worldmodel.planning.mppi import MPPI, MPPIOptions
 from worldmodel.planning.noise import coloured_noise
 from worldmodel.planning.plan import FILLS, CostFn, Plan, Planner, SearchOptions, Trace, shift, warm_start
-from worldmodel.planning.proposal import ProposalOptions, ProposalPlanner
+from worldmodel.planning.proposal import ProposalPlanner
 from worldmodel.planning.search import SamplingPlanner
 
 PLANNERS: dict[str, type[Any]] = {"mppi": MPPI, "cem": CEM, "icem": ICEM, "policy": ProposalPlanner}
@@ -16,6 +16,6 @@ PLANNERS: dict[str, type[Any]] = {"mppi": MPPI, "cem": CEM, "icem": ICEM, "polic
 
 __all__ = [
     *("CEM", "COST_KINDS", "FILLS", "ICEM", "MPPI", "PLANNERS", "ActionBounds", "CEMOptions", "CostFn", "MPPIOptions"),
-    *("Measure", "Plan", "Planner", "ProposalOptions", "ProposalPlanner", "SamplingPlanner", "SearchOptions", "Trace"),
+    *("Measure", "Plan", "Planner", "ProposalPlanner", "SamplingPlanner", "SearchOptions", "Trace"),
     *("coloured_noise", "distance_measure", "make_cost", "shift", "warm_start"),
 ]

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from worldmodel.planning.plan import CostFn
 
-Measure = Callable[[Float[Tensor, "B t d"], Float[Tensor, "B d"]], Float[Tensor, "B"]]
-"""Cost of imagined trajectories, given the goal of each."""
-Rollout = Callable[[Float[Tensor, "B d"], Float[Tensor, "B t a"]], Float[Tensor, "B t d"]]
-"""Imagines the latents that follow from start latents and actions."""
+Measure = Callable[[Float[Tensor, "B t s"], Float[Tensor, "B d"]], Float[Tensor, "B"]]
+"""Cost of imagined trajectories of states, given the goal of each, a latent."""
+Rollout = Callable[[Float[Tensor, "B s"], Float[Tensor, "B t a"]], Float[Tensor, "B t s"]]
+"""Imagines the states that follow from states and actions."""
 
 
 def squared_distances(latents: Float[Tensor, "*b t d"], goal: Float[Tensor, "*b d"]) -> Float[Tensor, "*b t"]:
@@ -73,16 +73,15 @@ COST_KINDS: dict[str, Callable[..., Tensor]] = {"summed": summed, "last": last, 
 """From distances at each step of the horizon to a cost."""
 
 
-def distance_measure(kind: str, *, latent_dim: int | None = None, **options: Any) -> Measure:
+def distance_measure(kind: str, **options: Any) -> Measure:
     """A measure of trajectories by the latent distances of their steps to the goal.
 
     Args:
         kind: One of :data:`COST_KINDS`.
-        latent_dim: Features of the newest latent of a state, which alone is compared; None: all are.
         **options: Options of the kind, such as ``weight`` and ``scale`` of :func:`reach`.
 
     Returns:
-        A function from latents ``(B, t, d)`` and goals ``(B, d)`` to costs ``(B,)``.
+        A function from states ``(B, t, s)``, which end in their latents, and goals ``(B, d)`` to costs ``(B,)``.
 
     Raises:
         ValueError: If the kind is unknown or an option is out of its range.
@@ -92,18 +91,17 @@ def distance_measure(kind: str, *, latent_dim: int | None = None, **options: Any
         raise ValueError(f"kind must be one of {', '.join(map(repr, COST_KINDS))}, got {kind!r}")
     reduce = functools.partial(COST_KINDS[kind], **options)
     reduce(torch.ones(1))  # wrong options fail here, not in the middle of an episode
-    compared = slice(None) if latent_dim is None else slice(-latent_dim, None)
-    return lambda latents, goals: reduce(squared_distances(latents[..., compared], goals[..., compared]))
+    return lambda states, goals: reduce(squared_distances(states[..., -goals.shape[-1] :], goals))
 
 
 def make_cost(
     rollout: Rollout, start: Tensor, goal: Tensor, measure: Measure, *, chunk_size: int | None = None
 ) -> CostFn:
-    """The cost of action sequences: roll out the model from a start latent and measure the trajectory.
+    """The cost of action sequences: roll out the model from a state and measure the trajectory.
 
     Args:
         rollout: The model.
-        start: Latent of each environment's present observation, ``(b, d)``.
+        start: State of each environment, ``(b, s)``.
         goal: Latent of each environment's goal, ``(b, d)``.
         measure: Cost of a trajectory: one of distances (:func:`distance_measure`), or a learned one such as
             :meth:`worldmodel.imagination.actor_critic.ActorCritic.trajectory_cost`.
@@ -115,8 +113,11 @@ def make_cost(
     Raises:
         ValueError: If the shapes or the chunk size are not valid.
     """
-    if start.ndim != 2 or start.shape != goal.shape:
-        raise ValueError(f"start and goal must have one shape (b, d), got {tuple(start.shape)} and {tuple(goal.shape)}")
+    if start.ndim != 2 or goal.ndim != 2 or len(start) != len(goal) or start.shape[1] < goal.shape[1]:
+        raise ValueError(
+            "start must have shape (b, s) and goal (b, d), of which a state is the last part, got "
+            f"{tuple(start.shape)} and {tuple(goal.shape)}"
+        )
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1 or None, got {chunk_size}")
 

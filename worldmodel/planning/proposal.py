@@ -7,37 +7,26 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from worldmodel.config import Count, config
 from worldmodel.planning.bounds import ActionBounds
 from worldmodel.planning.plan import CostFn, Plan, Trace
 from worldmodel.planning.search import check_finite, evaluate
 
 
-@config
-class ProposalOptions:
-    """What :class:`ProposalPlanner` is told."""
-
-    replan_every: Count = 1
-    """Planner steps to execute before planning again."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProposalPlanner:
-    """Returns the first plan that it is given, within the bounds: amortised planning, where a policy proposes.
+    """Returns the first plan that it is given, one step within the bounds: amortised planning, where a policy proposes.
 
     Attributes:
         bounds: Bounds of the actions.
-        replan_every: Steps of a plan; all of it is executed.
     """
 
-    own_options: ClassVar[type] = ProposalOptions
+    own_options: ClassVar[type | None] = None
     bounds: ActionBounds
-    replan_every: int = ProposalOptions.replan_every
 
     @property
     def horizon(self) -> int:
-        """Steps of a plan."""
-        return self.replan_every
+        """Steps of a plan: one."""
+        return 1
 
     @torch.no_grad()
     def plan(

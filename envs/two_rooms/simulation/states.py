@@ -24,11 +24,9 @@ from envs.two_rooms.physics import (
 )
 from envs.two_rooms.pictures.rendering import render
 from envs.two_rooms.policies.expert import read_layout
-from envs.two_rooms.simulation.walks import REFERENCE_STEPS, draw_until, reference_walk, starts, stays, wall_rich_walk
+from envs.two_rooms.simulation.walks import REFERENCE_STEPS, draw_until, reference_walk, stays, wall_rich_walk
 from envs.two_rooms.task import image_positions
 
-NEAR_FRACTION = 0.5
-"""Share of a scene's positions that are near the inner wall."""
 NUM_TRIALS = 512
 """Trials at walls, and as many at doors."""
 START_DISTANCE, PUSH_DISTANCE, PUSH = 6.0, 16.0, 1.0
@@ -79,26 +77,6 @@ class TwoRoomsSimulation:
         draw = partial(walk, generator, num_steps=num_steps, hold=hold)
         positions, actions = draw_until(stays, draw, layout) if recipe == "no-crossings" else draw(layout)
         return Trajectories(self._turned(positions), self._turned(actions), _numbers(layout))
-
-    def scenes(
-        self,
-        generator: np.random.Generator,
-        count: int,
-        num_positions: int,
-        *,
-        recipe: str = "",
-        layout_set: str = "train",
-    ) -> tuple[Array, Array]:
-        """Draws layouts and positions: as trajectories start, near the inner wall or anywhere."""
-        layout = sample_layouts(generator, count, layout_set)
-        repeated = Layout(*(np.repeat(field, num_positions) for field in layout))
-
-        def draw(layout: Layout) -> tuple[Array, ...]:
-            return (starts(generator, layout, NEAR_FRACTION)[:, None],)
-
-        stay = self._check(recipe) == "no-crossings"
-        (positions,) = draw_until(stays, draw, repeated) if stay else draw(repeated)
-        return self._turned(positions).reshape(count, num_positions, 2), _numbers(layout)
 
     def trials(self, generator: np.random.Generator, layout_set: str) -> Mapping[str, Trial]:
         """Pushes across the wall, beside the door and at it: who ends on the wrong side?

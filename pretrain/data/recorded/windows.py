@@ -6,7 +6,7 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ from envs.simulation import Array, Simulation
 from pretrain.data.formats.recording import DatasetError, Recording
 from pretrain.data.formats.registry import open_recording
 from pretrain.data.recorded.episodes import Episodes, ImageOptions, load_episodes
-from pretrain.data.windows import SceneBatch, WindowBatch, check_window
+from pretrain.data.windows import WindowBatch, check_window
 
 SPLITS = ("train", "validation")
 """Names of the parts into which the episodes of a dataset are split."""
@@ -81,17 +81,13 @@ class RecordedWindows:
             first = generator.integers(self._num_starts[episode])
         return self._windows(episode, first)
 
-    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        """Draws episodes, in proportion to their lengths, and frames of each, uniformly and with replacement."""
-        windows = generator.integers(self.num_windows, size=batch_size)
-        episode = np.searchsorted(self._last_window, windows, side="right")
-        steps = self._num_starts[episode] + self._num_steps
-        last = generator.integers(steps[:, None], size=(batch_size, num_images))
-        history = np.arange(1 - self.context, 1) * self.frame_skip
-        steps = np.maximum(last[..., None] + history, 0).reshape(batch_size, -1)
-        frames = torch.from_numpy(self.data.frames[self._first_frame[episode][:, None] + steps]).to(self.device)
-        images = frames if self.simulation is None else _draw(self.simulation, frames)[0]
-        return SceneBatch(images.unflatten(1, (num_images, self.context)))
+    def whole_episodes(self, count: int, num_frames: int, generator: np.random.Generator) -> Iterator[WindowBatch]:
+        """All episodes of the split, every step of each; see :class:`~pretrain.data.windows.WindowSource`."""
+        for episode, frame, action in zip(self.episodes, self._first_frame, self._first_action, strict=True):
+            length = self.data.lengths[episode]
+            frames = torch.from_numpy(self.data.frames[np.arange(frame, frame + length + 1)])[None].to(self.device)
+            actions = torch.from_numpy(self.data.actions[action : action + length])[None].to(self.device)
+            yield WindowBatch(frames if self.simulation is None else _draw(self.simulation, frames)[0], actions)
 
     def _windows(self, episode: Array, first: Array) -> WindowBatch:
         """The windows that begin at step ``first`` of ``episode``, both ``(B,)``."""
