@@ -181,7 +181,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def preset(name: str) -> Any:
         found = changed(original(name), {"num_steps": 2, "data.batch_size": 2, "validate_every": 2, "progress": False})
-        tiny = {"policy.num_steps": 2, "policy.batch_size": 2, "policy.images_per_scene": 4}
+        tiny = {f"{stage}.{name}": 2 for stage in ("refinement", "policy") for name in ("num_steps", "batch_size")}
+        tiny |= {"trajectories.count": 2}
         return changed(found, tiny) if isinstance(found, WorldModelConfig) else found
 
     monkeypatch.setattr(pretrain.presets, "preset", preset)

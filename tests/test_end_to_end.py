@@ -20,7 +20,10 @@ TINY_SEARCH = (
     *("--planner.horizon", "3", "--planner.num-samples", "8"),
     *("--planner.num-elites", "2", "--planner.num-iterations", "1"),
 )
-TINY_POLICY = ("--policy.num-steps", "2", "--policy.batch-size", "4", "--policy.images-per-scene", "4")
+TINY_STAGES = (
+    *("--refinement.num-steps", "2", "--refinement.batch-size", "4", "--trajectories.count", "4"),
+    *("--policy.num-steps", "2", "--policy.batch-size", "4"),
+)
 
 
 @pytest.fixture
@@ -39,9 +42,9 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
     worldmodel(
         "collect", "--env-id", env_id, "--policy", "random-walk", "--num-episodes", "60", "--dataset-id", "reach/w-v0"
     )
-    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 5 --validate-every 200"
-    policy = "--rollout-steps 4 --policy.num-steps 200 --policy.batch-size 16 --policy.images-per-scene 8"
-    worldmodel("pretrain", "dataset", *options.split(), *policy.split(), "--output", "run")
+    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 6 --validate-every 200"
+    later = "--refinement.num-steps 200 --refinement.batch-size 32 --policy.num-steps 200 --policy.batch-size 128"
+    worldmodel("pretrain", "dataset", *options.split(), *later.split(), "--output", "run")
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
     worldmodel("evaluate", "run", *common, "--output", "agent.json")
     worldmodel("evaluate", "random", *common, "--output", "random.json")
@@ -54,7 +57,7 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
 
 def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
     tiny = "--num-steps 4 --data.batch-size 4 --model.latent-dim 16 --model.predictor-hidden-dim 16 --validate-every 4"
-    worldmodel("pretrain", "two-rooms", *tiny.split(), *TINY_POLICY, "--output", "run")
+    worldmodel("pretrain", "two-rooms", *tiny.split(), *TINY_STAGES, "--output", "run")
     worldmodel(
         "evaluate", "run", "--manifest", "validation", "--num-episodes", "2", *TINY_SEARCH, "--output", "out.json"
     )
@@ -68,7 +71,7 @@ def test_two_rooms_from_scratch_to_video(workplace: Path) -> None:
 def test_demo_writes_everything(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What has learned nothing gets nowhere: without an end to it, its film would be of 200 steps.
     monkeypatch.setattr(render, "RenderConfig", partial(render.RenderConfig, max_steps=10))
-    worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", *TINY_POLICY, "--output", "run")
+    worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", *TINY_STAGES, "--output", "run")
     worldmodel("demo", "run", "--num-episodes", "2", "--video-episodes", "0", *TINY_SEARCH, "--output", "out")
     demo = json.loads((workplace / "out" / "demo.json").read_text())
     assert set(demo) == {"random", "expert", "run"}
@@ -86,7 +89,7 @@ def test_the_guides_environment_works_as_printed(workplace: Path, monkeypatch: p
     assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate"]
     small = {
         "collect": "--num-episodes 12",
-        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4 --rollout-steps 3", *TINY_POLICY]),
+        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 5 --rollout-steps 3", *TINY_STAGES]),
         "evaluate": " ".join(["--num-episodes 2", *TINY_SEARCH]),
     }
     try:
@@ -108,7 +111,7 @@ def test_the_guides_environment_without_code_works_as_printed(workplace: Path) -
     assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate", "render", "evaluate"]
     small = {
         "collect": "--num-episodes 4 --max-episode-steps 60",
-        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4 --rollout-steps 2", *TINY_POLICY]),
+        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4 --rollout-steps 2", *TINY_STAGES]),
         "evaluate": " ".join(["--num-episodes 2 --latency-episodes 0", *TINY_SEARCH]),
         "render": " ".join(["--max-steps 3 --output film", *TINY_SEARCH]),
     }

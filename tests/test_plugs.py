@@ -89,6 +89,8 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "data.num_frames": 4,
             "rollout_steps": 2,
             "num_steps": 4,
+            "refinement.num_steps": 2,
+            "refinement.batch_size": 4,
             "policy.num_steps": 2,
             "policy.batch_size": 4,
         },

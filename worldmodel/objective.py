@@ -27,11 +27,9 @@ class LossWeights:
     """δ: keeps consecutive latents close."""
     inverse_dynamics: NonNegative = 1.0
     """ω: keeps the action recoverable from a state and the latent that follows."""
-    centred: NonNegative = 0.0
-    """Applies variance and covariance also to latents centred in each trajectory, times this factor: features of the
-    scene alone do not vary there, so features must describe what moves."""
-    centred_margin: NonNegative = 0.5
-    """Standard deviation that the centred variance term asks for."""
+    contrast: NonNegative = 0.0
+    """Makes the last latent of a window tell its first from those of other windows (InfoNCE): what stays in a scene,
+    however small, is then worth its place in a latent."""
     sigreg: NonNegative = 0.0
     """λ: SIGReg (arXiv 2511.08544) on the latents; set variance and covariance to 0 to use it in their place."""
 
@@ -90,6 +88,10 @@ class Objective(nn.Module):
         self.rollout_steps = rollout_steps
         self.seed = seed
         # Left out where unused: data parallelism does not take parameters without gradients.
+        self.scene: nn.Module | None = None
+        if weights.contrast:
+            self.scene = nn.Linear(model.latent_dim, model.latent_dim)
+            nn.init.eye_(self.scene.weight)
         self.inverse_model: nn.Module | None = None
         if weights.inverse_dynamics:
             pair_dim = model.state_dim + model.latent_dim
@@ -124,13 +126,10 @@ class Objective(nn.Module):
             step=step,
         )
         terms["prediction"] = prediction
-        if w.centred:
-            centred = (joint - joint.mean(dim=1, keepdim=True)).flatten(0, 1)
-            terms["centred_variance"] = losses.variance(centred, w.centred_margin)
-            terms["centred_covariance"] = losses.covariance(centred)
-            loss = loss + w.centred * (
-                w.variance * terms["centred_variance"] + w.covariance * terms["centred_covariance"]
-            )
+        if self.scene is not None:
+            ends = self.scene(joint[:, [0, -1]])
+            terms["contrast"] = losses.contrast(ends[:, 0], ends[:, 1])
+            loss = loss + w.contrast * terms["contrast"]
         if w.temporal_similarity:
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]

@@ -1,4 +1,4 @@
-"""Predictors: from a state ``(B, S)``, which ends in a latent, and an action ``(B, A)`` to the next latent ``(B, D)``."""
+"""Predictors: from a state ``(B, S)``, which ends in a latent, and actions ``(B, A)`` to the next latent ``(B, D)``."""
 
 from typing import Annotated
 

@@ -42,6 +42,8 @@ from worldmodel.planning import (
 
 DTYPES = (torch.bfloat16, torch.float16, None)
 """Precisions that a model can run in: under autocast, or in its own."""
+LARGEST = float(np.finfo(np.float32).max)
+"""What actions are limited to when they are remembered: those of an environment in float64 may be larger."""
 
 
 @runtime_checkable
@@ -148,7 +150,8 @@ class PlanningAgent:
                 f"constant_blocks={self.constant_blocks}, got {planner.bounds}"
             )
         alone, longest = isinstance(planner, ProposalPlanner), planner.horizon * model.frame_skip
-        self.steps_per_plan = self.replan_every or (1 if alone else model.frame_skip)
+        default = 1 if alone else model.frame_skip
+        self.steps_per_plan = default if self.replan_every is None else self.replan_every
         if not 1 <= self.steps_per_plan <= longest:
             raise ValueError(
                 f"replan_every must be in [1, horizon · frame_skip = {longest}], got {self.steps_per_plan}"
@@ -269,7 +272,7 @@ class PlanningAgent:
         if self.action_space is not None:
             actions = to_space(actions, self.action_space)
         length = (self.model.context - 1) * self.model.frame_skip
-        taken = actions.reshape(len(envs), -1).astype(np.float32)
+        taken = actions.reshape(len(envs), -1).clip(-LARGEST, LARGEST).astype(np.float32)
         envs = [env.remember(action, length) for env, action in zip(envs, taken, strict=True)]
         return (actions if batched else actions[0, ...]), PlanningState(tuple(envs))
 

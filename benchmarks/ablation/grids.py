@@ -105,7 +105,7 @@ GRIDS = {
             Variant(name="no action blocks", train={"model.frame_skip": 1}),
             Variant(name="GRU predictor", train={"model.predictor": "gru"}),
             Variant(name="reference data", train={"data.recipe": "reference"}),
-            Variant(name="time-centred terms added", train={"weights.centred": 1.0}),
+            Variant(name="no contrast", train={"weights.contrast": 0.0}),
             Variant(name="nonlinear inverse dynamics", train={"idm_layers": 2}),
             Variant(name="latent of 128", train={"model.latent_dim": 128}),
             Variant(name="no random actions for the critic", train={"policy.random_actions": 0}),

@@ -231,12 +231,14 @@ def _variants(config: AttributeConfig, pretrained: Pretrained, task: Task) -> di
         build_planner(planner, bounds_from_space(space, pretrained.data.action_max_norm)),
         learned.trajectory_cost if learned else distance_measure(planner.cost, **planner.cost_options),
         actor=actor if planner.propose else None,
+        replan_every=planner.replan_every,
         warm_start=planner.warm_start,
+        fill=planner.fill,
         seed=config.seed,
     )
     variants = {"as configured": as_configured, "true dynamics": oracle, "larger budget": agent(large)}
     if own is not None:
-        variants["actor alone"] = agent(replace(planner, planner="policy"))
+        variants["actor alone"] = agent(replace(planner, planner="policy", replan_every=None))
     return variants
 
 

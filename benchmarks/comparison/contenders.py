@@ -113,7 +113,7 @@ def recorded(dataset: str) -> tuple[Contender, ...]:
     Args:
         dataset: Id of the dataset; its guide says how it is collected.
     """
-    steps = {"num_steps": 6_000, "policy.num_steps": 2_000, "policy.imitation_weight": 0.0}
+    steps = {"num_steps": 6_000, "policy.num_steps": 2_000}
     model = {"data.dataset": dataset, "model.context": 2, **steps}
     sees = {"data.dataset": dataset, "method.encoder": "strided", "method.context": 2}
     return (

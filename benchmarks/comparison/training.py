@@ -7,7 +7,7 @@ from typing import Any
 
 from agents import rl
 from benchmarks.comparison.contenders import Contender
-from envs.domain import find_domain
+from envs.domain import domains, find_domain
 from pretrain.config import UNSAVED_FIELDS as FIT_UNSAVED
 from pretrain.config import PretrainConfig
 from pretrain.loop.run_log import read_metrics
@@ -83,17 +83,16 @@ def costs(contender: Contender, folder: Path) -> dict[str, Any]:
         }
     training = read_json(current(folder, CONFIG))["training"]
     config = training["config"]
-    data, policy = config["data"], config.get("policy")
-    steps = min(training["step"], config["num_steps"])
-    windows = steps * data["batch_size"]
-    images = windows * data["num_frames"]
-    if policy is not None:  # an actor and a critic, in imagination
-        images += (training["step"] - steps) * policy["batch_size"] * policy["images_per_scene"]
+    data, steps = config["data"], min(training["step"], config["num_steps"])
+    drawn = [(steps * data["batch_size"], data["num_frames"])]
+    if training["step"] > steps and data["dataset"] in {domain.name for domain in domains() if domain.simulate}:
+        # Encoded for the stages behind the model's; where episodes are recorded, windows are of the same ones.
+        drawn.append((config["trajectories"]["count"], config["trajectories"]["num_frames"]))
     skip = config["model" if "model" in config else "method"]["frame_skip"]
     return {
         "minutes": training["seconds"] / 60,
-        "env_steps": windows * (data["num_frames"] - 1) * skip,
-        "images": images,
+        "env_steps": sum(count * (num_frames - 1) * skip for count, num_frames in drawn),
+        "images": sum(count * num_frames for count, num_frames in drawn),
         "curve": [
             {"step": line["step"], "seconds": training["seconds"] * line["step"] / training["step"], "loss": loss}
             for line in read_metrics(folder)

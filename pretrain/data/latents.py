@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pretrain.data.windows import WindowSource
-from worldmodel.config import Count, Fraction, Positive, config
+from worldmodel.config import ConfigError, Count, CountFromTwo, Fraction, Positive, config
 from worldmodel.jepa import JEPA
 
 CHUNK = 512
@@ -58,18 +58,25 @@ class GoalMix:
     mean_steps: Positive = 6.0
     """Mean of this number."""
     elsewhere: Fraction = 0.4
-    """Share of goals from any episode. The rest are any images of the episode."""
+    """Share of goals from any episode of the scene. The rest are any images of the state's own episode."""
     reached: Fraction = 0.05
     """Share of goals, of all these, that are replaced by the state's own image."""
+
+    def rules(self) -> None:
+        """Checks that shares are at most one together."""
+        if self.ahead + self.elsewhere > 1 + 1e-9:
+            raise ConfigError("elsewhere", f"at most 1 − ahead ({1 - self.ahead:g})", self.elsewhere)
 
 
 @config
 class TrajectoriesConfig:
     """Simulated trajectories that are encoded for the stages behind the model's; of recorded data, all episodes are."""
 
-    count: Count = 8_000
+    count: Count = 40_000
     """How many."""
-    num_frames: Count = 23
+    per_scene: Count = 8
+    """How many in a row share a scene: goals elsewhere are in the same one."""
+    num_frames: CountFromTwo = 23
     """Images of each, one predictor step apart."""
 
 
@@ -85,6 +92,7 @@ class LatentEpisodes:
         first_action: Where its actions begin, ``(E,)``.
         lengths: Its number of actions, ``(E,)``.
         stride: Latents in a predictor step.
+        per_scene: How many episodes in a row share a scene; None: all do, as far as is known.
     """
 
     model: JEPA
@@ -94,21 +102,33 @@ class LatentEpisodes:
     first_action: Int[Tensor, "e"]
     lengths: Int[Tensor, "e"]
     stride: int
+    per_scene: int | None = None
 
     def sequences(self, size: int, num_steps: int, generator: np.random.Generator) -> SequenceBatch:
-        """Draws sequences: states at random times of random episodes, and what follows in ``num_steps`` predictor steps.
+        """Draws sequences: states at random times of random episodes, and ``num_steps`` predictor steps that follow.
 
         Returns:
             ``context + num_steps`` latents. In front of an episode stands its first latent again, with average actions.
+
+        Raises:
+            ValueError: If no episode is as long as that.
         """
         room = self.lengths - num_steps * self.stride
+        if not bool((room >= 0).any()):
+            longest = int(self.lengths.max()) // self.stride
+            raise ValueError(
+                f"rollout_steps must be at most the predictor steps of the longest episode, {longest}, got {num_steps}"
+            )
         possible = torch.nonzero(room >= 0).squeeze(1)
         episode = possible[_uniform(generator, torch.full((size,), len(possible)))]
         return self._around(episode, _uniform(generator, room[episode] + 1), num_steps)
 
     def pairs(self, size: int, mix: GoalMix, generator: np.random.Generator) -> PairBatch:
         """Draws states at random times of random episodes, and a goal for each."""
-        episode, other = (_uniform(generator, torch.full((size,), len(self.lengths))) for _ in range(2))
+        episode = _uniform(generator, torch.full((size,), len(self.lengths)))
+        group = self.per_scene or len(self.lengths)
+        first = episode - episode % group
+        other = first + _uniform(generator, (len(self.lengths) - first).clamp_max(group))
         length = self.lengths[episode]
         time = _uniform(generator, length + 1)
         steps = torch.from_numpy(generator.geometric(1 / max(1.0, mix.mean_steps * self.stride), size))
@@ -159,20 +179,21 @@ def encode_episodes(
     Args:
         model: The world model, which gets into evaluation mode meanwhile.
         source: Where images come from.
-        trajectories: How many, and how long, where the source is a simulation.
+        trajectories: How many, and how long, where they are simulated.
         generator: Source of all randomness.
         progress: Whether to show a progress bar.
     """
     mode = model.training
     model.eval()
-    latents, actions, lengths = [], [], []
+    latents, actions, lengths = Rows(), Rows(), []
     device = model.normalizer.pixel_mean.device
-    batches = source.whole_episodes(trajectories.count, trajectories.num_frames, generator)
+    sizes = {name: getattr(trajectories, name) for name in ("count", "num_frames", "per_scene")}
+    batches = source.whole_episodes(**sizes, generator=generator)
     with tqdm(desc="encoding", unit="image", disable=not progress or None, leave=False) as bar:
         for batch in batches:
             images = batch.pixels.flatten(0, 1)
-            encoded = torch.cat([model.encode(chunk.to(device)) for chunk in images.split(CHUNK)])
-            latents.append(encoded)
+            for chunk in images.split(CHUNK):
+                latents.append(model.encode(chunk.to(device)))
             actions.append(batch.actions.flatten(0, 1).to(device))
             lengths += [batch.actions.shape[1]] * len(batch.actions)
             bar.update(len(images))
@@ -180,13 +201,40 @@ def encode_episodes(
     length = torch.tensor(lengths)
     return LatentEpisodes(
         model=model,
-        latents=torch.cat(latents),
-        actions=torch.cat(actions),
+        latents=latents.all(),
+        actions=actions.all(),
         first_latent=(length + 1).cumsum(0) - length - 1,
         first_action=length.cumsum(0) - length,
         lengths=length,
-        stride=model.block_dim // actions[0].shape[-1],
+        stride=model.block_dim // actions.all().shape[-1],
+        per_scene=trajectories.per_scene if source.endless else None,
     )
+
+
+class Rows:
+    """Rows that are gathered bit by bit in one tensor.
+
+    Many small tensors among large buffers that come and go would leave memory in pieces.
+    """
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+        self._count = 0
+
+    def append(self, rows: Float[Tensor, "n d"]) -> None:
+        """Copies rows behind those that there are."""
+        count = self._count + len(rows)
+        if self._held is None or count > len(self._held):
+            grown = rows.new_empty(2 * count, *rows.shape[1:])
+            grown[: self._count] = self.all() if self._count else grown[:0]
+            self._held = grown
+        self._held[self._count : count] = rows
+        self._count = count
+
+    def all(self) -> Float[Tensor, "n d"]:
+        """All of them."""
+        assert self._held is not None
+        return self._held[: self._count]
 
 
 def _uniform(generator: np.random.Generator, below: Tensor) -> Tensor:

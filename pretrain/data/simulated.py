@@ -8,7 +8,7 @@ import torch
 from envs.simulation import Array, Simulation
 from pretrain.data.windows import WindowBatch, check_window
 
-AT_ONCE = 50
+AT_ONCE = 64
 """Trajectories that are simulated at once, where many are asked for."""
 
 
@@ -28,6 +28,8 @@ class SimulatedWindows:
     Raises:
         ValueError: If the recipe is unknown, or a window has fewer than two frames.
     """
+
+    endless = True
 
     def __init__(
         self,
@@ -82,10 +84,13 @@ class SimulatedWindows:
             layout=torch.from_numpy(layout).to(self.device),
         )
 
-    def whole_episodes(self, count: int, num_frames: int, generator: np.random.Generator) -> Iterator[WindowBatch]:
-        """Draws trajectories, each in a layout of its own; see :class:`~pretrain.data.windows.WindowSource`."""
-        for first in range(0, count, AT_ONCE):
-            yield self._draw_windows(min(AT_ONCE, count - first), num_frames, generator)
+    def whole_episodes(
+        self, count: int, num_frames: int, per_scene: int, generator: np.random.Generator
+    ) -> Iterator[WindowBatch]:
+        """Draws trajectories, some in the same layout; see :class:`~pretrain.data.windows.WindowSource`."""
+        at_once = max(1, AT_ONCE // per_scene) * per_scene
+        for first in range(0, count, at_once):
+            yield self._draw_windows(min(at_once, count - first), num_frames, generator, per_scene=per_scene)
 
     def _draw(self, positions: Array, layout: Array) -> torch.Tensor:
         """Draws on the training device.

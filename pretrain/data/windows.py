@@ -51,6 +51,7 @@ class WindowSource(Protocol):
         action_low: Smallest value of each component, of length A, in the environment's units.
         action_high: Largest value of each component, of length A.
         action_max_norm: Largest Euclidean norm of one action, or ``None`` where only the box bounds it.
+        endless: Whether windows are simulated as they are asked for.
     """
 
     num_frames: int
@@ -61,6 +62,7 @@ class WindowSource(Protocol):
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
     action_max_norm: float | None
+    endless: bool
 
     @property
     def simulation(self) -> Simulation | None:
@@ -78,12 +80,15 @@ class WindowSource(Protocol):
             The windows, on the source's device.
         """
 
-    def whole_episodes(self, count: int, num_frames: int, generator: np.random.Generator) -> Iterator[WindowBatch]:
+    def whole_episodes(
+        self, count: int, num_frames: int, per_scene: int, generator: np.random.Generator
+    ) -> Iterator[WindowBatch]:
         """Whole episodes, batches of equal length, for what looks at each image once.
 
         Args:
             count: How many, where they are simulated; of recorded data these are all of the split.
             num_frames: Images of each, where they are simulated.
+            per_scene: How many in a row share a scene, where they are simulated.
             generator: Source of all randomness.
 
         Yields:

@@ -76,7 +76,8 @@ class WorldModelConfig(PretrainConfig):
     trajectories: TrajectoriesConfig = field(default_factory=TrajectoriesConfig)
     """What is encoded for both of them, where data are simulated."""
     num_steps: CountFromZero = 10_000
-    """Training steps of the model; the learning-rate schedule spans them. With 0, it stays as the checkpoint has it."""
+    """Training steps of the model; the learning-rate schedule spans them. With 0, the encoder stays as the
+    checkpoint has it."""
     checkpoint: str = ""
     """World model to begin with, of the same architecture: a folder or the name of a shipped checkpoint; by default a
     new one. Actor and critics are new in any case."""

@@ -111,7 +111,7 @@ def trial_errors(model: JEPA, probe: Probe, known: Simulation) -> dict[str, floa
         num_blocks = -(-trial.num_steps // model.frame_skip)
         actions = torch.from_numpy(trial.action).to(device).repeat(1, num_blocks * model.frame_skip)
         imagined = model.rollout(model.at_rest(model.encode(drawn)), actions.unflatten(-1, (num_blocks, -1)))[:, -1]
-        wrong[name] = float(trial.is_wrong(probe(imagined).cpu().numpy()).mean())
+        wrong[name] = float(trial.is_wrong(probe(model.latest(imagined)).cpu().numpy()).mean())
     return wrong
 
 

@@ -84,12 +84,16 @@ class Still(nn.Module):
     def __init__(self, action_dim, frame_skip=2):
         super().__init__()
         self.action_dim, self.frame_skip, self.context = action_dim, frame_skip, 1
+        self.idle_action = torch.zeros(action_dim)
 
-    def encode_video(self, pixels):
-        return torch.zeros(len(pixels), 1, 1)
+    def encode(self, pixels):
+        return torch.zeros(len(pixels), 1)
 
-    def rollout(self, latents, actions):
-        return latents[:, None] + actions.clamp(-1.0, 1.0).sum(-1, keepdim=True)
+    def states(self, latents, actions):
+        return latents
+
+    def rollout(self, states, actions):
+        return states[:, None] + actions.clamp(-1.0, 1.0).sum(-1, keepdim=True)
 
 
 class Anything:
@@ -98,9 +102,9 @@ class Anything:
     def __init__(self, space, seed):
         self.numbers = torch.from_numpy(outside(space, 200, seed).reshape(200, -1)).float()
 
-    def policy(self, latents, goals):
+    def policy(self, states, goals):
         self.numbers = self.numbers.roll(-1, 0)
-        return self.numbers[: len(latents)]
+        return self.numbers[: len(states)]
 
 
 @pytest.mark.parametrize("kind", [MPPI, CEM, ICEM, ProposalPlanner])

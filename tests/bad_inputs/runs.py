@@ -19,9 +19,9 @@ from bad_inputs.data import put
 PRETRAIN = [
     *shlex.split(f"pretrain two-rooms {ALWAYS['pretrain two-rooms']}"),
     *shlex.split("--num-steps 2 --checkpoint-every 1 --accelerator cpu --precision 32-true --model.latent-dim 4"),
-    *shlex.split("--model.encoder-hidden-dim 8 --model.predictor-hidden-dim 8 --policy.networks.hidden-dim 8"),
+    *shlex.split("--model.encoder-channels 4 4 --model.predictor-hidden-dim 8 --policy.networks.hidden-dim 8"),
 ]
-"""A run of two steps of the model and one of the policy."""
+"""A run of two steps of the model, one of its refinement, and one of the policy."""
 TRAIN_RL = shlex.split(f"train-rl sac {ALWAYS['train-rl']} --net-arch 8 --eval-every 4")
 """A run of two steps of two environments."""
 
@@ -92,7 +92,7 @@ STATES = (
         for value in ("x", 5.5, None, True)
     ),
     ("step -1", key("step", -1), r"training_state.pt must hold a step and finite seconds, both from 0, got -1"),
-    ("step 1e9", key("step", 10**9), r"training_state.pt must hold a step of at most 3, got 1000000000"),
+    ("step 1e9", key("step", 10**9), r"training_state.pt must hold a step of at most 4, got 1000000000"),
     ("seconds nan", key("seconds", math.nan), r"training_state.pt must hold a step and finite seconds, .*nan"),
     ("seconds -1", key("seconds", -1.0), r"training_state.pt must hold .*seconds.*-1"),
     ("config a list", key("config", "[]"), r"training_state.pt must hold the configuration of a run"),

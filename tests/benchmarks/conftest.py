@@ -26,13 +26,14 @@ TWO_ROOMS = DataSpec(
     position_high=(60.0, 60.0),
 )
 RGB = DataSpec(pixel_shape=(3, 32, 32), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
-TINY_DATA = {"data.num_frames": 3, "data.batch_size": 2, "num_steps": 2, "accelerator": "cpu"}
+TINY_DATA = {"data.num_frames": 4, "data.batch_size": 2, "num_steps": 2, "accelerator": "cpu"}
 TINY_MODEL = {
-    **{"model.latent_dim": 8, "model.encoder_hidden_dim": 16, "model.predictor_hidden_dim": 16, "rollout_steps": 2},
-    **{"policy.num_steps": 1, "policy.batch_size": 2, "policy.images_per_scene": 4, "policy.networks.hidden_dim": 16},
+    **{"model.latent_dim": 8, "model.encoder_channels": (4, 4), "model.predictor_hidden_dim": 16, "rollout_steps": 2},
+    **{"refinement.num_steps": 1, "refinement.batch_size": 2, "trajectories.count": 2},
+    **{"policy.num_steps": 1, "policy.batch_size": 2, "policy.networks.hidden_dim": 16},
 }
 TINY_METHOD = {"method.latent_dim": 4, "method.hidden_dim": 16}
-TINY_SEARCH = {"replan_every": 3, "num_samples": 8, "num_elites": 2, "num_iterations": 1}
+TINY_SEARCH = {"replan_every": 4, "num_samples": 8, "num_elites": 2, "num_iterations": 1}
 
 
 def untrained(path, data):

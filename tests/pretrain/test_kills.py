@@ -12,12 +12,13 @@ from agents.offline.agent import MethodConfig
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.config import PretrainConfig
 from pretrain.data.config import DataConfig
+from pretrain.data.latents import TrajectoriesConfig
 from pretrain.image.config import ImageConfig, ImageDataConfig
 from pretrain.loop.run_log import read_metrics
 from pretrain.offline.config import OfflineConfig
 from pretrain.train import fit
 from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
-from pretrain.world_model.config import PolicyConfig, WorldModelConfig
+from pretrain.world_model.config import PolicyConfig, RefinementConfig, WorldModelConfig
 from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import CONFIG, WEIGHTS, load_training_state, read_config, read_format
 from worldmodel.image.build import ImageModelConfig
@@ -36,7 +37,9 @@ RUNS: dict[str, PretrainConfig] = {
     "world model": WorldModelConfig(
         model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=8, predictor_hidden_dim=8),
         data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=2),
-        policy=PolicyConfig(num_steps=2, batch_size=2, images_per_scene=3, networks=ActorCriticConfig(hidden_dim=8)),
+        refinement=RefinementConfig(num_steps=2, batch_size=2, rollout_steps=2),
+        policy=PolicyConfig(num_steps=2, batch_size=2, networks=ActorCriticConfig(hidden_dim=8)),
+        trajectories=TrajectoriesConfig(count=4, num_frames=3),
         rollout_steps=2,
         **COMMON,
     ),

@@ -29,6 +29,19 @@ def test_every_preset_is_a_runnable_configuration(name: str) -> None:
         assert config.rollout_steps < config.data.num_frames
 
 
+def test_there_is_one_recipe_of_world_models() -> None:
+    """Presets differ in their data, and in whether a state needs two latents."""
+    recipe = preset("dataset")
+    assert (recipe.model.context, recipe.data.dataset) == (2, "")
+    assert recipe.refinement.num_steps > 0
+    assert recipe.policy.num_steps > 0
+    for name in ("two-rooms", "two-rooms-no-crossings", "pillars"):
+        found = preset(name)
+        assert replace(found, model=replace(found.model, context=2), data=recipe.data) == recipe, name
+        assert found.model.context == 1
+        assert found.data.dataset
+
+
 def test_importing_the_package_imports_no_training() -> None:
     program = (
         "import sys, pretrain, pretrain.data.windows\n"
@@ -54,6 +67,7 @@ def test_the_paper_preset_is_the_papers() -> None:
     )
     assert (config.data.num_frames, config.data.batch_size, config.rollout_steps, config.clip_norm) == (17, 384, 8, 2.0)
     assert config.num_steps * config.data.batch_size == pytest.approx(12 * 100_000, rel=1e-3)
+    assert (config.model.context, config.refinement.num_steps, config.policy.num_steps) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["rollout_steps", "num_steps", "log_every", "validate_every", "checkpoint_every"])

@@ -23,55 +23,27 @@ from pretrain.loop.run_log import METRICS, read_metrics
 from pretrain.sources import build_sources
 from pretrain.train import _precision, fit, learning_rate_factor
 from pretrain.video.config import VideoConfig
-from pretrain.world_model.config import PolicyConfig, WorldModelConfig
-from pretrain.world_model.training import _begin_with
-from worldmodel.build import ActorCriticConfig, DataSpec, ModelConfig, build_model
+from tiny_runs import MODEL, TINY, assert_same_run, few_samples
 from worldmodel.checkpoint import TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
-from worldmodel.config import changed
-from worldmodel.objective import LossWeights, Objective
+from worldmodel.objective import Objective
 
 ROOT = Path(__file__).parents[2]
-MODEL = ModelConfig(
-    encoder="strided",
-    latent_dim=16,
-    encoder_channels=(8, 8),
-    encoder_hidden_dim=32,
-    predictor="mlp",
-    predictor_hidden_dim=32,
-    frame_skip=2,
-)
-TINY = WorldModelConfig(
-    model=MODEL,
-    data=DataConfig(dataset="two-rooms", num_frames=4, batch_size=4),
-    weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=1.0, inverse_dynamics=1.0),
-    policy=PolicyConfig(
-        num_steps=6, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4, goals_per_image=2
-    ),
-    rollout_steps=2,
-    num_steps=12,
-    accelerator="cpu",
-    precision="32-true",
-    log_every=2,
-    validate_every=6,
-    checkpoint_every=3,
-)
 COMMAND_LINE = [
     *("--accelerator", "cpu", "--precision", "32-true", "--num-steps", "3000", "--rollout-steps", "2"),
     *("--log-every", "5", "--validate-every", "2000", "--checkpoint-every", "10"),
     *("--data.num-frames", "4", "--data.batch-size", "4"),
     *("--model.encoder", "strided", "--model.latent-dim", "16", "--model.frame-skip", "2"),
     *("--model.encoder-channels", "8", "8", "--model.predictor", "mlp", "--model.predictor-hidden-dim", "32"),
-    *("--policy.num-steps", "2", "--policy.batch-size", "2", "--policy.images-per-scene", "4"),
+    *("--refinement.num-steps", "2", "--refinement.rollout-steps", "2", "--policy.num-steps", "2"),
+    *("--trajectories.count", "4", "--trajectories.num-frames", "3"),
 ]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small_samples():
-    """Fewer windows to validate on and to fit normalisation on than real runs use."""
+    """Fewer windows than real runs use."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 16)
-        patch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 16)
-        patch.setattr("pretrain.world_model.validation.NUM_SCENES", 4)
+        few_samples(patch)
         yield
 
 
@@ -79,19 +51,6 @@ def small_samples():
 def finished(tmp_path_factory) -> Path:
     """The folder of an uninterrupted run of ``TINY``."""
     return fit(replace(TINY, output=str(tmp_path_factory.mktemp("finished") / "run")))
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    """The same weights and optimizer state bit for bit, and the same log."""
-    assert (a / WEIGHTS).read_bytes() == (b / WEIGHTS).read_bytes()
-    assert read_metrics(a) == read_metrics(b)
-    states = [load_training_state(folder) for folder in (a, b)]
-    assert states[0]["step"] == states[1]["step"]
-    moments = [state["optimizer"]["state"] for state in states]
-    assert moments[0].keys() == moments[1].keys()
-    for key in moments[0]:
-        for name, value in moments[0][key].items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(moments[1][key][name])), (key, name)
 
 
 def test_training_lowers_the_loss(tmp_path):
@@ -115,13 +74,15 @@ def test_a_run_is_a_checkpoint_and_a_log(finished):
     assert loaded.probe is not None
     assert loaded.data.action_max_norm == 2.45
     assert loaded.actor_critic is not None
-    assert loaded.config["training"]["step"] == 18
+    assert loaded.config["training"]["step"] == 24
     assert loaded.config["training"]["config"]["num_steps"] == 12
     rows = read_metrics(finished)
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows if "validation/effective_rank" in row] == [6, 12]
-    assert [row["step"] for row in rows if "policy_train/critic" in row] == [14, 16, 18]
-    assert [row["step"] for row in rows if "policy_validation/imagined_success" in row] == [18]
+    assert [row["step"] for row in rows if "refinement_train/prediction" in row] == [14, 16, 18]
+    assert [row["step"] for row in rows if "refinement_validation/prediction_1" in row] == [18]
+    assert [row["step"] for row in rows if "policy_train/critic" in row] == [20, 22, 24]
+    assert [row["step"] for row in rows if "policy_validation/imagined_success" in row] == [24]
     assert {"validation/walks_through_walls", "validation/refuses_doors", "validation/linear_probe_door"} <= {
         key for row in rows for key in row
     }
@@ -129,56 +90,14 @@ def test_a_run_is_a_checkpoint_and_a_log(finished):
     assert list((finished / "tensorboard").iterdir())
 
 
-def test_actor_and_critic_are_trained_anew_in_a_model_that_stays(finished, tmp_path):
-    config = replace(TINY, num_steps=0, checkpoint=str(finished), seed=3)
-    again = fit(replace(config, output=str(tmp_path / "again")))
-    with pytest.MonkeyPatch.context() as patch:  # stops after two steps
-        steps = iter([False, False, True])
-        patch.setattr("pretrain.train.any_process", lambda *_: next(steps, False))
-        fit(replace(config, output=str(tmp_path / "resumed")))
-    assert_same_run(fit(replace(config, output=str(tmp_path / "resumed"))), again)
-    before, after = load_pretrained(finished), load_pretrained(again)
-    for part in ("model", "probe"):
-        old, new = (getattr(one, part).state_dict() for one in (before, after))
-        assert all(torch.equal(old[name], new[name]) for name in old)
-    old, new = (one.actor_critic.state_dict() for one in (before, after))
-    assert not torch.equal(old["actor.0.weight"], new["actor.0.weight"])
-    assert after.config["training"]["step"] == 6
-
-
-def test_a_model_goes_on_from_a_checkpoint(finished, tmp_path):
-    config = replace(TINY, num_steps=1, learning_rate=1e-12, checkpoint=str(finished), output=str(tmp_path))
-    old, new = (load_pretrained(one).model.state_dict() for one in (finished, fit(config)))
-    for name in old:
-        torch.testing.assert_close(old[name], new[name])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"model.latent_dim": 8}, r"checkpoint must be a model of this architecture, not .*dim \(was 16, now 8\)"),
-        ({"checkpoint": ""}, r"num_steps must be at least 1 without a checkpoint, got 0"),
-        ({"policy.num_steps": 0}, r"policy.num_steps must be at least 1 where num_steps is 0, got 0"),
-        ({"checkpoint": "nowhere"}, r"checkpoint must be a directory or one of .*, got 'nowhere'"),
-    ],
-)
-def test_a_checkpoint_to_begin_with_must_fit(changes, message, finished, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        fit(changed(TINY, {"num_steps": 0, "checkpoint": str(finished), "output": str(tmp_path / "run"), **changes}))
-
-
-def test_a_checkpoint_of_other_images_is_refused(finished):
-    data = DataSpec(pixel_shape=(3, 32, 32), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
-    with pytest.raises(ValueError, match=r"checkpoint must be of images and actions such as these, not \(2, 65, 65\)"):
-        _begin_with(replace(TINY, checkpoint=str(finished)), build_model(MODEL, data), None)
-
-
 def test_progress_is_told_in_lines_where_there_is_no_terminal_and_kept_back_if_unwanted(tmp_path, capfd):
     config = replace(TINY, output=str(tmp_path))
     fit(config)
     out, err = capfd.readouterr()
-    assert [line.split(":")[0].split(", ")[1] for line in out.splitlines()] == ["step 6", "step 12", "step 18"]
-    assert "/18" not in err
+    assert [line.split(":")[0].split(", ")[1] for line in out.splitlines()] == [
+        f"step {step}" for step in (6, 12, 18, 24)
+    ]
+    assert "/24" not in err
     fit(replace(config, overwrite=True, progress=False))
     assert capfd.readouterr().out == ""
 
@@ -190,12 +109,12 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(finished, tmp
     assert (finished / WEIGHTS).read_bytes() != (tmp_path / "other" / WEIGHTS).read_bytes()
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(8, range(1, 12)), (18, range(13, 18))])
+@pytest.mark.parametrize(("seconds", "expected"), [(8, range(1, 12)), (18, range(13, 18)), (26, range(19, 24))])
 def test_a_run_stopped_by_its_time_limit_goes_on_exactly(finished, tmp_path, monkeypatch, caplog, seconds, expected):
     config = replace(TINY, output=str(tmp_path))
     with caplog.at_level(logging.WARNING, logger="pretrain.train"):
         fit(replace(config, max_minutes=1e-9))
-    assert "stopped after step 0 of 18; the same command resumes the run" in caplog.text
+    assert "stopped after step 0 of 24; the same command resumes the run" in caplog.text
     # The clock passes the limit after some steps.
     clock = iter(range(1000))
     with monkeypatch.context() as patch:
@@ -208,13 +127,13 @@ def test_a_run_stopped_by_its_time_limit_goes_on_exactly(finished, tmp_path, mon
     assert_same_run(finished, tmp_path)
 
 
-@pytest.mark.parametrize("crash_at", [5, 7, 12, 13, 17])
+@pytest.mark.parametrize("crash_at", [5, 7, 12, 13, 16, 18, 19, 23])
 def test_a_run_that_crashed_goes_on_from_its_last_checkpoint_exactly(finished, tmp_path, monkeypatch, crash_at):
     config = replace(TINY, output=str(tmp_path))
     original = pretrain.train._set_learning_rates
 
     def crash(optimizer, stage, warmup_fraction, step) -> None:
-        if step == crash_at - 1 - (12 if stage.name == "policy" else 0):
+        if step == crash_at - 1 - {"model": 0, "refinement": 12, "policy": 18}[stage.name]:
             raise RuntimeError("crash")
         original(optimizer, stage, warmup_fraction, step)
 

@@ -34,8 +34,9 @@ CONFIGURATION = ModelConfig(
     predictor="mlp",
     predictor_hidden_dim=32,
     frame_skip=2,
+    context=2,
 )
-ACTOR_CRITIC = ActorCriticConfig(hidden_dim=8, discount=0.9, distance_scale=0.2)
+ACTOR_CRITIC = ActorCriticConfig(hidden_dim=8, discount=0.9, relative_scale=0.2)
 DATA = DataSpec(
     pixel_shape=(2, 20, 20),
     action_dim=2,
@@ -56,6 +57,7 @@ def save(folder: Path, seed: int = 0, beside=None) -> tuple[torch.nn.Module, tor
     pixels = torch.randint(256, (8, 2, 20, 20), dtype=torch.uint8)
     model.fit_normalization(pixels, torch.randn(8, 4))
     actor_critic = build_actor_critic(*ACTOR)
+    actor_critic.fit(0.1 + torch.rand(16))
     write(folder, model, probe, actor_critic, beside)
     return model.eval(), probe, actor_critic
 
@@ -89,15 +91,18 @@ def test_what_is_loaded_gives_the_same_outputs_bit_for_bit(tmp_path):
     with torch.no_grad():
         latents = model.encode(pixels)
         assert torch.equal(loaded.model.encode(pixels), latents)
-        assert torch.equal(loaded.model.rollout(latents, actions), model.rollout(latents, actions))
-        assert torch.equal(loaded.probe(latents), probe(latents))
         goals = latents.roll(1, 0)
-        assert torch.equal(loaded.actor_critic.policy(latents, goals), actor_critic.policy(latents, goals))
-        steps = latents[:, None].expand(-1, 2, -1)
+        states = model.states(torch.stack([goals, latents], 1), actions[:, :1])[:, 0]
+        assert torch.equal(loaded.model.states(torch.stack([goals, latents], 1), actions[:, :1])[:, 0], states)
+        steps = model.rollout(states, actions)
+        assert torch.equal(loaded.model.rollout(states, actions), steps)
+        assert torch.equal(loaded.probe(latents), probe(latents))
+        assert torch.equal(loaded.actor_critic.policy(states, goals), actor_critic.policy(states, goals))
         cost = actor_critic.trajectory_cost(steps, goals)
         assert torch.equal(loaded.actor_critic.trajectory_cost(steps, goals), cost)
+        assert torch.equal(loaded.actor_critic.step_size, actor_critic.step_size)
     assert not loaded.model.training
-    assert loaded.model.frame_skip == 2
+    assert (loaded.model.frame_skip, loaded.model.context) == (2, 2)
 
 
 def test_a_checkpoint_says_what_it_is(folder):
@@ -239,7 +244,7 @@ def test_a_configuration_without_model_is_named(folder):
         load_pretrained(folder)
 
 
-@pytest.mark.parametrize("changes", [{"latent_dim": 8}, {"predictor": "gru"}, {"predictor_layers": 3}])
+@pytest.mark.parametrize("changes", [{"latent_dim": 8}, {"predictor": "gru"}, {"predictor_layers": 3}, {"context": 1}])
 def test_weights_that_do_not_fit_are_named(folder, changes):
     config = json.loads((folder / CONFIG).read_text())
     edit(folder, model=config["model"] | changes)

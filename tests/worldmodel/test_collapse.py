@@ -1,12 +1,13 @@
 """Collapse of latents: it is measured rightly, reported, and prevented by the regularisers."""
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
-from pretrain.data.windows import SceneBatch, WindowBatch
+from pretrain.data.windows import WindowBatch
 from pretrain.loop.collapse import COLLAPSE_RANK, effective_rank
 from pretrain.world_model.validation import validate
 from worldmodel.build import DataSpec, ModelConfig, build_model
@@ -32,6 +33,7 @@ class DotWindows:
     action_high = (1.0, 1.0)
     action_max_norm = None
     simulation = None
+    endless = True
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         actions = generator.uniform(-1, 1, size=(batch_size, 3, 2)).astype(np.float32)
@@ -42,9 +44,10 @@ class DotWindows:
         pixels = (255 * np.exp(-distance / 4)).astype(np.uint8)[:, :, None]
         return WindowBatch(torch.from_numpy(pixels), torch.from_numpy(actions))
 
-    def sample_scenes(self, batch_size: int, num_images: int, generator: np.random.Generator) -> SceneBatch:
-        windows = [self.sample(batch_size, generator).pixels[:, 0] for _ in range(num_images)]
-        return SceneBatch(torch.stack(windows, 1)[:, :, None])
+    def whole_episodes(
+        self, count: int, num_frames: int, per_scene: int, generator: np.random.Generator
+    ) -> Iterator[WindowBatch]:
+        yield self.sample(count, generator)
 
 
 def isotropic(n: int, d: int) -> torch.Tensor:

@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from worldmodel.build import ENCODERS, PREDICTORS, DataSpec, ModelConfig, build_model, build_probe
-from worldmodel.config import from_json, to_json
-from worldmodel.jepa import JEPA
+from worldmodel.config import changed, from_json, to_json
+from worldmodel.jepa import JEPA, state_dim
+from worldmodel.nn import losses
 from worldmodel.nn.normalize import Normalizer
 from worldmodel.nn.probes import Probe
-from worldmodel.objective import LossWeights, Objective
+from worldmodel.objective import LossWeights, Objective, Refinement, prediction_loss
 
 DATA = DataSpec(
     pixel_shape=(2, 20, 24),
@@ -24,7 +25,7 @@ DATA = DataSpec(
 )
 PREDICTION_ONLY = LossWeights(covariance=0.0, variance=0.0, temporal_similarity=0.0, inverse_dynamics=0.0)
 EVERYTHING = LossWeights(
-    covariance=2.0, variance=3.0, temporal_similarity=4.0, inverse_dynamics=5.0, centred=0.5, sigreg=0.1
+    covariance=2.0, variance=3.0, temporal_similarity=4.0, inverse_dynamics=5.0, contrast=0.5, sigreg=0.1
 )
 
 
@@ -63,15 +64,15 @@ class Flat(nn.Module):
 class AddDisplacements(nn.Module):
     """The exact predictor of positions: adds a block's displacements."""
 
-    def forward(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        return latents + actions.unflatten(-1, (-1, latents.shape[-1])).sum(dim=-2)
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return states[:, -2:] + actions.unflatten(-1, (-1, 2)).sum(dim=-2)
 
 
-def position_model(frame_skip: int) -> JEPA:
+def position_model(frame_skip: int, context: int = 1) -> JEPA:
     """A model whose latent is a position in the plane and whose predictions are exact."""
     normalizer = Normalizer((2, 1, 1), 2)
     normalizer.pixel_std.fill_(1.0)
-    model = JEPA(Flat(), AddDisplacements(), normalizer, 2, frame_skip)
+    model = JEPA(Flat(), AddDisplacements(), normalizer, 2, frame_skip, context)
     model.norm = nn.Identity()
     return model
 
@@ -123,16 +124,17 @@ def test_every_encoder_works_with_every_predictor(encoder, predictor):
     assert any(p.grad.abs().sum() > 0 for p in model.encoder.parameters())
 
 
+@pytest.mark.parametrize("context", [1, 2])
 @pytest.mark.parametrize("predictor", PREDICTORS)
-def test_a_rollout_is_repeated_prediction(predictor):
-    model = build(predictor=predictor)
+def test_a_rollout_is_repeated_prediction(predictor, context):
+    model = build(predictor=predictor, context=context)
     pixels, actions = windows()
-    start = latents = model.encode(pixels[:, 0])
+    start = state = model.at_rest(model.encode(pixels[:, 0]))
     rolled = model.rollout(start, actions)
-    assert rolled.shape == (4, 3, 16)
+    assert rolled.shape == (4, 3, model.state_dim)
     for t in range(3):
-        latents = model.predict(latents, actions[:, t])
-        assert torch.equal(rolled[:, t], latents)
+        state = model.predict(state, actions[:, t])
+        assert torch.equal(rolled[:, t], state)
 
 
 def test_a_rollout_does_not_see_the_future():
@@ -177,56 +179,63 @@ def test_configurations_survive_json_and_unknown_fields_raise():
         from_json(ModelConfig, {"latent_dims": 3})
 
 
-def test_normalisation_gives_pixels_and_actions_zero_mean_and_unit_deviation():
-    pixels, actions = windows(b=64)
-    actions = 3.0 * actions + torch.tensor([1.0, -2.0, 1.0, -2.0])
-    normalizer = Normalizer(DATA.pixel_shape, 2)
-    normalizer.fit(pixels, actions)
-    images, scaled = normalizer.pixels(pixels), normalizer.actions(actions).unflatten(-1, (2, 2))
-    for values, dims in ((images, (0, 2, 3)), (scaled, (0, 1, 2))):
-        assert torch.allclose(values.mean(dim=dims), torch.zeros(2), atol=1e-4)
-        assert torch.allclose(values.std(dim=dims), torch.ones(2), atol=1e-3)
-    assert normalizer.action_mean.tolist() == pytest.approx([1.0, -2.0], abs=0.3)
-
-
-def test_normalisation_of_constant_data_is_finite():
-    normalizer = Normalizer((2, 2, 2), 1)
-    images = torch.full((3, 2, 2, 2), 9, dtype=torch.uint8)
-    images[0, 1] = 0  # one channel is all the same
-    normalizer.fit(images, torch.zeros(3, 1))
-    assert torch.equal(normalizer.pixels(images)[:, 0], torch.zeros(3, 2, 2))
-    assert normalizer.pixels(images).isfinite().all()
-    assert torch.equal(normalizer.actions(torch.zeros(1, 1)), torch.zeros(1, 1))
-
-
+@pytest.mark.parametrize("context", [1, 3])
 @pytest.mark.parametrize("rollout_steps", [1, 2, 3, 8])
-def test_predictions_start_from_every_frame(rollout_steps):
+def test_predictions_start_from_every_state(rollout_steps, context):
     """The prediction loss against a plain double loop over starts and steps."""
-    model = build()
-    pixels, actions = windows(t=4)
+    model = build(context=context)
+    pixels, actions = windows(t=3 + context)
+    model.fit_normalization(pixels, actions)
     _, metrics, latents = Objective(model, PREDICTION_ONLY, rollout_steps=rollout_steps)(pixels, actions)
     longest = min(rollout_steps, 3)
     errors: list[list[torch.Tensor]] = [[] for _ in range(longest)]
     for start in range(3):
-        z = latents[:, start]
+        now = start + context - 1  # the frame of this state
+        state = model.states(latents[:, start : now + 1], actions[:, start:now])[:, 0]
         for k in range(min(longest, 3 - start)):
-            z = model.predict(z, actions[:, start + k])
-            errors[k].append(F.mse_loss(z, latents[:, start + k + 1]))
+            state = model.predict(state, actions[:, now + k])
+            errors[k].append(F.mse_loss(model.latest(state), latents[:, now + k + 1]))
     expected = torch.stack([torch.stack(of_step).mean() for of_step in errors]).mean()
     assert metrics["prediction"].item() == pytest.approx(expected.item(), rel=1e-5)
+    states, following = model.states(latents, actions), actions[:, context - 1 :]
+    assert prediction_loss(model, states, following, rollout_steps).item() == pytest.approx(expected.item(), rel=1e-5)
+    # The refinement's loss is the same, of latents that are given.
+    assert Refinement(model, rollout_steps)(latents, actions, 7)[0].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_refinement_teaches_the_predictor_alone():
+    model = build(context=2)
+    pixels, actions = windows()
+    latents = model.encode(pixels).detach()
+    refinement = Refinement(model.requires_grad_(False), rollout_steps=2)
+    model.predictor.requires_grad_(True)
+    optimizer = torch.optim.Adam(model.predictor.parameters(), lr=1e-2)
+    seen = []
+    for _ in range(60):
+        loss, metrics = refinement(latents, actions)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(loss.item())
+    assert set(metrics) == {"prediction"}
+    assert seen[-1] < 0.2 * seen[0]
+    assert torch.equal(model.encode(pixels), latents)
+    assert all(parameter.grad is not None for parameter in model.predictor.parameters())
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
     pixels, actions = windows()
-    loss, terms, _ = Objective(build(), EVERYTHING, rollout_steps=2)(pixels, actions)
-    centred = 3.0 * terms["centred_variance"] + 2.0 * terms["centred_covariance"]
+    loss, terms, latents = Objective(build(), EVERYTHING, rollout_steps=2)(pixels, actions)
+    means = latents.mean(dim=1)  # of each window
+    assert terms["averaged_variance"] == losses.variance(means, EVERYTHING.averaged_margin)
+    assert terms["averaged_covariance"] == losses.covariance(means)
     expected = (
         terms["prediction"]
         + 2.0 * terms["covariance"]
         + 3.0 * terms["variance"]
         + 4.0 * terms["temporal_similarity"]
         + 5.0 * terms["inverse_dynamics"]
-        + 0.5 * centred
+        + 0.5 * terms["contrast"]
         + 0.1 * terms["sigreg"]
     )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -251,20 +260,39 @@ def test_sigregs_directions_depend_on_the_step_alone():
     assert values[0] == values[2] != values[1]
 
 
-def test_blocks_of_actions_are_aligned_with_frames():
+@pytest.mark.parametrize("context", [1, 2, 4])
+def test_blocks_of_actions_are_aligned_with_frames(context):
     """With exact latents and an exact predictor the loss is zero; with actions shifted by one block it is not."""
     generator = torch.Generator().manual_seed(0)
     actions = torch.randint(-3, 4, (8, 5, 3 * 2), generator=generator).float()
     displacements = actions.unflatten(-1, (3, 2)).sum(dim=2).cumsum(dim=1)
     positions = 100 + torch.cat([torch.zeros(8, 1, 2), displacements], dim=1)
     pixels = positions.to(torch.uint8)[..., None, None]
-    objective = Objective(position_model(frame_skip=3), PREDICTION_ONLY, rollout_steps=5)
+    objective = Objective(position_model(3, context), PREDICTION_ONLY, rollout_steps=6 - context)
     _, aligned, latents = objective(pixels, actions)
     assert torch.equal(latents, positions)
     assert aligned["prediction"].item() == 0.0
     for shift in (1, -1):
         assert objective(pixels, actions.roll(shift, dims=1))[1]["prediction"].item() > 1.0
-    assert torch.equal(objective.model.rollout(latents[:, 0], actions), latents[:, 1:])
+    model = objective.model
+    states, following = model.states(latents, actions), actions[:, context - 1 :]
+    # A rollout comes to the very states that frames and actions make.
+    assert torch.equal(model.rollout(states[:, 0], following), states[:, 1:])
+
+
+def test_inverse_dynamics_read_the_action_between_a_state_and_the_latent_that_follows():
+    model = build(context=2)
+    pixels, actions = windows(t=5)
+    model.fit_normalization(pixels, actions)
+    weights = changed(PREDICTION_ONLY, {"inverse_dynamics": 1.0})
+    objective = Objective(model, weights, rollout_steps=1)
+    _, terms, latents = objective(pixels, actions)
+    wanted, errors = model.normalizer.actions(actions), []
+    for t in range(1, 4):  # frames that have one before them and one behind
+        state = torch.cat([wanted[:, t - 1], latents[:, t - 1], latents[:, t]], dim=-1)
+        read = objective.inverse_model(torch.cat([state, latents[:, t + 1]], dim=-1))
+        errors.append(F.mse_loss(read, wanted[:, t]))
+    assert terms["inverse_dynamics"].item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
 
 
 def test_a_probe_reads_the_quantity_in_its_units_and_trains_alone():
@@ -292,70 +320,79 @@ def test_without_positions_there_is_no_probe():
     assert build_probe(tiny_config(), data) is None
 
 
-def test_images_of_one_colour_are_refused():
-    blank = torch.full((4, 2, 3, 8, 8), 7, dtype=torch.uint8)
-    blank[:, :, 1] = 9
-    normalizer = Normalizer((3, 8, 8), 2)
-    with pytest.raises(ValueError, match=r"images must show something, got 8 that are of one colour, \[7, 9, 7\]"):
-        normalizer.fit(blank)
-    blank[3, 1, 2, 7, 7] = 8
-    normalizer.fit(blank)
+def test_a_state_by_hand():
+    """The actions between its latents first, oldest first, normalised; its newest latent last."""
+    model = position_model(frame_skip=2, context=3)
+    model.normalizer.action_mean.copy_(torch.tensor([1.0, -1.0]))
+    model.normalizer.action_std.copy_(torch.tensor([2.0, 0.5]))
+    latents = torch.arange(10.0).view(1, 5, 2)
+    actions = torch.tensor([[[1.0, -1.0, 3.0, 0.0], [0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 5.0, 5.0], [9.0, 9.0, 9.0, 9.0]]])
+    states = model.states(latents, actions)
+    blocks = torch.tensor([[0.0, 0.0, 1.0, 2.0], [-0.5, 2.0, 0.0, 4.0], [2.0, 12.0, 2.0, 12.0]])
+    assert states.shape == (1, 3, model.state_dim) == (1, 3, 2 * 4 + 3 * 2)
+    assert model.state_dim == state_dim(2, 4, 3)
+    torch.testing.assert_close(states[0, 0], torch.cat([blocks[0], blocks[1], latents[0, :3].flatten()]))
+    torch.testing.assert_close(states[0, 1], torch.cat([blocks[1], blocks[2], latents[0, 1:4].flatten()]))
+    assert torch.equal(model.latest(states), latents[:, 2:])
 
 
-@pytest.mark.parametrize("encoder", sorted(ENCODERS))
 @pytest.mark.parametrize("context", [1, 2, 3])
-def test_a_frame_is_seen_with_those_before_it(encoder, context):
-    model = build(encoder=encoder, context=context).eval()
-    pixels, actions = windows(b=2, t=6)
+def test_states_depend_on_their_own_latents_and_actions_alone(context):
+    model = build(context=context)
+    pixels, actions = windows(t=6)
     model.fit_normalization(pixels, actions)
-    states = model.encode_video(pixels)
-    assert states.shape == (2, 7 - context, model.state_dim) == (2, 7 - context, 16 * context)
-    for t in range(7 - context):  # each depends on its own frames alone
-        torch.testing.assert_close(states[:, t : t + 1], model.encode_video(pixels[:, t : t + context]))
-    moving, goals = model.encode_states_and_goals(pixels)
-    torch.testing.assert_close(moving, states)
-    torch.testing.assert_close(goals, model.latest(model.encode(pixels[:, context - 1 :])))
+    latents = model.encode(pixels)
+    states = model.states(latents, actions)
+    assert states.shape == (4, 7 - context, 16 * context + 4 * (context - 1))
+    for t in range(7 - context):
+        alone = model.states(latents[:, t : t + context], actions[:, t : t + context - 1])
+        assert torch.equal(states[:, t : t + 1], alone)
 
 
 @pytest.mark.parametrize("predictor", sorted(PREDICTORS))
 def test_a_predicted_state_is_the_old_one_moved_on(predictor):
     model = build(predictor=predictor, context=3).eval()
     pixels, actions = windows(t=7)
-    states = model.encode_video(pixels)[:, 0]
+    model.fit_normalization(pixels, actions)
+    states = model.states(model.encode(pixels), actions)[:, 0]
     rolled = model.rollout(states, actions[:, 2:6])
     for t in range(3):
         before = states if t == 0 else rolled[:, t - 1]
-        assert torch.equal(rolled[:, t, :-16], before[:, 16:])
+        assert torch.equal(rolled[:, t, :4], before[:, 4:8])
+        assert torch.equal(rolled[:, t, 4:8], model.normalizer.actions(actions[:, 2 + t]))
+        assert torch.equal(rolled[:, t, 8:-16], before[:, 8 + 16 :])
         assert not torch.equal(model.latest(rolled[:, t]), model.latest(before))
 
 
+@pytest.mark.parametrize("predictor", sorted(PREDICTORS))
+def test_a_prediction_depends_on_all_of_a_state(predictor):
+    model = build(predictor=predictor, context=2)
+    state, action = torch.randn(1, model.state_dim, requires_grad=True), torch.randn(1, 4)
+    predicted = model.latest(model.predict(state, action))
+    (gradient,) = torch.autograd.grad((predicted * torch.arange(16.0)).sum(), state)
+    assert bool((gradient != 0).all())
+
+
 @pytest.mark.parametrize("context", [1, 3])
-def test_a_goal_is_a_frame_that_does_not_move(context):
-    model = build(context=context).eval()
-    image = windows(b=3, t=1)[0]
-    still = image.expand(-1, context, -1, -1, -1)
-    torch.testing.assert_close(model.encode(image), model.encode_video(still))
-    hwc = still.movedim(2, -1)
-    torch.testing.assert_close(model.encode_video(hwc), model.encode_video(still))
+def test_a_state_at_rest_was_there_before_and_its_actions_were_average(context):
+    model = build(context=context)
+    pixels, actions = windows()
+    model.fit_normalization(pixels, 1.0 + 2.0 * actions)
+    latents = model.encode(pixels[:, 0])
+    idle = model.idle_action.repeat(model.frame_skip)
+    still = latents[:, None].expand(-1, context, -1)
+    expected = model.states(still, idle.expand(4, context - 1, -1))[:, 0]
+    torch.testing.assert_close(model.at_rest(latents), expected)
+    assert float(idle.abs().max()) > 0.1  # in the environment's units
+    assert torch.equal(model.at_rest(latents[0]), model.at_rest(latents)[0])
 
 
-def test_without_context_a_model_is_what_it_was():
-    """The same weights, and the same numbers bit for bit, as the encoder gives for each image by itself."""
+def test_without_context_a_latent_is_a_state():
+    """The same weights whatever the context but the predictor's, and the same numbers bit for bit."""
     model = build().eval()
     assert list(build(context=2).state_dict()) == list(model.state_dict())
     assert model.state_dim == model.latent_dim
-    pixels, _ = windows()
-    alone = model.norm(model.encoder(model.normalizer.pixels(pixels)).float()).unflatten(0, pixels.shape[:2])
-    for encoded in (model.encode(pixels), model.encode_video(pixels)):
-        assert torch.equal(encoded, alone)
-
-
-@pytest.mark.parametrize("context", [1, 2])
-def test_the_objective_aligns_latents_and_actions(context):
-    """With frames in front, latent t is still that of the frame that action t is taken in."""
-    model = build(context=context)
-    objective = Objective(model, EVERYTHING, rollout_steps=2)
-    pixels, actions = windows(t=3 + context)
-    _, _, latents = objective(pixels, actions[:, :3])
-    assert latents.shape[1] == actions[:, :3].shape[1] + 1
-    torch.testing.assert_close(latents, model.latest(model.encode_video(pixels)).detach())
+    pixels, actions = windows()
+    latents = model.encode(pixels)
+    for same in (model.states(latents, actions), model.at_rest(latents), model.latest(latents)):
+        assert torch.equal(same, latents)

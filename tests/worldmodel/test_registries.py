@@ -46,10 +46,10 @@ class Flat(nn.Module):
 class Push(nn.Module):
     """Adds a linear map of the action."""
 
-    def __init__(self, latent_dim, action_dim, hidden_dim, context):
+    def __init__(self, latent_dim, action_dim, state_dim, hidden_dim):
         super().__init__()
         self.map = nn.Linear(action_dim, latent_dim)
-        self.hidden_dim = hidden_dim
+        self.state_dim, self.hidden_dim = state_dim, hidden_dim
 
     def forward(self, latents, actions):
         return latents + self.map(actions)
@@ -73,10 +73,11 @@ def registered(monkeypatch):
 
 
 def test_an_encoder_and_a_predictor_are_built_saved_and_read(registered, tmp_path):
-    config = ModelConfig(encoder="mine", predictor="mine", latent_dim=3, patch=2, predictor_hidden_dim=7)
+    config = ModelConfig(encoder="mine", predictor="mine", latent_dim=3, patch=2, predictor_hidden_dim=7, context=2)
     model = build_model(config, DATA)
     assert (type(model.encoder), type(model.predictor)) == (Flat, Push)
     assert (model.encoder.patch, model.encoder.unknown, model.predictor.hidden_dim) == (2, "default", 7)
+    assert model.predictor.state_dim == 2 * 3 + 4 * 2  # two latents, and the block of four actions between them
     WORLD_MODEL.save(tmp_path, {"model": model}, {"model": config, "data": DATA})
     pixels = torch.randint(0, 255, (2, 1, 4, 4), dtype=torch.uint8)
     torch.testing.assert_close(load_pretrained(tmp_path).model.encode(pixels), model.encode(pixels))
@@ -112,7 +113,8 @@ def test_a_cost_measures(monkeypatch):
 
 @pytest.mark.parametrize("name", list(PLANNERS))
 def test_every_option_of_a_planner_is_one_of_the_agents(name):
-    for options in (PLANNERS[name].own_options(), SearchOptions()):
+    own = PLANNERS[name].own_options
+    for options in (*((own(),) if own else ()), SearchOptions()):
         assert {field.name for field in fields(options)} <= {field.name for field in fields(PlannerConfig)}
         shared = {field.name: getattr(PlannerConfig(), field.name) for field in fields(options)}
         assert type(options)(**shared) == options

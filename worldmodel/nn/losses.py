@@ -40,6 +40,22 @@ def temporal_similarity(latents: Float[Tensor, "b t *d"]) -> Float[Tensor, ""]:
     return F.mse_loss(latents[:, 1:], latents[:, :-1])
 
 
+def contrast(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], temperature: float = 0.1) -> Float[Tensor, ""]:
+    """InfoNCE (arXiv 1807.03748) by squared distances: each row's partner is told from all other rows' partners.
+
+    The mean cross-entropy of ``softmax_j(−|first_i − second_j|² / (d · temperature))``, and of the same the other way.
+
+    Args:
+        first: ``n`` samples of ``d`` features.
+        second: Their partners.
+        temperature: Mean squared distance over features that counts as one nat.
+    """
+    distances = (first[:, None] - second).square().mean(dim=-1)
+    partners = torch.arange(len(first), device=first.device)
+    logits = distances / -temperature
+    return 0.5 * (F.cross_entropy(logits, partners) + F.cross_entropy(logits.T, partners))
+
+
 def sigreg(
     latents: Float[Tensor, "n d"],
     *,

@@ -40,6 +40,8 @@ class RecordedWindows:
         device: Where windows are put, and states drawn.
     """
 
+    endless = False
+
     def __init__(
         self,
         data: Episodes,
@@ -81,7 +83,9 @@ class RecordedWindows:
             first = generator.integers(self._num_starts[episode])
         return self._windows(episode, first)
 
-    def whole_episodes(self, count: int, num_frames: int, generator: np.random.Generator) -> Iterator[WindowBatch]:
+    def whole_episodes(
+        self, count: int, num_frames: int, per_scene: int, generator: np.random.Generator
+    ) -> Iterator[WindowBatch]:
         """All episodes of the split, every step of each; see :class:`~pretrain.data.windows.WindowSource`."""
         for episode, frame, action in zip(self.episodes, self._first_frame, self._first_action, strict=True):
             length = self.data.lengths[episode]

@@ -102,8 +102,9 @@ def test_codes_are_what_the_encoders_make_of_images():
     np.testing.assert_array_equal(latents("two-rooms")(images), model.encode(torch.from_numpy(images)).detach().numpy())
 
 
-@pytest.mark.parametrize("code", [profiles((2, 65, 65)), latents("two-rooms")])
-def test_coded_environments_are_those_with_images(code):
+@pytest.mark.parametrize(("kind", "argument"), [(profiles, (2, 65, 65)), (latents, "two-rooms")])
+def test_coded_environments_are_those_with_images(kind, argument):
+    code = kind(argument)
     images, codes = rooms(3, observation="pixels"), coded(code)
     for env in (images, codes):
         env.seed(5)

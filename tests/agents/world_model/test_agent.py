@@ -68,6 +68,7 @@ class DotModel(nn.Module):
         self.frame_skip, self.action_dim, self.context = frame_skip, 2, 1
         self.num_encoded, self.blocks = [], []
         self.register_buffer("axis", torch.arange(float(SIZE)))
+        self.idle_action = None  # nothing is asked of the past where the context is 1
 
     def encode(self, pixels):
         assert pixels.dtype == torch.uint8
@@ -77,8 +78,8 @@ class DotModel(nn.Module):
         x, y = (weight.sum(1) * self.axis).sum(1) / total, (weight.sum(2) * self.axis).sum(1) / total
         return torch.stack([x, y], -1).float()
 
-    def encode_video(self, pixels):
-        return self.encode(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+    def states(self, latents, actions):
+        raise AssertionError("a latent is a state where the context is 1")
 
     def rollout(self, latents, actions):
         self.blocks.append(actions)
@@ -244,12 +245,40 @@ def test_replans_when_the_block_is_executed():
     assert len(np.unique(blocks[:, 0], axis=0)) == 3
 
 
-def test_replan_every_executes_several_blocks():
-    agent = make_agent(PlannerConfig(**SEARCH | {"replan_every": 2}))
-    actions, _ = play(agent, DotEnv(), seed=0, steps=12)
-    assert agent.steps_per_plan == 2 * SKIP
-    assert len(agent.timings) == 2
-    assert not np.array_equal(actions[0], actions[SKIP])
+@pytest.mark.parametrize("replan_every", [1, 2, SKIP, SKIP + 1, 2 * SKIP])
+@pytest.mark.parametrize("constant_blocks", [True, False])
+def test_replan_every_counts_environment_steps(replan_every, constant_blocks):
+    """Of a block as of several: what is executed is the beginning of the plan, a step at a time."""
+    config = PlannerConfig(**SEARCH | {"replan_every": replan_every, "constant_blocks": constant_blocks})
+    agent, env, state = make_agent(config, record=True), DotEnv(), None
+    assert agent.steps_per_plan == replan_every
+    observation, _ = env.reset(seed=0)
+    for step in range(12):
+        action, state = agent.predict(observation, state)
+        assert len(agent.timings) == state.envs[0].num_plans == step // replan_every + 1
+        plan = state.envs[0].record.plan.actions[0]
+        block, place = divmod(step % replan_every, SKIP)
+        planned = plan[block] if constant_blocks else plan[block].unflatten(-1, (SKIP, 2))[place]
+        np.testing.assert_array_equal(action, planned)
+        observation, *_ = env.step(action)
+
+
+def test_a_search_replans_each_predictor_step_and_an_actor_alone_each_environment_step():
+    assert make_agent().steps_per_plan == SKIP
+    alone = PlannerConfig(planner="policy", cost="last")
+    assert make_agent(alone, actor=Dart()).steps_per_plan == 1
+    assert make_agent(replace(alone, replan_every=2), actor=Dart()).steps_per_plan == 2
+
+
+@pytest.mark.parametrize("replan_every", [1, 2, SKIP, SKIP + 2, 2 * SKIP])
+def test_the_next_search_starts_from_what_is_left_of_the_plan(replan_every):
+    """Shifted by the blocks that are executed in full; a block that is begun is planned again."""
+    agent = make_agent(PlannerConfig(**SEARCH | {"replan_every": replan_every}), record=True)
+    _, state = agent.predict(observe(0))
+    plan, carried = state.envs[0].record.plan.actions[0], state.envs[0].init[0]
+    done = replan_every // SKIP
+    torch.testing.assert_close(carried[: len(plan) - done], plan[done:])
+    torch.testing.assert_close(carried[len(plan) - done :], plan[-1:].expand(done, -1))
 
 
 def test_blocks_reach_the_model_in_the_order_they_are_executed():
@@ -313,7 +342,7 @@ def test_a_goal_is_encoded_once_while_it_stays():
     torch.testing.assert_close(state.envs[0].goal, agent.model.encode(torch.tensor(changed["desired_goal"])[None])[0])
 
 
-@pytest.mark.parametrize("replan_every", [1, 2])
+@pytest.mark.parametrize("replan_every", [1, 2, SKIP, 2 * SKIP])
 @pytest.mark.parametrize("num_steps", [1, 2, SKIP])
 def test_a_new_goal_is_planned_for_at_once(num_steps, replan_every):
     """In the middle of a plan as at its end: as if nothing were planned, or carried over from the goal before."""
@@ -324,16 +353,17 @@ def test_a_new_goal_is_planned_for_at_once(num_steps, replan_every):
         _, state = agent.predict(observation, state)
     changed = {**observation, "desired_goal": other["desired_goal"]}
     action, after = agent.predict(changed, state)
-    assert after.envs[0].num_plans == 2
+    num_plans = -(-num_steps // replan_every) + 1
+    assert after.envs[0].num_plans == num_plans
     assert len(after.envs[0].pending) == agent.steps_per_plan - 1
     empty = replace(state.envs[0], pending=np.zeros((0, 2), np.float32), init=None, goal_image=None, goal=None)
     expected, _ = agent.predict(changed, PlanningState((empty,)))
     np.testing.assert_array_equal(action, expected)
     kept, _ = agent.predict(observation, state)
     assert not np.array_equal(action, kept)
-    # The goal of a later call is that of the new plan: nothing is planned again.
+    # The goal of a later call is that of the new plan: nothing is planned again before it is executed.
     _, later = agent.predict(changed, after)
-    assert later.envs[0].num_plans == 2
+    assert later.envs[0].num_plans == num_plans + (replan_every == 1)
 
 
 def test_a_new_goal_concerns_its_environment_only():
@@ -383,10 +413,10 @@ def test_records_plans_and_what_they_are_imagined_to_lead_to():
     for i, env in enumerate(state.envs):
         record = env.record
         assert [c.shape for c in record.plan.trace.candidates] == [(1, 32, 6, 2)] * 3
-        assert [latents.shape for latents in record.candidate_latents] == [(32, 6, 2)] * 3
+        assert [states.shape for states in record.candidate_states] == [(32, 6, 2)] * 3
         start = agent.model.encode(torch.tensor(observation["observation"][i : i + 1]))[0]
         torch.testing.assert_close(record.start, start)
-        torch.testing.assert_close(record.latents, start + SKIP * record.plan.actions[0].cumsum(0))
+        torch.testing.assert_close(record.states, start + SKIP * record.plan.actions[0].cumsum(0))
         torch.testing.assert_close(record.goal, env.goal)
     _, later = agent.predict(observation, state)
     assert later.envs[0].record is state.envs[0].record
@@ -506,8 +536,8 @@ def test_action_spaces_of_another_model_are_explained(space, message):
 class Dart:
     """An actor that goes straight to the goal, as far as a step of the model allows."""
 
-    def policy(self, latents, goals):
-        return bounds_from_space(SPACE, 1.0).project((goals - latents) / SKIP)
+    def policy(self, states, goals):
+        return bounds_from_space(SPACE, 1.0).project((goals - states) / SKIP)
 
 
 def test_the_policy_planner_executes_what_the_actor_proposes():
@@ -542,8 +572,10 @@ def test_wrong_agents_are_explained():
     measure = distance_measure("last")
     with pytest.raises(ValueError, match=r"planner must plan blocks of 3 actions of 2 dimensions .*False, got"):
         PlanningAgent(DotModel(), planner, measure, constant_blocks=False)
-    with pytest.raises(ValueError, match=r"replan_every must be in \[1, horizon = 20\], got 21"):
-        PlanningAgent(DotModel(), planner, measure, replan_every=21)
+    with pytest.raises(ValueError, match=r"replan_every must be in \[1, horizon · frame_skip = 60\], got 61"):
+        PlanningAgent(DotModel(), planner, measure, replan_every=61)
+    with pytest.raises(ValueError, match=r"replan_every must be in \[1, horizon · frame_skip = 60\], got 0"):
+        PlanningAgent(DotModel(), planner, measure, replan_every=0)
     with pytest.raises(ValueError, match="action_space must have 2 dimensions as the model, got"):
         PlanningAgent(DotModel(), planner, measure, action_space=spaces.Box(-1, 1, (3,)))
     with pytest.raises(ValueError, match="chunk_size must be at least 1 or None, got 0"):

@@ -30,7 +30,7 @@ def test_a_configuration_reaches_the_planner():
     assert PlannerConfig(cost="last").cost_options == {}
     assert PlannerConfig(cost="reach", reach_scale=0.5).cost_options == {"weight": 2.0, "scale": 0.5}
     policy = build_planner(PlannerConfig(planner="policy", replan_every=2), bounds_from_space(SPACE))
-    assert (type(policy), policy.horizon) == (ProposalPlanner, 2)
+    assert (type(policy), policy.horizon) == (ProposalPlanner, 1)
     assert build_planner(PlannerConfig(init_std=0.3, min_std=0.2), bounds_from_space(SPACE)).min_std == 0.2
 
 
@@ -60,7 +60,8 @@ def test_wrong_configurations_are_explained():
         ({"horizon": "3"}, "horizon must be an integer, got '3'"),
         ({"num_samples": 32.5}, "num_samples must be an integer, got 32.5"),
         ({"num_elites": 33}, r"num_elites must be at most num_samples \(32\), got 33"),
-        ({"replan_every": 4}, r"replan_every must be at most horizon \(3\), got 4"),
+        ({"replan_every": 0}, "replan_every must be at least 1, got 0"),
+        ({"replan_every": 1.5}, "replan_every must be an integer, got 1.5"),
         ({"cost": "foo"}, "cost must be one of 'value', 'summed', 'last', 'closest', 'reach', got 'foo'"),
         ({"reach_weight": math.nan}, "reach_weight must be a finite number, got nan"),
         ({"momentum": math.nan}, "momentum must be a finite number, got nan"),
@@ -105,25 +106,34 @@ def test_from_pretrained_takes_the_bounds_of_the_training_data(checkpoint):
     assert (action.shape, len(state.envs[0].pending)) == ((2,), 1)
     hwc = {key: image.transpose(1, 2, 0) for key, image in observation.items()}
     np.testing.assert_array_equal(agent.predict(hwc)[0], action)
-    with pytest.raises(ValueError, match=r"pixels must have shape .* got \(2, 1, 16, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"pixels must have shape .* got \(2, 16, 16, 3\)"):
         agent.predict(dict.fromkeys(observation, np.zeros((16, 16, 3), np.uint8)))
 
 
 def test_from_pretrained_takes_an_action_space_and_options(checkpoint):
-    config = dataclasses.replace(QUICK, constant_blocks=False, cost="last", replan_every=2)
+    config = dataclasses.replace(QUICK, constant_blocks=False, cost="last", replan_every=3)
     agent = PlanningAgent.from_pretrained(checkpoint, config, action_space=SPACE, max_norm=0.25, seed=4, record=True)
     assert (agent.planner.bounds.high.tolist(), agent.planner.bounds.max_norm) == ([1.0, 1.0], 0.25)
-    assert (agent.planner.bounds.block, agent.steps_per_plan, agent.seed) == (2, 4, 4)
-    latents, goals = torch.randn(3, 2, 5), torch.randn(3, 5)
-    torch.testing.assert_close(agent.measure(latents, goals), (latents[:, -1] - goals).square().mean(-1))
+    assert (agent.planner.bounds.block, agent.steps_per_plan, agent.seed) == (2, 3, 4)
+    states, goals = torch.randn(3, 2, 9), torch.randn(3, 5)
+    torch.testing.assert_close(agent.measure(states, goals), (states[:, -1, 4:] - goals).square().mean(-1))
     with pytest.raises(ValueError, match="action_space must have 2 dimensions"):
         PlanningAgent.from_pretrained(checkpoint, QUICK, action_space=spaces.Box(-1, 1, (3,)))
+
+
+def test_a_plan_is_executed_no_longer_than_it_is(checkpoint):
+    """Its environment steps are known with the model: planner steps times frame_skip."""
+    longest = PlanningAgent.from_pretrained(checkpoint, dataclasses.replace(QUICK, replan_every=4))
+    assert longest.steps_per_plan == 4
+    with pytest.raises(ValueError, match=r"replan_every must be in \[1, horizon · frame_skip = 4\], got 5"):
+        PlanningAgent.from_pretrained(checkpoint, dataclasses.replace(QUICK, replan_every=5))
+    assert PlanningAgent.from_pretrained(checkpoint, QUICK).steps_per_plan == 2
 
 
 @pytest.mark.parametrize("changes", [{"cost": "value"}, {"planner": "policy"}])
 def test_a_checkpoint_without_an_actor_is_explained(checkpoint, changes):
     config = dataclasses.replace(QUICK, **changes)
-    with pytest.raises(ValueError, match=r"needs a checkpoint with an actor and a critic; .*dot has none"):
+    with pytest.raises(ValueError, match=r"needs a checkpoint with an actor and critics; .*dot has none"):
         PlanningAgent.from_pretrained(checkpoint, config)
 
 

@@ -14,9 +14,10 @@ from benchmarks.ablation.grids import GRIDS, Grid, Variant
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.records.store import Store
 from pretrain.data.config import DataConfig
+from pretrain.data.latents import TrajectoriesConfig
 from pretrain.presets import preset
 from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
-from pretrain.world_model.config import PolicyConfig, WorldModelConfig
+from pretrain.world_model.config import PolicyConfig, RefinementConfig, WorldModelConfig
 from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.config import changed
 from worldmodel.video.build import VideoModelConfig
@@ -24,7 +25,9 @@ from worldmodel.video.build import VideoModelConfig
 TINY = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
     data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=4),
-    policy=PolicyConfig(num_steps=2, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
+    refinement=RefinementConfig(num_steps=2, batch_size=4, rollout_steps=2),
+    policy=PolicyConfig(num_steps=2, networks=ActorCriticConfig(hidden_dim=16), batch_size=4),
+    trajectories=TrajectoriesConfig(count=4, num_frames=4),
     rollout_steps=2,
     num_steps=3,
     accelerator="cpu",

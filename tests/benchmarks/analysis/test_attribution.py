@@ -1,5 +1,7 @@
 """Attribution of failures: the oracle is right, and faults are named by what mends them."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,17 +9,20 @@ import torch
 
 from agents.evaluation.evaluate import EvalResult
 from agents.evaluation.results import Episode
+from agents.evaluation.task import make_task
 from agents.world_model.config import PlannerConfig
 from benchmarks.analysis.attribution import (
     STATE_SCALE,
     AttributeConfig,
     OracleModel,
     _failures,
+    _variants,
     run,
 )
 from benchmarks.records.store import read_record
 from envs.domain import find_domain
 from envs.simulation import state_size
+from worldmodel.build import build_model
 from worldmodel.checkpoint import load_pretrained
 
 
@@ -29,7 +34,7 @@ def test_the_oracle_imagines_what_happens(checkpoint):
     blocked = 0
     for seed in range(6):
         observation, info = env.reset(seed=seed)
-        start = oracle.encode_video(torch.from_numpy(observation["observation"][None, None]))[:, 0]
+        start = oracle.encode(torch.from_numpy(observation["observation"][None]))
         env.action_space.seed(seed)
         actions = np.repeat(np.stack([env.action_space.sample() for _ in range(5)]), 4, axis=0)
         imagined = oracle.rollout(start, torch.from_numpy(actions.reshape(1, 5, 8)))
@@ -43,6 +48,25 @@ def test_the_oracle_imagines_what_happens(checkpoint):
                 seen = model.encode(torch.from_numpy(observation["observation"][None]))[0].detach()
                 torch.testing.assert_close(imagined[0, t // 4, :-num_states], seen, atol=0.05, rtol=0.05)
     assert blocked > 0
+
+
+def test_the_oracle_replaces_what_sees_one_image(checkpoint):
+    pretrained = load_pretrained(checkpoint)
+    model = build_model(replace(pretrained.sections["model"], context=2), pretrained.data)
+    with pytest.raises(ValueError, match=r"the world model must have model.context 1 to be replaced, got 2"):
+        OracleModel(model, find_domain("two-rooms").simulation())
+
+
+def test_all_but_the_actor_alone_plan_as_often(checkpoint):
+    planner = PlannerConfig(horizon=2, num_samples=8, num_elites=4, replan_every=6)
+    config = AttributeConfig(policy=str(checkpoint), planner=planner)
+    agents = _variants(config, load_pretrained(checkpoint), make_task("TwoRooms-v0", {}))
+    assert {name: agent.steps_per_plan for name, agent in agents.items()} == {
+        "as configured": 6,
+        "true dynamics": 6,
+        "larger budget": 6,
+        "actor alone": 1,
+    }
 
 
 def result(successes):
@@ -64,11 +88,12 @@ def test_faults_are_named_by_what_mends_them():
     assert [(row["episode"], row["fault"]) for row in rows] == [(1, "model"), (2, "search"), (3, "cost")]
 
 
-@pytest.mark.parametrize("cost", ["value", "closest"])
-def test_a_small_attribution(checkpoint, tmp_path, monkeypatch, cost):
+@pytest.mark.parametrize(("cost", "replan_every"), [("value", None), ("closest", None), ("value", 6)])
+def test_a_small_attribution(checkpoint, tmp_path, monkeypatch, cost, replan_every):
     rendered = []
     monkeypatch.setattr("benchmarks.analysis.attribution.video.run", lambda config: rendered.append(config) or [])
-    planner = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=2, cost=cost)
+    search = {"num_samples": 8, "num_elites": 4, "num_iterations": 1, "horizon": 2}
+    planner = PlannerConfig(**search, cost=cost, replan_every=replan_every)
     config = AttributeConfig(
         policy=str(checkpoint),
         num_episodes=2,

@@ -38,9 +38,11 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     assert rows["expert"]["manifests"]["random-wall"]["final"] == [1.0]
     assert rows["random"]["env_steps"] == [0]
     assert rows["jepa-mppi"]["difference"]["difference"] == 0.0
-    assert rows["jepa-mppi"]["env_steps"] == [2 * 2 * 2 * 4]
-    assert rows["jepa-mppi"]["images"] == [2 * 2 * 3 + 1 * 2 * 4]
-    assert rows["gcbc"]["env_steps"] == [2 * 2 * 2 * 4]
+    # Two steps of two windows of four images, then two trajectories of 23 that are encoded.
+    assert rows["jepa-mppi"]["env_steps"] == [2 * 2 * 3 * 4 + 2 * 22 * 4]
+    assert rows["jepa-mppi"]["images"] == [2 * 2 * 4 + 2 * 23]
+    assert rows["gcbc"]["env_steps"] == [2 * 2 * 3 * 4]
+    assert rows["gcbc"]["images"] == [2 * 2 * 4]
     assert rows["sac-state"]["env_steps"][0] >= 64
     assert [point["steps"] for point in rows["sac-state"]["curves"][0]] == [32, 64]
     assert [point["step"] for point in rows["gcbc"]["curves"][0]] == [2]

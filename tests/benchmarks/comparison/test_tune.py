@@ -32,7 +32,7 @@ def test_candidates_are_trained_as_they_say_and_measured_once(tiny, tmp_path, mo
     assert len(learned) == 4
 
     (record,) = run(replace(config, contender="gcbc", output=tmp_path / "tune" / "gcbc"))
-    assert record.facts["training"]["env_steps"] == 2 * 2 * 2 * 4
+    assert record.facts["training"]["env_steps"] == 2 * 2 * 3 * 4
     lines = markdown(tmp_path / "tune").splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| gcbc", "| sac-state"]
     assert " | 2 | 3 | " in lines[3]

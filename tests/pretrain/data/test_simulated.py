@@ -7,10 +7,8 @@ import torch
 from envs.two_rooms.layouts import layout_set
 from envs.two_rooms.physics import MAX_STEP, Layout, is_free, step
 from envs.two_rooms.pictures.rendering import render
-from envs.two_rooms.policies.expert import read_layout
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from envs.two_rooms.simulation.walks import REFERENCE_STEPS
-from envs.two_rooms.task import image_positions
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowBatch
 from pretrain.world_model.validation import validate
@@ -167,22 +165,38 @@ def test_an_unknown_layout_set_raises():
         sample("wall-rich", layout_set="test")
 
 
-@pytest.mark.parametrize("recipe", ["wall-rich", "no-crossings"])
-def test_scenes_show_free_positions_of_one_layout_each(recipe):
+@pytest.mark.parametrize("recipe", ["wall-rich", "no-crossings", "reference"])
+def test_whole_episodes_are_trajectories_in_layouts_of_their_own(recipe, monkeypatch):
+    monkeypatch.setattr("pretrain.data.simulated.AT_ONCE", 8)
     windows = source(3, 2, recipe=recipe)
-    first, again = (windows.sample_scenes(24, 6, np.random.default_rng(3)).pixels for _ in range(2))
-    assert torch.equal(first, again)
-    wide = source(3, 2, recipe=recipe, context=3).sample_scenes(24, 6, np.random.default_rng(3)).pixels
-    assert torch.equal(wide, first.expand(-1, -1, 3, -1, -1, -1))  # nobody moved before
-    assert first.shape == (24, 6, 1, 2, 65, 65)
-    first = first[:, :, 0]
-    assert bool((first[:, :1, 1] == first[:, :, 1]).all())
-    assert len({image.numpy().tobytes() for image in first[:, 0, 1]}) > 12
-    images = first.flatten(0, 1).numpy()
-    positions, layout = image_positions(images), read_layout(images)
-    assert is_free(positions, layout).all()
-    inside = np.abs(positions[:, 0] - layout.wall) < 0.9
-    assert inside.any() == (recipe == "wall-rich")
+    first, again = (list(windows.whole_episodes(20, 5, 1, np.random.default_rng(3))) for _ in range(2))
+    assert [len(batch.pixels) for batch in first] == [8, 8, 4]
+    for a, b in zip(first, again, strict=True):
+        assert (a.pixels.shape[1:], a.actions.shape[1:]) == ((5, 2, 65, 65), (4, 4))
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    walls = [image.numpy().tobytes() for batch in first for image in batch.pixels[:, 0, 1]]
+    assert len(set(walls)) > 12
+    # The same that windows of so many frames show, whatever a model sees at once.
+    long = source(5, 2, recipe=recipe).sample(8, np.random.default_rng(3))
+    assert all(torch.equal(x, y) for x, y in zip(first[0], long, strict=True))
+    (wide, *_) = source(3, 2, recipe=recipe, context=3).whole_episodes(20, 5, 1, np.random.default_rng(3))
+    assert all(torch.equal(x, y) for x, y in zip(first[0], wide, strict=True))
+
+
+@pytest.mark.parametrize("per_scene", [1, 3, 8])
+def test_whole_episodes_share_a_scene_so_many_in_a_row(per_scene, monkeypatch):
+    monkeypatch.setattr("pretrain.data.simulated.AT_ONCE", 7)
+    batches = list(source(3, 2).whole_episodes(20, 2, per_scene, np.random.default_rng(3)))
+    # No scene is cut in two between what is drawn at once.
+    assert all(len(batch.layout) % per_scene == 0 for batch in batches[:-1])
+    layouts = torch.cat([batch.layout for batch in batches])
+    assert len(layouts) == 20
+    same = (layouts[:, None] == layouts).all(-1)
+    scene = torch.arange(20) // per_scene
+    assert bool(same[scene[:, None] == scene].all())
+    assert float(same[scene[:, None] != scene].float().mean()) < 0.05
+    starts = torch.cat([batch.positions[:, 0] for batch in batches])
+    assert len(starts.unique(dim=0)) == 20
 
 
 def test_without_crossings_no_one_enters_the_doorway():
@@ -195,16 +209,20 @@ def test_without_crossings_no_one_enters_the_doorway():
     assert bool((across.sign() != across.sign()[:, :1]).any())
 
 
-def test_diagnosis_repeats():
+@pytest.mark.parametrize("context", [1, 2])
+def test_diagnosis_repeats(context):
     class Blind(Probe):
         def forward(self, latents):
             return latents.new_zeros(*latents.shape[:-1], 2)
 
     data = DataSpec(pixel_shape=(2, 65, 65), action_dim=2, action_low=(-2.0, -2.0), action_high=(2.0, 2.0))
-    model = build_model(ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=8, predictor_hidden_dim=8), data)
+    sizes = {"latent_dim": 8, "encoder_hidden_dim": 8, "predictor_hidden_dim": 8}
+    model = build_model(ModelConfig(encoder="axial", context=context, **sizes), data)
     probe = Blind(8, (0.0, 0.0), (1.0, 1.0))
-    first, again = (validate(model, probe, source(3, 4)) for _ in range(2))
+    first, again = (validate(model, probe, source(2 + context, 4)) for _ in range(2))
     assert first == again
+    assert {"prediction_1", "prediction_2"} <= set(first)
+    assert "prediction_3" not in first
     # Who is read to be at the left edge has crossed wherever it came from the right.
     assert 0.3 < first["walks_through_walls"] < 0.7
     assert {"linear_probe_wall", "linear_probe_door", "linear_probe_position"} <= set(first)

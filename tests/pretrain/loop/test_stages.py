@@ -7,18 +7,22 @@ import pytest
 import torch
 
 from pretrain.data.config import DataConfig
+from pretrain.data.latents import TrajectoriesConfig
 from pretrain.loop.stages import freeze, muon, stage_at, to_modules, total_steps
 from pretrain.sources import build_sources
-from pretrain.world_model.config import PolicyConfig, WorldModelConfig
+from pretrain.world_model.config import PolicyConfig, RefinementConfig, WorldModelConfig
 from pretrain.world_model.training import build_training
 from pretrain.world_model.validation import validate_policy
 from worldmodel.build import ActorCriticConfig, ModelConfig
 from worldmodel.checkpoint import load_pretrained
+from worldmodel.config import changed
 
 CONFIG = WorldModelConfig(
     model=ModelConfig(encoder="axial", latent_dim=8, encoder_hidden_dim=16, predictor_hidden_dim=16, frame_skip=4),
     data=DataConfig(dataset="two-rooms", num_frames=3, batch_size=4),
-    policy=PolicyConfig(num_steps=5, networks=ActorCriticConfig(hidden_dim=16), batch_size=4, images_per_scene=4),
+    refinement=RefinementConfig(num_steps=4, batch_size=4, rollout_steps=2),
+    policy=PolicyConfig(num_steps=5, networks=ActorCriticConfig(hidden_dim=16), batch_size=4),
+    trajectories=TrajectoriesConfig(count=6, num_frames=4),
     rollout_steps=2,
     num_steps=10,
 )
@@ -34,30 +38,69 @@ def model_of(stages):
 
 
 def actor_critic_of(stages):
-    return stages[1].module.imagination.actor_critic
+    return stages[2].module.imagination.actor_critic
 
 
 def test_steps_belong_to_stages(built):
     stages = built
-    assert [stage.name for stage in stages] == ["model", "policy"]
-    assert total_steps(stages) == 15
-    places = {0: (0, 0), 9: (0, 9), 10: (0, 10), 11: (1, 1), 15: (1, 5)}
+    assert [stage.name for stage in stages] == ["model", "refinement", "policy"]
+    assert total_steps(stages) == 19
+    places = {0: (0, 0), 9: (0, 9), 10: (0, 10), 11: (1, 1), 14: (1, 4), 15: (2, 1), 19: (2, 5)}
     assert {step: stage_at(stages, step) for step in places} == places
-    assert [stages[0].split("train"), stages[1].split("train")] == ["train", "policy_train"]
+    assert [stage.split("train") for stage in stages] == ["train", "refinement_train", "policy_train"]
 
 
 def test_without_policy_steps_there_is_no_actor(tmp_path):
     config = replace(CONFIG, policy=replace(CONFIG.policy, num_steps=0))
     training = build_training(config, torch.device("cpu"))
-    assert [stage.name for stage in training.stages] == ["model"]
+    assert [stage.name for stage in training.stages] == ["model", "refinement"]
     training.save(tmp_path, {}, {})
     assert load_pretrained(tmp_path).actor_critic is None
 
 
-def test_the_policy_stage_trains_actor_and_critic_only(built):
-    stages = built
-    stage = stages[1]
+def test_the_refinement_stage_trains_the_predictor_only(built):
+    model, stage = model_of(built), built[1]
     freeze(stage.frozen)
+    stage.begin()
+    batch = stage.draw(4, np.random.default_rng(0))
+    assert batch.latents.shape == (4, 3, 8)
+    assert batch.actions.shape == (4, 2, 8)
+    loss, metrics = stage.module(batch, 0)
+    loss.backward()
+    assert metrics["prediction"] == metrics["loss"] == loss.detach()
+    predictor = {id(p) for p in model.predictor.parameters()}
+    for parameter in model.parameters():
+        assert (parameter.grad is not None) == (id(parameter) in predictor)
+    optimised = {id(p) for group in stage.groups for p in group["params"]}
+    wanting = {id(p) for p in stage.module.parameters() if p.requires_grad}
+    assert wanting == optimised == predictor  # data parallelism does not take parameters without gradients
+    assert {"prediction_1", "prediction_2", "probe_error"} <= stage.validate().keys()
+
+
+def test_the_policy_stage_begins_with_the_size_of_steps_of_the_model_that_is_done(built):
+    actor_critic = actor_critic_of(built)
+    assert torch.equal(actor_critic.step_size, torch.ones(8))
+    with torch.no_grad():
+        model_of(built).norm.weight.mul_(3.0)  # what training changes before that
+    built[2].begin()
+    first, scale = actor_critic.step_size.clone(), float(actor_critic.distance_scale)
+    again = build_training(CONFIG, torch.device("cpu")).stages
+    model_of(again).load_state_dict(model_of(built).state_dict())
+    again[2].begin()  # as where a run goes on
+    assert torch.equal(actor_critic_of(again).step_size, first)
+    assert scale == pytest.approx(CONFIG.policy.networks.relative_scale * float(first.square().mean()))
+    assert not torch.equal(first, torch.ones(8))
+    draws = [one[2].draw(5, np.random.default_rng(0)) for one in (built, again)]
+    for a, b in zip(*draws, strict=True):
+        assert a.shape == (5, 8)
+        assert torch.equal(a, b)
+
+
+def test_the_policy_stage_trains_actor_and_critics_only(built):
+    stages = built
+    stage = stages[2]
+    freeze(stage.frozen)
+    stage.begin()
     batch = stage.draw(4, np.random.default_rng(0))
     loss, metrics = stage.module(batch, 0)
     loss.backward()
@@ -75,6 +118,7 @@ def test_all_that_stages_train_is_saved_once_more_than_enough(built):
     saved = to_modules(stages).state_dict()
     for name, tensor in model_of(built).state_dict().items():
         assert torch.equal(saved[f"model.objective.model.{name}"], tensor)
+        assert torch.equal(saved[f"refinement.objective.model.{name}"], tensor)
         assert torch.equal(saved[f"policy.imagination.model.{name}"], tensor)
     assert {name.split(".")[1] for name in saved} == {"objective", "probe", "imagination"}
 
@@ -102,14 +146,21 @@ def test_validation_of_a_policy_repeats_and_knows_success(built, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images_per_scene": 2}, r"images_per_scene must be greater than policy.goals_per_image \(2\), got 2"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"goals_per_image": 0}, "goals_per_image must be at least 1, got 0"),
+        ({"policy.batch_size": 0}, r"policy\.batch_size must be at least 1, got 0"),
+        ({"policy.imagined_steps": 0}, r"policy\.imagined_steps must be at least 1, got 0"),
+        ({"policy.random_actions": -1}, r"policy\.random_actions must be at least 0, got -1"),
+        ({"policy.target_rate": 0.0}, r"policy\.target_rate must be greater than 0, got 0.0"),
+        ({"policy.goals.elsewhere": 0.7}, r"policy\.goals\.elsewhere must be at most 1 − ahead \(0\.6\), got 0\.7"),
+        ({"refinement.rollout_steps": 0}, r"refinement\.rollout_steps must be at least 1, got 0"),
+        ({"refinement.num_steps": -1}, r"refinement\.num_steps must be at least 0, got -1"),
+        ({"trajectories.num_frames": 1}, r"trajectories\.num_frames must be at least 2, got 1"),
+        ({"rollout_steps": 3}, r"rollout_steps must be at most data\.num_frames − model\.context \(2\), got 3"),
+        ({"model.context": 2}, r"rollout_steps must be at most data\.num_frames − model\.context \(1\), got 2"),
     ],
 )
-def test_wrong_policies_are_explained(changes, message):
+def test_wrong_numbers_are_explained(changes, message):
     with pytest.raises(ValueError, match=message):
-        replace(CONFIG, policy=replace(CONFIG.policy, **changes))
+        changed(CONFIG, changes)
 
 
 def test_muon_orthogonalises_matrices_and_leaves_vectors_to_adamw():

@@ -8,7 +8,7 @@ from torch import nn
 from envs.two_rooms.physics import Layout, step
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
 from pretrain.world_model.validation import trial_errors
-from worldmodel.jepa import JEPA
+from worldmodel.jepa import JEPA, state_dim
 from worldmodel.nn.probes import Probe
 
 
@@ -19,18 +19,20 @@ class Reader(Probe):
         nn.Module.__init__(self)
 
     def forward(self, latents):
+        assert latents.shape[-1] == 4
         return latents[..., :2]
 
 
 class Known(JEPA):
     """Latents are position and layout, read off the images; how it moves is given."""
 
-    action_dim = 2
+    action_dim, latent_dim = 2, 4
 
-    def __init__(self, move, frame_skip=4):
+    def __init__(self, move, frame_skip=4, context=1):
         nn.Module.__init__(self)
         self.unused = nn.Parameter(torch.zeros(()))
-        self.move, self.frame_skip = move, frame_skip
+        self.move, self.frame_skip, self.context = move, frame_skip, context
+        self.state_dim = state_dim(4, 2 * frame_skip, context)
 
     def encode(self, pixels):
         from envs.two_rooms.policies.expert import read_layout
@@ -40,21 +42,24 @@ class Known(JEPA):
         layout = read_layout(images)
         return torch.from_numpy(np.concatenate([image_positions(images), np.stack(layout[:2], -1)], -1)).float()
 
-    def rollout(self, latents, actions):
+    def rollout(self, states, actions):
+        assert states.shape[1] == self.state_dim
+        latents = states[:, -4:]
         position, wall, door = latents[:, :2].numpy(), latents[:, 2].numpy(), latents[:, 3].numpy()
         layout = Layout(wall, door, np.zeros(len(wall), bool))
         for action in actions.unflatten(-1, (-1, 2)).flatten(1, 2).unbind(1):
             position = self.move(position, action.numpy(), layout)
-        return torch.cat([torch.from_numpy(position), latents[:, 2:]], -1)[:, None]
+        return torch.cat([states[:, :-4], torch.from_numpy(position), latents[:, 2:]], -1)[:, None]
 
 
-def rates(move, frame_skip=4):
-    return trial_errors(Known(move, frame_skip), Reader(), TwoRoomsSimulation())
+def rates(move, frame_skip=4, context=1):
+    return trial_errors(Known(move, frame_skip, context), Reader(), TwoRoomsSimulation())
 
 
+@pytest.mark.parametrize("context", [1, 3])
 @pytest.mark.parametrize("frame_skip", [1, 4, 5])
-def test_the_true_physics_neither_walks_through_walls_nor_refuses_doors(frame_skip):
-    found = rates(lambda position, action, layout: step(position, action, layout).positions, frame_skip)
+def test_the_true_physics_neither_walks_through_walls_nor_refuses_doors(frame_skip, context):
+    found = rates(lambda position, action, layout: step(position, action, layout).positions, frame_skip, context)
     assert found == {"walks_through_walls": 0.0, "refuses_doors": 0.0}
 
 

@@ -116,9 +116,9 @@ def test_candidates_plans_and_elites_are_allowed(
 @given(data=st.data(), box=action_boxes(FLAT), seed=st.integers(0, 2**32))
 def test_proposals_are_executed_within_the_bounds(data, box, seed):
     bounds = bounds_of(box, data.draw(max_norms(box)))
-    proposed = torch.from_numpy(outside(box, 12, seed)).float().view(3, 1, 4, -1)
-    planner = ProposalPlanner(bounds=bounds, replan_every=4)
-    plan = planner.plan(lambda a: a.clamp(-1, 1).sum((2, 3)), init=proposed, generators=generators(3))
+    proposed = torch.from_numpy(outside(box, 12, seed)).float().view(12, 1, 1, -1)
+    planner = ProposalPlanner(bounds=bounds)
+    plan = planner.plan(lambda a: a.clamp(-1, 1).sum((2, 3)), init=proposed, generators=generators(12))
     assert_allowed(plan.actions, box, bounds)
 
 

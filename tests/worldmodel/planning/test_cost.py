@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -46,6 +47,17 @@ def test_costs_equal_a_loop_over_candidates(kind, chunk_size):
             torch.testing.assert_close(costs[b, n], expected[0])
 
 
+@pytest.mark.parametrize("kind", sorted(COST_KINDS))
+def test_of_states_only_the_newest_latent_is_compared_with_the_goal(kind):
+    generator = torch.Generator().manual_seed(0)
+    start, goal = torch.randn(3, 5, generator=generator), torch.randn(3, 2, generator=generator)
+    actions = torch.randn(3, 4, 6, 5, generator=generator)
+    costs = make_cost(rollout, start, goal, distance_measure(kind))(actions)
+    # Each number of a state moves for itself: those of the newest latent are as they are alone.
+    latents = make_cost(rollout, start[:, 3:], goal, distance_measure(kind))(actions[..., 3:])
+    torch.testing.assert_close(costs, latents)
+
+
 def test_chunks_bound_the_rollout():
     sizes = []
 
@@ -78,8 +90,10 @@ def test_a_chunk_of_nothing_is_refused():
 
 
 def test_wrong_shapes_are_explained():
-    with pytest.raises(ValueError, match=r"start and goal must have one shape \(b, d\), got \(2, 3\) and \(1, 3\)"):
-        make_cost(rollout, torch.zeros(2, 3), torch.zeros(1, 3), distance_measure("last"))
+    for start, goal in (((2, 3), (1, 3)), ((2, 3), (2, 4)), ((3,), (3,)), ((2, 3), (3,))):
+        got = re.escape(f"got {start} and {goal}")
+        with pytest.raises(ValueError, match=rf"start must have shape \(b, s\) and goal \(b, d\), of which .*, {got}"):
+            make_cost(rollout, torch.zeros(start), torch.zeros(goal), distance_measure("last"))
     cost = make_cost(rollout, torch.zeros(2, 3), torch.zeros(2, 3), distance_measure("last"))
     with pytest.raises(ValueError, match=r"actions must be for 2 environments, got shape \(1, 4, 5, 3\)"):
         cost(torch.zeros(1, 4, 5, 3))

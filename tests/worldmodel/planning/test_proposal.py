@@ -10,18 +10,18 @@ def cost(actions):
 
 def test_what_is_proposed_is_executed_within_the_bounds():
     bounds = ActionBounds([-1.0, -1.0], [1.0, 1.0], 1.0)
-    planner = ProposalPlanner(bounds=bounds, replan_every=2)
+    planner = ProposalPlanner(bounds=bounds)
     assert isinstance(planner, Planner)
-    proposals = torch.tensor([[[0.5, 0.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, -0.25]]])  # (2, 2, 2)
+    assert planner.horizon == 1
+    proposals = torch.tensor([[[3.0, 4.0]], [[0.0, -0.25]]])  # (2, 1, 2)
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
     plan = planner.plan(cost, init=proposals, generators=generators, record=True)
-    expected = torch.tensor([[[0.5, 0.0], [0.6, 0.8]], [[0.0, 0.0], [0.0, -0.25]]])
-    torch.testing.assert_close(plan.actions, expected)
-    torch.testing.assert_close(plan.cost, torch.tensor([1.25, 0.0625]))
-    assert plan.elites.shape == (2, 0, 2, 2)
+    torch.testing.assert_close(plan.actions, torch.tensor([[[0.6, 0.8]], [[0.0, -0.25]]]))
+    torch.testing.assert_close(plan.cost, torch.tensor([1.0, 0.0625]))
+    assert plan.elites.shape == (2, 0, 1, 2)
     assert plan.num_iterations.tolist() == [0, 0]
-    assert plan.trace.candidates[0].shape == (2, 1, 2, 2)
-    assert plan.select(1).actions.shape == (1, 2, 2)
+    assert plan.trace.candidates[0].shape == (2, 1, 1, 2)
+    assert plan.select(1).actions.shape == (1, 1, 2)
 
 
 def test_of_several_proposals_the_first_is_executed():

@@ -42,8 +42,11 @@ def test_windows_from_the_file_are_those_from_memory(path):
     for stored, held in zip(windows(path, context=2), windows(path, context=2, in_memory="yes"), strict=True):
         assert isinstance(stored.data.frames, StoredFrames)
         assert isinstance(held.data.frames, np.ndarray)
-        for draw in (lambda s: s.sample(20, np.random.default_rng(0), 2), lambda s: s.sample_scenes(5, 4, rng())):
-            a, b = draw(stored), draw(held)
+        a, b = (source.sample(20, rng(), 2) for source in (stored, held))
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True) if x is not None)
+        whole = [list(source.whole_episodes(1, 2, 1, rng())) for source in (stored, held)]
+        assert len(whole[0]) == len(held.episodes)
+        for a, b in zip(*whole, strict=True):
             assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True) if x is not None)
 
 

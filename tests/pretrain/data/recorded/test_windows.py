@@ -1,5 +1,4 @@
 import logging
-from itertools import pairwise
 from pathlib import Path
 
 import gymnasium as gym
@@ -63,6 +62,7 @@ def test_two_rooms_windows_have_the_promised_shapes(root):
 def test_both_sources_describe_two_rooms_alike(root):
     stored = recorded(ROOMS, 4, 3, root=root)
     endless = SimulatedWindows(TwoRoomsSimulation(), 4, 3, action_max_norm=MAX_STEP)
+    assert (stored.endless, endless.endless) == (False, True)
     for name in ("num_frames", "frame_skip", "pixel_shape", "action_dim", "action_max_norm"):
         assert getattr(stored, name) == getattr(endless, name), name
     for name in ("action_low", "action_high", "action_max_norm"):
@@ -150,20 +150,21 @@ def test_split_depends_on_its_seed_only():
 
 
 @pytest.mark.parametrize("dataset", [ROOMS, "horizontal-v0", REACH])
-def test_images_of_a_scene_are_frames_of_one_episode(root, dataset):
-    windows = recorded(dataset, 4, 3, root=root)
-    scenes = windows.sample_scenes(20, 5, rng()).pixels
-    assert torch.equal(scenes, windows.sample_scenes(20, 5, rng()).pixels)
-    assert (scenes.shape, scenes.dtype) == ((20, 5, 1, *windows.pixel_shape), torch.uint8)
-    # The windows at every start of an episode show all of its frames.
-    episodes = [
-        {frame.numpy().tobytes() for frame in windows._windows(np.full(n, i), np.arange(n)).pixels.flatten(0, 1)}
-        for i, n in enumerate(windows._num_starts)
-    ]
-    for scene in scenes[:, :, 0]:
-        images = {image.numpy().tobytes() for image in scene}
-        assert any(images <= episode for episode in episodes)
-    assert len({scene[0, 0].numpy().tobytes() for scene in scenes}) > 10
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_whole_episodes_are_all_of_the_split_with_every_step(root, dataset, in_memory, tmp_path):
+    options = {"root": root, "in_memory": in_memory, "cache": tmp_path}
+    windows = recorded(dataset, 4, 3, **options)
+    episodes = list(windows.whole_episodes(2, 5, 3, rng()))  # these numbers are for simulations
+    assert len(episodes) == len(windows.episodes) == 9
+    assert sum(len(batch.pixels) * batch.actions.shape[1] for batch in episodes) == 9 * 20
+    single = recorded(dataset, 21, 1, **options)  # as long as an episode: one window each
+    for i, batch in enumerate(episodes):
+        expected = single._windows(np.array([i]), np.array([0]))
+        assert batch.pixels.dtype == torch.uint8
+        assert torch.equal(batch.pixels, expected.pixels)
+        assert torch.equal(batch.actions, expected.actions)
+    (validation,) = recorded(dataset, 4, 3, split="validation", **options).whole_episodes(1, 2, 1, rng())
+    assert not any(torch.equal(validation.actions, batch.actions) for batch in episodes)
 
 
 @pytest.mark.parametrize("dataset", [ROOMS, REACH])
@@ -177,9 +178,6 @@ def test_history_stands_before_what_is_drawn_without_it(root, dataset, in_memory
     assert torch.equal(a.pixels, b.pixels[:, 3:])
     assert torch.equal(a.actions, b.actions)
     assert a.positions is None or torch.equal(a.positions, b.positions)
-    a, b = plain.sample_scenes(10, 6, rng()).pixels, wide.sample_scenes(10, 6, rng()).pixels
-    assert b.shape == (10, 6, 4, *plain.pixel_shape)
-    assert torch.equal(a[:, :, 0], b[:, :, -1])
 
 
 def test_history_is_the_frames_before_and_never_another_episode(root):
@@ -191,12 +189,6 @@ def test_history_is_the_frames_before_and_never_another_episode(root):
             pixels = windows._windows(np.array([episode]), np.array([start])).pixels[0].numpy()
             expected = own[[max(0, start + 2 * t) for t in range(-3, 3)]]
             np.testing.assert_array_equal(pixels, expected)
-    scenes = windows.sample_scenes(40, 8, rng()).pixels.flatten(0, 1).numpy()
-    frames = {frame.tobytes(): i for i, frame in enumerate(windows.data.frames)}
-    first = {frames[windows.data.frames[i].tobytes()] for i in windows.data.first_frame[windows.episodes]}
-    for scene in scenes:
-        shown = [frames[image.tobytes()] for image in scene]
-        assert all(now - before == 2 or (before in first and now - before < 2) for before, now in pairwise(shown))
 
 
 def test_same_generator_same_windows(root):
