@@ -113,13 +113,13 @@ def recorded(dataset: str) -> tuple[Contender, ...]:
     Args:
         dataset: Id of the dataset; its guide says how it is collected.
     """
-    steps = {"num_steps": 6_000, "policy.num_steps": 2_000}
-    model = {"data.dataset": dataset, "model.context": 2, **steps}
+    model = {"data.dataset": dataset}
     sees = {"data.dataset": dataset, "method.encoder": "strided", "method.context": 2}
     return (
         RANDOM,
         EXPERT,
         adapted(planned("jepa-mppi", "JEPA + MPPI", preset="dataset"), model),
+        adapted(planned("jepa-actor", "JEPA, its actor alone", preset="dataset", planner="policy"), model),
         learned("sac", "state", "SAC + HER, state"),
         adapted(offline("gcbc", "GCBC"), {**sees, "num_steps": 2_000}),
         adapted(offline("gcivl", "GCIVL"), {**sees, "num_steps": 1_200}),
@@ -161,7 +161,7 @@ CONTENDERS = {
     "pendulum": named("pendulum", *recorded("pendulum-pixels/swing-v0")),
     "push-t": named("push-t", *recorded("push-t/mixed-v0")),
     "point-maze": named("point-maze", *recorded("point-maze-u-maze-pixels/wander-v0")),
-    "point-maze-medium": named("point-maze-medium", *recorded("point-maze-medium-pixels/wander-v0")),
+    "point-maze-medium": named("point-maze-medium", *recorded("point-maze-medium-pixels/bump-v0")),
     "reacher": named("reacher", *recorded("reacher-pixels/swing-v0")),
 }
 """Contenders by environment and name."""

@@ -22,7 +22,7 @@ from envs.explorers import random_walk
 from envs.point_maze.drawing import draw_picture, find_positions, to_canvas
 from envs.point_maze.env import OBSERVATIONS, REWARDS, PointMazeEnv
 from envs.point_maze.expert import ExpertPolicy
-from envs.point_maze.explorer import WanderExplorer
+from envs.point_maze.explorer import BUMPING, WanderExplorer
 from envs.point_maze.mazes import GOAL_RADIUS, distance, is_free, sample_places, shortest_path_to_disc
 
 ENV_IDS = {"umaze": "PointMaze-UMaze-Pixels-v0", "medium": "PointMaze-Medium-Pixels-v0"}
@@ -112,6 +112,9 @@ def _domain(maze: str, name: str, title: str, seeds: tuple[int, int, int, int]) 
         explorers={
             "wander": lambda observation_space, action_space, env_kwargs: WanderExplorer(
                 observation_space, action_space
+            ),
+            "bump": lambda observation_space, action_space, env_kwargs: WanderExplorer(
+                observation_space, action_space, phases=BUMPING
             ),
             "random-walk": random_walk,
         },

@@ -1,5 +1,6 @@
 """An explorer of PointMaze that gets around: forces at random mostly push the ball against the nearest wall."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -22,10 +23,10 @@ ARRIVED = 0.3
 """Distance from a target, in metres, at which it takes the next one."""
 PHASES = ("path", "straight", "rest")
 """What it does until the next target: follow the shortest path, head straight into what is in the way, stay."""
-PHASE_PROBABILITIES = (0.4, 0.5, 0.1)
-"""How often each of :data:`PHASES` is chosen."""
-PHASE_STEPS = (150, 100, 25)
-"""Steps after which it takes the next target anyway."""
+WANDERING = (0.55, 150), (0.3, 50), (0.15, 25)
+"""How often each of :data:`PHASES` is chosen, and steps after which it takes the next target anyway."""
+BUMPING = (0.4, 150), (0.5, 100), (0.1, 25)
+"""The same of one who is held up by walls most of the time."""
 
 _POSITION_GAIN, _VELOCITY_GAIN = 0.6, 0.15  # of the filter that follows what images show
 
@@ -67,18 +68,26 @@ class WanderExplorer(Explorer):
         observation_space: Of PointMaze.
         action_space: Of PointMaze.
         seed: Seed of the walk.
+        phases: How often each phase is chosen, and its steps: :data:`WANDERING` or :data:`BUMPING`.
 
     Raises:
         ValueError: If the spaces are others.
     """
 
-    def __init__(self, observation_space: gym.Space[Any], action_space: gym.spaces.Box, seed: int = 0) -> None:
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.spaces.Box,
+        seed: int = 0,
+        phases: Sequence[tuple[float, int]] = WANDERING,
+    ) -> None:
         shape = observation_space["observation"].shape if isinstance(observation_space, gym.spaces.Dict) else None
         if shape not in ((5,), (64, 64, 3)) or action_space.shape != (2,):
             spaces = f"observations {observation_space} and actions {action_space}"
             raise ValueError(f"the wandering explorer needs PointMaze, got {spaces}")
         super().__init__(observation_space, action_space, seed)
         self.sees_pixels = len(shape) == 3
+        self._probabilities, self._steps = zip(*phases, strict=True)
 
     def _move(self, observation: Any, state: Wandering | None, begins: Array) -> tuple[Array, Wandering]:
         seen, count = np.asarray(observation["observation"]), len(begins)
@@ -102,7 +111,7 @@ class WanderExplorer(Explorer):
         """The targets of this step: the old ones, or new ones where these are done with."""
         rng, count = self._rng, len(mazes)
         places = np.concatenate([sample_places(maze, rng, 1) for maze in mazes])
-        phase = rng.choice(len(PHASES), count, p=PHASE_PROBABILITIES)
+        phase = rng.choice(len(PHASES), count, p=self._probabilities)
         rests = phase == PHASES.index("rest")
         fresh = Wandering(
             position,
@@ -113,7 +122,7 @@ class WanderExplorer(Explorer):
             rng.uniform(LEAST_SPEED, MAX_SPEED, count),
             rng.uniform(0, MOST_NOISE, count),
             rng.standard_normal((count, 2)),
-            np.array(PHASE_STEPS)[phase],
+            np.array(self._steps)[phase],
         )
         if state is None:
             return fresh

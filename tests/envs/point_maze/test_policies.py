@@ -75,6 +75,22 @@ def test_the_wandering_explorer_gets_around(observation):
     assert touched
 
 
+def test_who_bumps_is_held_up_by_walls_more_often():
+    env = gym.make(ENV_IDS["medium"], observation="state")
+    held = {}
+    for name in ("wander", "bump"):
+        explorer, close = DOMAIN.explorers[name](env.observation_space, env.action_space, {}), []
+        for seed in range(4):
+            explorer.set_random_seed(seed)
+            (obs, info), memory = env.reset(seed=seed), None
+            for step in range(300):
+                action, memory = explorer.predict(obs, memory, np.array([step == 0]))
+                obs, *_, info = env.step(action)
+                close.append(clearance("medium", info["position"][None])[0] < 0.11)
+        held[name] = np.mean(close)
+    assert held["bump"] > 1.2 * held["wander"]
+
+
 def test_the_wandering_explorer_is_deterministic_given_its_seed_and_takes_batches():
     env = gym.make(ENV_IDS["medium"], observation="state")
     explorer = WanderExplorer(env.observation_space, env.action_space)
