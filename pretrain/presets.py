@@ -56,7 +56,16 @@ WORLD_MODEL = WorldModelConfig(
 )
 """The one recipe: presets differ in their data, in steps, and in whether a state needs two latents."""
 
-TWO_ROOMS = changed(WORLD_MODEL, {"model.context": 1, "data.dataset": "two-rooms"})
+TWO_ROOMS = changed(
+    WORLD_MODEL,
+    {
+        "model.context": 1,
+        "data.dataset": "two-rooms",
+        "num_steps": 4_000,
+        "refinement.num_steps": 10_000,
+        "policy.num_steps": 4_000,
+    },
+)
 
 PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms": ("Two Rooms in minutes on two CPU cores.", TWO_ROOMS),

@@ -30,14 +30,20 @@ def test_every_preset_is_a_runnable_configuration(name: str) -> None:
 
 
 def test_there_is_one_recipe_of_world_models() -> None:
-    """Presets differ in their data, and in whether a state needs two latents."""
+    """Presets differ in their data, in steps, and in whether a state needs two latents."""
     recipe = preset("dataset")
     assert (recipe.model.context, recipe.data.dataset) == (2, "")
     assert recipe.refinement.num_steps > 0
     assert recipe.policy.num_steps > 0
     for name in ("two-rooms", "two-rooms-no-crossings", "pillars"):
         found = preset(name)
-        assert replace(found, model=replace(found.model, context=2), data=recipe.data) == recipe, name
+        same = {
+            "num_steps": recipe.num_steps,
+            "refinement.num_steps": recipe.refinement.num_steps,
+            "policy.num_steps": recipe.policy.num_steps,
+            "model.context": 2,
+        }
+        assert replace(changed(found, same), data=recipe.data) == recipe, name
         assert found.model.context == 1
         assert found.data.dataset
 

@@ -70,7 +70,7 @@ class ActorCritic(nn.Module):
         context: int = 1,
         hidden_dim: int = 256,
         discount: float = 0.95,
-        relative_scale: float = 0.15,
+        relative_scale: float = 0.5,
     ) -> None:
         super().__init__()
         if not 0 < discount < 1:
