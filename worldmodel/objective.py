@@ -26,7 +26,7 @@ class LossWeights:
     temporal_similarity: NonNegative = 12.0
     """δ: keeps consecutive latents close."""
     inverse_dynamics: NonNegative = 1.0
-    """ω: keeps the action recoverable from a state and the latent that follows."""
+    """ω: keeps the action recoverable from how latents change."""
     contrast: NonNegative = 0.0
     """Makes the last latent of a window tell its first from those of other windows (InfoNCE): what stays in a scene,
     however small, is then worth its place in a latent."""
@@ -94,8 +94,7 @@ class Objective(nn.Module):
             nn.init.eye_(self.scene.weight)
         self.inverse_model: nn.Module | None = None
         if weights.inverse_dynamics:
-            pair_dim = model.state_dim + model.latent_dim
-            self.inverse_model = perceptron(pair_dim, [IDM_HIDDEN_DIM] * idm_layers, model.block_dim)
+            self.inverse_model = perceptron(model.state_dim, [IDM_HIDDEN_DIM] * idm_layers, model.block_dim)
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], step: int = 0
@@ -134,11 +133,20 @@ class Objective(nn.Module):
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
         if self.inverse_model is not None:
-            pairs = torch.cat([states[:, :-1], self.model.latest(states[:, 1:])], dim=-1)
             target = self.model.normalizer.actions(following)
-            terms["inverse_dynamics"] = F.mse_loss(self.inverse_model(pairs).float(), target)
+            terms["inverse_dynamics"] = F.mse_loss(self.inverse_model(self._motion(latents, states)).float(), target)
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
+
+    def _motion(self, latents: Tensor, states: Tensor) -> Tensor:
+        """What the inverse model sees: past actions, and differences of latents, the next one's last.
+
+        Differences alone (arXiv 2606.31232): what stays in a scene is out of the way.
+        """
+        model, count = self.model, states.shape[1] - 1
+        past = states[:, :-1, : model.state_dim - model.context * model.latent_dim]
+        steps = latents.diff(dim=1)
+        return torch.cat([past, *(steps[:, i : i + count] for i in range(model.context))], dim=-1)
 
 
 class Refinement(nn.Module):
