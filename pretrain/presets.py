@@ -47,7 +47,7 @@ WORLD_MODEL = WorldModelConfig(
     refinement=RefinementConfig(num_steps=3_000),
     policy=PolicyConfig(num_steps=2_000),
     rollout_steps=3,
-    idm_layers=0,
+    idm_layers=1,
     num_steps=2_500,
     learning_rate=2e-3,
     warmup_fraction=0.05,

@@ -226,9 +226,8 @@ def test_a_refinement_teaches_the_predictor_alone():
 def test_the_loss_is_the_weighted_sum_of_its_terms():
     pixels, actions = windows()
     loss, terms, latents = Objective(build(), EVERYTHING, rollout_steps=2)(pixels, actions)
-    means = latents.mean(dim=1)  # of each window
-    assert terms["averaged_variance"] == losses.variance(means, EVERYTHING.averaged_margin)
-    assert terms["averaged_covariance"] == losses.covariance(means)
+    # The map before the contrast begins as identity.
+    torch.testing.assert_close(terms["contrast"], losses.contrast(latents[:, 0], latents[:, -1]))
     expected = (
         terms["prediction"]
         + 2.0 * terms["covariance"]
@@ -280,7 +279,7 @@ def test_blocks_of_actions_are_aligned_with_frames(context):
     assert torch.equal(model.rollout(states[:, 0], following), states[:, 1:])
 
 
-def test_inverse_dynamics_read_the_action_between_a_state_and_the_latent_that_follows():
+def test_inverse_dynamics_read_the_action_from_what_was_done_and_how_latents_change():
     model = build(context=2)
     pixels, actions = windows(t=5)
     model.fit_normalization(pixels, actions)
@@ -289,8 +288,8 @@ def test_inverse_dynamics_read_the_action_between_a_state_and_the_latent_that_fo
     _, terms, latents = objective(pixels, actions)
     wanted, errors = model.normalizer.actions(actions), []
     for t in range(1, 4):  # frames that have one before them and one behind
-        state = torch.cat([wanted[:, t - 1], latents[:, t - 1], latents[:, t]], dim=-1)
-        read = objective.inverse_model(torch.cat([state, latents[:, t + 1]], dim=-1))
+        changes = latents[:, t] - latents[:, t - 1], latents[:, t + 1] - latents[:, t]
+        read = objective.inverse_model(torch.cat([wanted[:, t - 1], *changes], dim=-1))
         errors.append(F.mse_loss(read, wanted[:, t]))
     assert terms["inverse_dynamics"].item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
 

@@ -13,6 +13,25 @@ def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
+def test_contrast_of_two_pairs_by_hand():
+    first, second = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    # Each is 1/2 from its partner, and 1 from the other's; a temperature of 1/2 makes these 1 and 2 nats.
+    expected = math.log(1 + math.exp(-1.0))
+    assert losses.contrast(first, second, temperature=0.5).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_contrast_is_the_logarithm_of_the_number_where_nothing_tells_pairs_apart_and_falls_to_zero():
+    same = torch.ones(7, 3)
+    assert losses.contrast(same, same).item() == pytest.approx(math.log(7), rel=1e-6)
+    apart = 100.0 * normal(7, 3)
+    assert losses.contrast(apart, apart).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_contrast_does_not_ask_which_is_first():
+    first, second = normal(5, 4), normal(5, 4, seed=1)
+    torch.testing.assert_close(losses.contrast(first, second), losses.contrast(second, first))
+
+
 @pytest.mark.parametrize("margin", [1.0, 0.5, 3.0])
 def test_variance_of_data_with_known_standard_deviations(margin):
     # Values ±s have the unbiased standard deviation s · sqrt(n / (n − 1)).
