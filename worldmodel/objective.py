@@ -94,7 +94,10 @@ class Objective(nn.Module):
             nn.init.eye_(self.scene.weight)
         self.inverse_model: nn.Module | None = None
         if weights.inverse_dynamics:
-            self.inverse_model = perceptron(model.state_dim, [IDM_HIDDEN_DIM] * idm_layers, model.block_dim)
+            depths = dict.fromkeys((0, idm_layers))
+            self.inverse_model = nn.ModuleList(
+                perceptron(model.state_dim, [IDM_HIDDEN_DIM] * depth, model.block_dim) for depth in depths
+            )
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], step: int = 0
@@ -134,7 +137,9 @@ class Objective(nn.Module):
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
         if self.inverse_model is not None:
             target = self.model.normalizer.actions(following)
-            terms["inverse_dynamics"] = F.mse_loss(self.inverse_model(self._motion(latents, states)).float(), target)
+            motion = self._motion(latents, states)
+            errors = [F.mse_loss(head(motion).float(), target) for head in self.inverse_model]
+            terms["inverse_dynamics"] = torch.stack(errors).mean()
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 
