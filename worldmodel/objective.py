@@ -68,8 +68,8 @@ class Objective(nn.Module):
         model: The world model.
         weights: Weights of the losses.
         rollout_steps: Longest rollout K, in predictor steps.
-        idm_layers: Hidden layers of the inverse dynamics model; with 0 it is linear, so that equal displacements must
-            look alike everywhere.
+        idm_layers: Hidden layers of the second inverse dynamics model. The first is linear: equal displacements must
+            look alike everywhere. With 0 there is that one alone.
         seed: Seed of SIGReg's random directions.
     """
 
@@ -92,10 +92,10 @@ class Objective(nn.Module):
         if weights.contrast:
             self.scene = nn.Linear(model.latent_dim, model.latent_dim)
             nn.init.eye_(self.scene.weight)
-        self.inverse_model: nn.Module | None = None
+        self.inverse_models: nn.ModuleList | None = None
         if weights.inverse_dynamics:
             depths = dict.fromkeys((0, idm_layers))
-            self.inverse_model = nn.ModuleList(
+            self.inverse_models = nn.ModuleList(
                 perceptron(model.state_dim, [IDM_HIDDEN_DIM] * depth, model.block_dim) for depth in depths
             )
 
@@ -135,16 +135,16 @@ class Objective(nn.Module):
         if w.temporal_similarity:
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
-        if self.inverse_model is not None:
+        if self.inverse_models is not None:
             target = self.model.normalizer.actions(following)
             motion = self._motion(latents, states)
-            errors = [F.mse_loss(head(motion).float(), target) for head in self.inverse_model]
+            errors = [F.mse_loss(head(motion).float(), target) for head in self.inverse_models]
             terms["inverse_dynamics"] = torch.stack(errors).mean()
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 
     def _motion(self, latents: Tensor, states: Tensor) -> Tensor:
-        """What the inverse model sees: past actions, and differences of latents, the next one's last.
+        """What the inverse models see: past actions, and differences of latents, the next one's last.
 
         Differences alone (arXiv 2606.31232): what stays in a scene is out of the way.
         """

@@ -226,7 +226,8 @@ class Rows:
         count = self._count + len(rows)
         if self._held is None or count > len(self._held):
             grown = rows.new_empty(2 * count, *rows.shape[1:])
-            grown[: self._count] = self.all() if self._count else grown[:0]
+            if self._held is not None:
+                grown[: self._count] = self.all()
             self._held = grown
         self._held[self._count : count] = rows
         self._count = count

@@ -84,8 +84,8 @@ class WorldModelConfig(PretrainConfig):
     rollout_steps: Count = 8
     """Longest rollout K in the prediction loss, in predictor steps."""
     idm_layers: Depth = 2
-    """Hidden layers of the inverse dynamics model. With 0 it is linear, so that equal displacements look alike wherever
-    they happen: latents become smooth in position, and easy to predict."""
+    """Hidden layers of a second inverse dynamics model beside a linear one, which makes equal displacements look alike
+    wherever they happen, and latents easy to predict. With 0 there is the linear one alone."""
     probe_learning_rate: Positive = 1e-3
     """Learning rate of the position probe, which trains beside the model on detached latents."""
 
