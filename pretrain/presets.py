@@ -43,7 +43,7 @@ WORLD_MODEL = WorldModelConfig(
         context=2,
     ),
     data=DataConfig(dataset="", num_frames=5, batch_size=64),
-    weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=4.0, inverse_dynamics=15.0, contrast=1.0),
+    weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=4.0, inverse_dynamics=10.0, contrast=1.0),
     refinement=RefinementConfig(num_steps=3_000),
     policy=PolicyConfig(num_steps=2_000),
     rollout_steps=3,

@@ -94,10 +94,10 @@ class Objective(nn.Module):
             nn.init.eye_(self.scene.weight)
         self.inverse_models: nn.ModuleList | None = None
         if weights.inverse_dynamics:
-            depths = dict.fromkeys((0, idm_layers))
-            self.inverse_models = nn.ModuleList(
-                perceptron(model.state_dim, [IDM_HIDDEN_DIM] * depth, model.block_dim) for depth in depths
-            )
+            self.inverse_models = nn.ModuleList([nn.Linear(model.state_dim + model.latent_dim, model.block_dim)])
+            if idm_layers:
+                hidden = [IDM_HIDDEN_DIM] * idm_layers
+                self.inverse_models.append(perceptron(model.state_dim, hidden, model.block_dim))
 
     def forward(
         self, pixels: UInt8[Tensor, "b f c h w"], actions: Float[Tensor, "b s a"], step: int = 0
@@ -136,22 +136,27 @@ class Objective(nn.Module):
             terms["temporal_similarity"] = losses.temporal_similarity(latents)
             loss = loss + w.temporal_similarity * terms["temporal_similarity"]
         if self.inverse_models is not None:
-            target = self.model.normalizer.actions(following)
-            motion = self._motion(latents, states)
-            errors = [F.mse_loss(head(motion).float(), target) for head in self.inverse_models]
-            terms["inverse_dynamics"] = torch.stack(errors).mean()
+            terms["inverse_dynamics"] = self._inverse_dynamics(latents, states, following)
             loss = loss + w.inverse_dynamics * terms["inverse_dynamics"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 
-    def _motion(self, latents: Tensor, states: Tensor) -> Tensor:
-        """What the inverse models see: past actions, and differences of latents, the next one's last.
+    def _inverse_dynamics(self, latents: Tensor, states: Tensor, following: Tensor) -> Tensor:
+        """Mean error of the inverse models.
 
-        Differences alone (arXiv 2606.31232): what stays in a scene is out of the way.
+        The linear one reads states and next latents; the other one past actions and *differences* of latents, where
+        what stays in a scene is out of the way (arXiv 2606.31232).
         """
         model, count = self.model, states.shape[1] - 1
+        assert self.inverse_models is not None
         past = states[:, :-1, : model.state_dim - model.context * model.latent_dim]
         steps = latents.diff(dim=1)
-        return torch.cat([past, *(steps[:, i : i + count] for i in range(model.context))], dim=-1)
+        seen = (
+            torch.cat([states[:, :-1], latents[:, model.context :]], dim=-1),
+            torch.cat([past, *(steps[:, i : i + count] for i in range(model.context))], dim=-1),
+        )
+        target = model.normalizer.actions(following)
+        heads = zip(self.inverse_models, seen, strict=False)
+        return torch.stack([F.mse_loss(head(inputs).float(), target) for head, inputs in heads]).mean()
 
 
 class Refinement(nn.Module):

@@ -289,8 +289,10 @@ def test_inverse_dynamics_read_the_action_from_what_was_done_and_how_latents_cha
     wanted, errors = model.normalizer.actions(actions), []
     for t in range(1, 4):  # frames that have one before them and one behind
         changes = latents[:, t] - latents[:, t - 1], latents[:, t + 1] - latents[:, t]
-        seen = torch.cat([wanted[:, t - 1], *changes], dim=-1)
-        errors += [F.mse_loss(head(seen), wanted[:, t]) for head in objective.inverse_models]
+        state = wanted[:, t - 1], latents[:, t - 1], latents[:, t]
+        seen = torch.cat([*state, latents[:, t + 1]], dim=-1), torch.cat([wanted[:, t - 1], *changes], dim=-1)
+        heads = zip(objective.inverse_models, seen, strict=True)
+        errors += [F.mse_loss(head(inputs), wanted[:, t]) for head, inputs in heads]
     assert terms["inverse_dynamics"].item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-5)
 
 

@@ -98,7 +98,7 @@ class Plan:
 
     Attributes:
         actions: The plan to execute, within the bounds.
-        cost: Its cost.
+        cost: Its cost; NaN where a planner had no need of it.
         elites: Other good plans to carry over to the next search, best first; ``k`` may be 0. Where fewer had a finite
             cost, the best one is repeated.
         num_iterations: Iterations that each environment's search took.

@@ -34,9 +34,11 @@ class ProposalPlanner:
     ) -> Plan:
         """Plans for ``len(generators)`` environments; see :meth:`worldmodel.planning.Planner.plan`.
 
+        Costs cost time and decide nothing here: they are NaN unless recorded.
+
         Raises:
-            ValueError: If nothing is proposed, or the costs have a wrong shape.
-            FloatingPointError: If some environment's proposal holds NaN, or its cost is not finite.
+            ValueError: If nothing is proposed, or recorded costs have a wrong shape.
+            FloatingPointError: If some environment's proposal holds NaN, or its recorded cost is not finite.
         """
         if init is None:
             raise ValueError("init must hold a proposed plan for each environment, got None")
@@ -48,8 +50,10 @@ class ProposalPlanner:
                 f"{undefined.nonzero()[:, 0].tolist()}"
             )
         actions = self.bounds.to(generators[0].device).project(proposed)
-        costs = evaluate(cost, actions[:, None])
-        check_finite(costs[:, 0])
+        costs = actions.new_full((len(actions), 1), torch.nan)
+        if record:
+            costs = evaluate(cost, actions[:, None])
+            check_finite(costs[:, 0])
         return Plan(
             actions=actions,
             cost=costs[:, 0],

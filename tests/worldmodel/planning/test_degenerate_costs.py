@@ -190,12 +190,12 @@ def test_a_proposal_without_a_finite_cost_names_the_environments(bad):
         return torch.tensor([[0.0], [bad], [1.0]])
 
     with pytest.raises(FloatingPointError, match=r"cost must be finite .* none in environments \[1\]"):
-        planner.plan(cost, init=proposed, generators=generators(3))
+        planner.plan(cost, init=proposed, generators=generators(3), record=True)
     proposed[2, 0, 0] = math.nan
     with pytest.raises(FloatingPointError, match=r"init must hold .* without NaN, .* for environments \[2\]"):
         planner.plan(distance, init=proposed, generators=generators(3))
     with pytest.raises(ValueError, match=r"cost must return shape \(3, 1\), got \(3,\)"):
-        planner.plan(lambda a: a.sum((1, 2, 3)), init=torch.zeros(3, 1, 2), generators=generators(3))
+        planner.plan(lambda a: a.sum((1, 2, 3)), init=torch.zeros(3, 1, 2), generators=generators(3), record=True)
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-50, 1e-44, 1e-38, 1e38, 1e300])

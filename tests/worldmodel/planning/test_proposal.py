@@ -24,6 +24,17 @@ def test_what_is_proposed_is_executed_within_the_bounds():
     assert plan.select(1).actions.shape == (1, 1, 2)
 
 
+def test_costs_are_not_asked_for_unless_recorded():
+    def refuse(actions):
+        raise AssertionError("no cost is needed")
+
+    planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]))
+    plan = planner.plan(refuse, init=torch.zeros(2, 1, 1), generators=[torch.Generator()] * 2)
+    assert plan.cost.isnan().all()
+    assert plan.trace.best.isnan().all()
+    assert plan.trace.candidates is None
+
+
 def test_of_several_proposals_the_first_is_executed():
     planner = ProposalPlanner(bounds=ActionBounds([-1.0], [1.0]))
     plan = planner.plan(cost, init=torch.tensor([[[[0.5]], [[0.0]]]]), generators=[torch.Generator()])
