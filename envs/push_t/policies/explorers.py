@@ -1,8 +1,8 @@
 """Explorers of Push-T, for what a random walk rarely does: moving the block.
 
 All see observations of kind "state". "Play" goes to contacts at random and pushes, whatever the goal; the noisy expert
-pursues the goal, but loses its way every now and then, so that its data show how to come back from anywhere; "mixed" is
-in each episode one of these or the expert.
+pursues the goal and, once there, others of its own, but loses its way every now and then, so that its data show how to
+come back from anywhere; "mixed" is in each episode one of these.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,18 @@ import gymnasium as gym
 import numpy as np
 
 from envs.explorers import HEADING_CONCENTRATION, Explorer, direction
-from envs.push_t.geometry import SIZE, Array, block_is_inside, centre, distance_to_block, to_poses
+from envs.push_t.geometry import (
+    SIZE,
+    TOLERANCE,
+    Array,
+    block_is_inside,
+    centre,
+    distance,
+    distance_to_block,
+    sample_episode,
+    to_goals,
+    to_poses,
+)
 from envs.push_t.physics import REACH
 from envs.push_t.policies.expert import Memory, decide, read_state, to_actions
 from envs.push_t.policies.pushing import contacts
@@ -139,46 +150,55 @@ class Distraction(NamedTuple):
         expert: What the expert does.
         steps: Steps left in which it has lost its way.
         heading: Where it goes meanwhile, in radians.
+        goal: What it pursues, ``(6,)``; None: the episode's goal.
     """
 
     expert: Memory | None
     steps: int
     heading: float
+    goal: Array | None = None
 
 
 class NoisyExpert(StateExplorer):
-    """The expert, which now and then walks about at random for some steps and then begins anew from where it is."""
+    """The expert, which now and then walks about at random for some steps and then begins anew from where it is.
+
+    Where the goal is reached it draws another, so that no part of an episode is spent waiting there.
+    """
 
     def _aim(self, seen: Array, goal: Array, memory: Distraction | None) -> tuple[Array, Distraction]:
         rng = self._rng
-        expert, steps, heading = memory or Distraction(None, 0, 0.0)
+        expert, steps, heading, own = memory or Distraction(None, 0, 0.0)
+        goal = goal if own is None else own
+        if distance(seen[:6], goal) < TOLERANCE:
+            goal = own = to_goals(sample_episode(rng, start=to_poses(seen[:6]))[1]).astype(np.float64)
+            expert = None
         if steps == 0 and rng.random() < PERTURBATION:
             steps, heading = int(rng.integers(*PERTURBED_STEPS)), float(rng.uniform(-np.pi, np.pi))
         if steps == 0:
             target, expert = decide(seen, goal, expert)
-            return target, Distraction(expert, 0, heading)
+            return target, Distraction(expert, 0, heading, own)
         heading += float(rng.vonmises(0.0, HEADING_CONCENTRATION))
         target = seen[:2] + rng.uniform(0.2, 1.0) * REACH * direction(np.array(heading))
-        return target, Distraction(None, steps - 1, heading)
+        return target, Distraction(None, steps - 1, heading, own)
 
 
 class MixedExplorer(StateExplorer):
-    """In each episode somebody else: play, the noisy expert or the expert, each as likely; for data of all three."""
+    """In one of three episodes play, in the others the noisy expert; for data of both."""
 
     def __init__(self, observation_space: gym.Space[Any], action_space: gym.spaces.Box, seed: int = 0) -> None:
-        self._others = [kind(observation_space, action_space) for kind in (PlayExplorer, NoisyExpert)]
+        play, expert = (kind(observation_space, action_space) for kind in (PlayExplorer, NoisyExpert))
+        self._others = [play, expert, expert]
         super().__init__(observation_space, action_space, seed)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Starts the random streams anew."""
         super().set_random_seed(seed)
-        for other in self._others:
+        for other in self._others[:2]:
             other.set_random_seed(int(self._rng.integers(2**31)))
 
     def _aim(self, seen: Array, goal: Array, memory: tuple[int, Any] | None) -> tuple[Array, tuple[int, Any]]:
-        who, remembered = (int(self._rng.integers(3)), None) if memory is None else memory
-        aim = self._others[who]._aim if who < len(self._others) else decide
-        target, remembered = aim(seen, goal, remembered)
+        who, remembered = (int(self._rng.integers(len(self._others))), None) if memory is None else memory
+        target, remembered = self._others[who]._aim(seen, goal, remembered)
         return target, (who, remembered)
 
 

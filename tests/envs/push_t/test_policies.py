@@ -145,3 +145,15 @@ def test_a_mixture_is_somebody_else_in_each_episode():
         state = policy.predict(obs, state, np.array([False]))[1]
         seen.add(state[0][0])
     assert seen == {0, 1, 2}
+
+
+def test_the_noisy_expert_goes_on_to_goals_of_its_own():
+    env = gym.make(ENV_ID, observation="state", max_episode_steps=400)
+    policy = DOMAIN.explorers["noisy-expert"](env.observation_space, env.action_space, {})
+    policy.set_random_seed(0)
+    infos, _ = rollout(policy, env, 300, options=EASY)
+    reached = [info["is_success"] for info in infos]
+    assert any(reached)
+    assert sum(reached) < 30  # it does not stay
+    last = np.stack([info["block"] for info in infos[-150:]])
+    assert np.ptp(last[:, :2], axis=0).max() > 50
