@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from worldmodel import exports
 
 if TYPE_CHECKING:
+    from agents.appearance import ShiftedPolicy
     from agents.evaluation.evaluate import evaluate
     from agents.evaluation.manifest import Manifest
     from agents.evaluation.results import EvalResult
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __getattr__ = exports(
     __name__,
     {
+        "appearance": "ShiftedPolicy",
         "evaluation.evaluate": "evaluate",
         "evaluation.manifest": "Manifest",
         "evaluation.results": "EvalResult",

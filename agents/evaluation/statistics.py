@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from scipy import stats
@@ -53,6 +54,47 @@ def spl(success: Sequence[bool], shortest: Sequence[float], travelled: Sequence[
     longest = np.maximum(shortest_path, path)
     ratio = np.where(longest > 0, shortest_path / np.where(longest > 0, longest, 1.0), 1.0)  # already there: perfect
     return float(np.mean(np.asarray(success, dtype=np.float64) * ratio))
+
+
+def share_kept(
+    before: Sequence[bool], after: Sequence[bool], confidence: float = 0.95
+) -> tuple[float, float, float] | None:
+    """The share of a success rate that is kept in other circumstances, in the same episodes: one rate over the other.
+
+    The interval is made from Wilson's intervals of both rates and the correlation of the pairs, by the method of
+    variance estimates recovery (Donner and Zou, Stat. Methods Med. Res. 21, 2012): it is sensible for few episodes and
+    for rates of 0 and 1.
+
+    Args:
+        before: Whether each episode succeeded before.
+        after: Whether it does after.
+        confidence: Coverage.
+
+    Returns:
+        The share, and the lower and upper end of its interval, from 0; above 1 where more succeed after. None if none
+        succeeded before.
+
+    Raises:
+        ValueError: If the records differ in length or are empty.
+    """
+    a, b = np.asarray(after, dtype=bool), np.asarray(before, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(
+            f"paired records must be two equally long lists of at least one episode, got {b.size} and {a.size}"
+        )
+    if not b.any():
+        return None
+    (p, (p_low, p_high)), (q, (q_low, q_high)) = (
+        (float(one.mean()), wilson_interval(int(one.sum()), len(one), confidence)) for one in (a, b)
+    )
+    spread = sqrt(p * (1 - p) * q * (1 - q))
+    r = (float((a & b).mean()) - p * q) / spread if spread else 0.0
+    # The ends are those ratios x at which the interval of the difference p - x·q has 0 for an end.
+    middle, first, last = p * q - r * (p - p_low) * (q_high - q), p_low * (2 * p - p_low), q_high * (2 * q - q_high)
+    low = first / (middle + sqrt(max(0.0, middle**2 - first * last))) if first else 0.0
+    middle, first, last = p * q - r * (p_high - p) * (q - q_low), p_high * (2 * p - p_high), q_low * (2 * q - q_low)
+    high = (middle + sqrt(max(0.0, middle**2 - first * last))) / last
+    return p / q, low, high
 
 
 @dataclass(frozen=True)

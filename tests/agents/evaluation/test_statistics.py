@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agents.evaluation.statistics import compare_paired, spl, wilson_interval
+from agents.evaluation.statistics import compare_paired, share_kept, spl, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,65 @@ def test_interval_of_the_difference_covers_it():
 def test_records_of_different_length_are_refused():
     with pytest.raises(ValueError, match="equally long lists of at least one episode, got 2 and 1"):
         compare_paired([True, False], [True])
+
+
+def _records(both, only_before, only_after, neither):
+    before = [True] * (both + only_before) + [False] * (only_after + neither)
+    after = [True] * both + [False] * only_before + [True] * only_after + [False] * neither
+    return before, after
+
+
+def test_the_share_that_is_kept_is_a_ratio_of_rates():
+    assert share_kept(*_records(30, 10, 6, 4))[0] == pytest.approx(36 / 40)
+    assert share_kept(*_records(0, 0, 3, 7)) is None
+
+
+def test_where_nothing_was_lost_a_share_is_as_sure_as_the_rate():
+    """With no failure before, the interval is Wilson's of the rate after, widened by what is not known of the other."""
+    share, low, high = share_kept(*_records(45, 5, 0, 0))
+    below, above = wilson_interval(45, 50)
+    assert share == 0.9
+    assert low == pytest.approx(below, abs=1e-9) or low < below
+    assert above < high < 1.1
+
+
+def test_the_ends_of_a_share_are_where_the_difference_could_be_nothing():
+    """They solve the equation that the method is named after, with Wilson's interval of each rate."""
+    before, after = _records(20, 12, 3, 15)
+    share, low, high = share_kept(before, after)
+    p, q = np.mean(after), np.mean(before)
+    (p_low, p_high), (q_low, q_high) = (wilson_interval(sum(one), len(one)) for one in (after, before))
+    r = np.corrcoef(before, after)[0, 1]
+
+    def half(x, first, second):
+        return np.sqrt(first**2 + (x * second) ** 2 - 2 * r * first * x * second)
+
+    assert low < share < high
+    assert p - low * q == pytest.approx(half(low, p - p_low, q_high - q))
+    assert high * q - p == pytest.approx(half(high, p_high - p, q - q_low))
+
+
+def test_any_record_has_a_share_within_its_interval():
+    for n in (1, 2, 5):
+        for counts in np.ndindex(*[n + 1] * 3):
+            if sum(counts) <= n and counts[0] + counts[1]:
+                share, low, high = share_kept(*_records(*counts, n - sum(counts)))
+                assert 0 <= low <= share + 1e-9
+                assert share <= high + 1e-9
+                assert np.isfinite(high)
+
+
+def test_the_interval_of_a_share_covers_it():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        before = rng.random(60) < 0.8
+        after = before & (rng.random(60) < 0.6)
+        _, low, high = share_kept(before.tolist(), after.tolist())
+        hits += low <= 0.6 <= high
+    assert 0.92 < hits / 400 < 0.99
+
+
+@pytest.mark.parametrize("records", [([True], [True, False]), ([], [])])
+def test_shares_of_records_of_different_length_are_refused(records):
+    with pytest.raises(ValueError, match="paired records must be two equally long lists of at least one episode, got"):
+        share_kept(*records)
