@@ -20,7 +20,7 @@ from benchmarks.analysis import attribution, detection, speed
 from benchmarks.comparison import compare, plots, tune
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tables import overview, table
-from benchmarks.evaluation import headline, success
+from benchmarks.evaluation import appearance, headline, success
 from benchmarks.records import tables
 from benchmarks.records.provenance import RESULTS, ROOT
 from benchmarks.records.store import Record, Store, read_record
@@ -100,6 +100,7 @@ def values() -> Values:
         "comparisons": comparisons,
         "tasks": overview(recorded).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
+        "appearances": _appearances(),
         "seen": _seen(),
         "tuning": _tuning(),
         "ablations": ablations,
@@ -154,6 +155,19 @@ def _tuning() -> Values | None:
     """What the comparison's hyperparameters were chosen from."""
     records = [record for path in sorted(tune.FOLDER.glob("*")) for record in Store(path).records()]
     return {"records": records, "table": tune.markdown()} if records else None
+
+
+def _appearances() -> list[Values]:
+    """What is kept of success under appearance shifts, by policy and manifest, and examples of the shifts."""
+    return [
+        {
+            "domain": find_domain(records[0].key["environment"]),
+            "records": records,
+            "table": appearance.table(records).markdown(),
+            "picture": f"appearance-{records[0].key['environment']}.png",
+        }
+        for records in appearance.groups(list(Store(RESULTS / "appearance").records()))
+    ]
 
 
 def _seen() -> Values | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.saved import SCRIPTED
+from benchmarks.evaluation.appearance import AS_IT_IS
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Record, Store, read_record
 from pretrain.presets import preset
@@ -33,7 +34,7 @@ def rows(results: Path = RESULTS) -> list[Row]:
         with its interval ``low`` to ``high``, ``ever`` (success rate at any step), ``train_minutes``, ``env_steps`` (of
         the training; None where nothing was trained) and ``ms_per_step_p95``. Sorted by the first five.
     """
-    found = [*_compared(results), *_headlines(results), *_seen(results), *_scripted(results)]
+    found = [*_compared(results), *_headlines(results), *_shifted(results), *_seen(results), *_scripted(results)]
     return sorted(found, key=lambda row: [str(row[name]) for name in list(row)[:5]])
 
 
@@ -46,6 +47,13 @@ def _headlines(results: Path) -> Iterator[Row]:
     for record in Store(results / "headline").records():
         recipe = f", {record.key['recipe']}" if record.key["recipe"] else ""
         yield _row(record, f"jepa-{record.key['planner']}{recipe}", asdict(preset(record.key["preset"])))
+
+
+def _shifted(results: Path) -> Iterator[Row]:
+    for record in Store(results / "appearance").records():
+        key = record.key
+        policy = f"jepa-{key['planner']}, {key['policy']}, {key['appearance'] or AS_IT_IS}"
+        yield _row(record, policy, record.facts)
 
 
 def _seen(results: Path) -> Iterator[Row]:

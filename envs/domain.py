@@ -58,6 +58,8 @@ class Recipe:
         layout_set: For :attr:`Domain.draw_episodes`: layouts that the episodes are drawn from.
         max_steps: Steps of an episode; None: as many as the environment's own limit.
         measure: Which success tables show: "final", after the last step, or "ever", where a goal counts when passed.
+        trained_on: Recipes of the environment's simulation: published evaluations on this manifest are of models that
+            were trained on one of these, and of no others. Empty: it is for all.
     """
 
     seed: int
@@ -67,6 +69,7 @@ class Recipe:
     layout_set: str | None = None
     max_steps: int | None = None
     measure: Literal["final", "ever"] = "final"
+    trained_on: tuple[str, ...] = ()
 
 
 class Episodes(NamedTuple):
@@ -99,6 +102,7 @@ class Domain:
     compared_on                              ``compare``: the manifests of the comparison
     expert, expert_sees                      ``expert``: the ceiling of every table
     explorers, explorers_see                 ``collect --policy``
+    agent_pixels                             appearance shifts of the agent: its colour and its size
     draw_scene, to_canvas                    films that show imagined paths; without, films show ``env.render()``
     simulate, compact                        training data without end, compact datasets, ``maps``, ``attribute``
     =======================================  =====================================================================
@@ -134,6 +138,8 @@ class Domain:
         explorers_see: Name → kind of observation that it is given; those that are not named take any.
         read_positions: From images ``(N, ...)`` as agents see them, the agent's positions ``(N, P)``: for rewards of
             relabelled goals, never for a policy.
+        agent_pixels: From images ``(N, ...)`` as agents see them, how much of each pixel shows the agent, ``(N, H, W)``
+            in [0, 1]: for appearance shifts, never for a policy.
         simulate: From the environment's keywords, its simulation.
         draw_scene: From a side in pixels, the info of a step, a position, and the trail that leads to it and ends
             there ``(T, P)``, a square RGB picture. The position may lie between two steps.
@@ -166,6 +172,7 @@ class Domain:
     )
     explorers_see: Mapping[str, str] = field(default_factory=dict)
     read_positions: Callable[[NDArray[np.uint8]], Array] | None = None
+    agent_pixels: Callable[[NDArray[np.uint8]], Array] | None = None
     simulate: Callable[[Mapping[str, Any]], Simulation] | None = None
     draw_scene: Callable[[int, Mapping[str, Any], Array, Array], NDArray[np.uint8]] | None = None
     to_canvas: Callable[[Array, int], Array] | None = None

@@ -84,8 +84,11 @@ class Simulation(Protocol):
         """
         ...
 
-    def trials(self, generator: np.random.Generator, layout_set: str) -> Mapping[str, Trial]:
-        """What decides planning in this environment, by the name of the metric; may be empty."""
+    def trials(self, generator: np.random.Generator, layout_set: str, recipe: str = "") -> Mapping[str, Trial]:
+        """What decides planning in this environment, by the name of the metric; may be empty.
+
+        They are in layouts of the set; where a recipe has layouts of its own, in these.
+        """
         ...
 
     def displacement(self, actions: Any) -> Any:

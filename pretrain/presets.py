@@ -44,11 +44,11 @@ WORLD_MODEL = WorldModelConfig(
     ),
     data=DataConfig(dataset="", num_frames=5, batch_size=64),
     weights=LossWeights(covariance=8.0, variance=16.0, temporal_similarity=4.0, inverse_dynamics=10.0, contrast=1.0),
-    refinement=RefinementConfig(num_steps=3_000),
+    refinement=RefinementConfig(num_steps=5_000),
     policy=PolicyConfig(num_steps=2_000),
     rollout_steps=3,
     idm_layers=1,
-    num_steps=2_500,
+    num_steps=3_000,
     learning_rate=2e-3,
     warmup_fraction=0.05,
     checkpoint_every=500,
@@ -62,8 +62,8 @@ TWO_ROOMS = changed(
         "model.context": 1,
         "data.dataset": "two-rooms",
         "num_steps": 4_000,
-        "refinement.num_steps": 10_000,
-        "policy.num_steps": 4_000,
+        "refinement.num_steps": 6_000,
+        "policy.num_steps": 3_000,
     },
 )
 
@@ -72,6 +72,10 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
     "two-rooms-no-crossings": (
         "The same from trajectories that never enter the doorway: a harder setting than PLDM's.",
         changed(TWO_ROOMS, {"data.recipe": "no-crossings", "data.validation_recipe": "wall-rich"}),
+    ),
+    "two-rooms-pldm-no-crossings": (
+        "Two Rooms in PLDM's own setting: one layout, trajectories that visit the doorway and never pass it.",
+        changed(TWO_ROOMS, {"data.recipe": "pldm-no-crossings", "data.validation_recipe": "pldm"}),
     ),
     "two-rooms-paper": (
         "Two Rooms as in EB-JEPA: Impala encoder, GRU predictor, 100,000 trajectories × 12 epochs; made for a GPU.",

@@ -29,6 +29,7 @@ COMMANDS = {
     "render": ("make a video of an agent planning", "benchmarks.films.render"),
     "demo": ("evaluate the shipped agent, with a video", "benchmarks.demo"),
     "headline": ("evaluate every training seed on every published manifest", "benchmarks.evaluation.headline"),
+    "appearance": ("measure what success is kept when scenes look otherwise", "benchmarks.evaluation.appearance"),
     "latency": ("draw success against planning latency", "benchmarks.analysis.latency"),
     "attribute": ("find out whether the model or the search fails episodes", "benchmarks.analysis.attribution"),
     "ablate": ("measure what each piece of the method is worth", "benchmarks.ablation.ablate"),

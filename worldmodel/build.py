@@ -39,7 +39,7 @@ class ActorCriticConfig:
     """Width of the networks' hidden layers."""
     discount: Annotated[float, Gt(0), Lt(1), number(float, "in (0, 1)")] = 0.95
     """Discount of a predictor step."""
-    relative_scale: Positive = 0.5
+    relative_scale: Positive = 1.0
     """Squared latent distance at which the cost of a step saturates, in squared steps of the latents."""
 
 

@@ -50,8 +50,9 @@ class HeadlineConfig:
     checkpoints: tuple[Path, ...] = tuple(Path(f"runs/{DEFAULT}-seed{seed}") for seed in range(3))
     """Folders of the checkpoints."""
     environment: str = domains()[0].name
-    """Whose manifests. Checkpoints whose trajectories were not drawn by the environment's first recipe are evaluated on
-    the main manifest only."""
+    """Whose manifests. Some are for checkpoints whose trajectories were drawn by certain recipes: these checkpoints are
+    evaluated there. Others are evaluated on all manifests that are for all, if their trajectories were drawn by the
+    environment's first recipe, else on the main one only."""
     latency_episodes: CountFromZero = 3
     """Episodes of the main manifest on which latency is measured, with a single environment."""
     output: Path = RESULTS
@@ -87,10 +88,7 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
         raise ValueError(f"checkpoints must be folders of training runs of a preset, got {str(checkpoint)!r}")
     data, seed = training["config"]["data"], training["config"]["seed"]
     trained = {"preset": training["preset"], "recipe": _recipe(data), "seed": seed}
-    for manifest, planners in _manifests(domain).items():
-        is_main = manifest == domain.compared_on[0]
-        if not is_main and trained["recipe"] != first_recipe(domain):
-            continue
+    for i, (manifest, planners) in enumerate(_manifests(domain, trained["recipe"]).items()):
         for planner in planners:
             logger.info("%s on %s with %s", checkpoint.name, manifest, planner)
             key = {"environment": domain.name, **trained, "manifest": manifest, "planner": planner}
@@ -98,7 +96,7 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
                 policy=str(checkpoint),
                 manifest=f"{domain.name}/{manifest}",
                 planner=changed(PlannerConfig(), {"planner": planner}),
-                latency_episodes=config.latency_episodes if is_main else 0,
+                latency_episodes=config.latency_episodes if i == 0 else 0,
                 output=Store(config.output).path(key),
                 progress=False,
             )
@@ -106,11 +104,19 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
             yield success.run(evaluation, key=key, settings={"training": trained}, facts=facts)
 
 
-def _manifests(domain: Domain) -> dict[str, Sequence[str]]:
-    """The published manifests, the main one first, and the planners that are evaluated on each."""
-    main, *_ = domain.compared_on
-    others = [name for name in domain.recipes if name != main and not name.startswith(VALIDATION)]
-    return {main: tuple(PLANNERS), **dict.fromkeys(others, ELSEWHERE)}
+def _manifests(domain: Domain, recipe: str | None) -> dict[str, Sequence[str]]:
+    """The published manifests for models that were trained on a recipe, and the planners that are evaluated on each.
+
+    All planners are on the first: the environment's main one, unless some manifests are for that recipe in particular.
+    """
+    published = {name: found for name, found in domain.recipes.items() if not name.startswith(VALIDATION)}
+    names = [name for name, found in published.items() if recipe in found.trained_on]
+    if not names:
+        names = [domain.compared_on[0]]
+        if recipe == first_recipe(domain):
+            names += [name for name, found in published.items() if name not in names and not found.trained_on]
+    first, *others = names
+    return {first: tuple(PLANNERS), **dict.fromkeys(others, ELSEWHERE)}
 
 
 def _recipe(data: Mapping[str, Any]) -> str | None:
@@ -144,12 +150,13 @@ def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, 
     main = domain.compared_on[0]
     for recipe in sorted(recipes, key=lambda recipe: recipe != first_recipe(domain)):
         suffix = "" if recipe == first_recipe(domain) else f", trained on {recipe}"
-        for manifest, planners in _manifests(domain).items():
+        for manifest, planners in _manifests(domain, recipe).items():
+            success = f"{domain.recipes[manifest].measure}_success"
             for planner in planners:
                 chosen = [r for r in records if r.matches(manifest=manifest, planner=planner, recipe=recipe)]
                 if summaries := [record.facts["summary"] for record in chosen]:
-                    texts = [percent(s["final_success"], s["final_success_interval"]) for s in summaries]
-                    mean = percent(fmean(s["final_success"] for s in summaries))
+                    texts = [percent(s[success], s[f"{success}_interval"]) for s in summaries]
+                    mean = percent(fmean(s[success] for s in summaries))
                     yield f"{manifest}, {PLANNERS[planner]}{suffix}", texts, mean
     for label, planner, digits, read in FIGURES:
         values = [read(r.facts) for r in ordinary if r.matches(manifest=main, planner=planner) and r.facts["latency"]]

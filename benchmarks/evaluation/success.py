@@ -3,7 +3,7 @@
 An evaluation is a record, written after each batch of episodes; the same command goes on where it was stopped, and ends
 with the result that it would have had uninterrupted::
 
-    key      environment, manifest, policy, planner, weights     or what the caller says
+    key      environment, manifest, policy, planner, weights, appearance if shifted     or what the caller says
     config   all that decides the rows: episodes, seeds, weights, planner
     rows     an episode each
     facts    summary, latency, durations
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from agents.appearance import ShiftedPolicy
 from agents.evaluation.evaluate import EvalResult, Manifest, evaluate, measure_latency
 from agents.evaluation.results import SETTINGS
 from agents.evaluation.task import GoalImageConfig, Task, make_task
@@ -29,7 +30,8 @@ from benchmarks.evaluation.recorded import recorded_episodes
 from benchmarks.records import log
 from benchmarks.records.store import WEIGHTS, Record, find, name_of, new_record, plain, write_record
 from benchmarks.records.tables import Table, number, percent, quantiles
-from envs.domain import VALIDATION, domains
+from envs.appearance import check_shift
+from envs.domain import STATE, VALIDATION, Policy, domains
 from pretrain.loop.interruption import Interruption
 from pretrain.presets import DEFAULT
 from worldmodel.config import ConfigError, Count, CountFromZero, JsonDict, Seed, command, config
@@ -69,6 +71,9 @@ class EvaluateConfig:
     """How many episodes, the first of the manifest; by default all, or 50 in an environment without a manifest."""
     env_kwargs: JsonDict = field(default_factory=dict)
     """Keywords of the environment in place of the manifest's, as JSON, such as {"collision": "bounce"}."""
+    appearance: str | None = None
+    """Show the policy all images with another appearance: background-colour, background-texture, brightness,
+    distractor, agent-colour or agent-size; by default as they are."""
     num_envs: Count = 50
     """Episodes that run at once."""
     seed: Seed = 0
@@ -101,7 +106,8 @@ def run(
 
     Args:
         config: What to evaluate.
-        key: The record's key; by default environment, manifest, policy, planner and weights.
+        key: The record's key; by default environment, manifest, policy, planner and weights, and the appearance if it
+            is another.
         settings: What else decides the rows, such as how the policy was trained: for the record's config.
         defaults: Defaults of these settings: older records lack those that there were not yet.
         facts: What else is known, such as the cost of the training: for the record's facts.
@@ -110,10 +116,12 @@ def run(
         The record.
 
     Raises:
-        ValueError: If the policy, the manifest or the environment is unknown, they do not fit, or the output file holds
-            another evaluation.
+        ValueError: If the policy, the manifest, the environment or the appearance is unknown, they do not fit, or the
+            output file holds another evaluation.
     """
     manifest, task = find_episodes(config)
+    if config.appearance is not None:
+        check_shift(config.appearance, task.domain.agent_pixels)
     source = open_source(config.policy)
     plans = source.kind == "world model"
     default_key = {
@@ -122,6 +130,7 @@ def run(
         "policy": source.name,
         "planner": config.planner.planner if plans else None,
         WEIGHTS: source.sha256 and source.sha256[:8],
+        **_appearance(config),
     }
     record = new_record(
         default_key if key is None else key,
@@ -199,7 +208,7 @@ def _run(
         return previous
     if previous is not None:
         record = replace(record, facts={**record.facts, "id": previous.facts.get("id") or record.facts["id"]})
-    policy, observation = make_policy(source, task, planner=config.planner, seed=config.seed, device=config.device)
+    policy, observation = _policy(config, source, task)
 
     def save(result: EvalResult, latency: dict[str, Any] | None = None, finished: bool = False) -> Record:
         content = result.to_dict()
@@ -238,6 +247,17 @@ def _run(
         table([record]).turned().show()
     logger.info("written to %s", path)
     return record
+
+
+def _policy(config: EvaluateConfig, source: Source, task: Task) -> tuple[Policy, str | None]:
+    """The policy, and the kind of observation that it is given."""
+    policy, observation = make_policy(source, task, planner=config.planner, seed=config.seed, device=config.device)
+    if config.appearance is None:
+        return policy, observation
+    if observation == STATE:
+        rule = f"given to policies that see images; what {source.name!r} sees has no appearance"
+        raise ConfigError("appearance", rule, config.appearance)
+    return ShiftedPolicy(policy, config.appearance, task.domain.agent_pixels), observation
 
 
 def find_episodes(config: EvaluateConfig) -> tuple[Manifest, Task]:
@@ -289,7 +309,12 @@ def _config(
     decides |= {"policy": config.policy} if config.policy in SCRIPTED else {WEIGHTS: weights}
     if plans:
         decides["planner"] = asdict(config.planner)
-    return plain({**decides, **(settings or {})})
+    return plain({**decides, **_appearance(config), **(settings or {})})
+
+
+def _appearance(config: EvaluateConfig) -> dict[str, str]:
+    """What the appearance adds to a record's key and config: nothing to those of images as they are."""
+    return {} if config.appearance is None else {"appearance": config.appearance}
 
 
 def table(records: Sequence[Record]) -> Table:
@@ -309,7 +334,9 @@ def _cells(record: Record) -> dict[str, str]:
         planner = record.config.get("planner")
         return {
             "policy": f"{record.facts['policy']}" + ("" if planner is None else f", {planner['planner']}"),
-            "manifest": str(record.config["manifest"]),
+            "manifest": ", ".join(
+                str(record.config[name]) for name in ("manifest", "appearance") if name in record.config
+            ),
             "episodes": number(summary["num_episodes"], 0),
             "final success": percent(summary["final_success"], summary["final_success_interval"]),
             "ever success": percent(summary["ever_success"], summary["ever_success_interval"]),

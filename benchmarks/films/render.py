@@ -31,6 +31,7 @@ from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.films.drawing import EpisodeFigure, PlanView, Scene
 from benchmarks.films.encoding import write_videos
 from benchmarks.films.side_by_side import SideBySide
+from benchmarks.records.plots import rgb
 from benchmarks.records.store import file_name
 from envs.domain import domains
 from pretrain.presets import DEFAULT
@@ -264,21 +265,9 @@ def _scene(
     picture = env.render() if env.render_mode == "rgb_array" else None
     return replace(
         scene,
-        picture=_rgb(images.get("observation")) if picture is None else np.asarray(picture, dtype=np.uint8),
-        goal_picture=_rgb(images.get("desired_goal")),
+        picture=rgb(images.get("observation")) if picture is None else np.asarray(picture, dtype=np.uint8),
+        goal_picture=rgb(images.get("desired_goal")),
     )
-
-
-def _rgb(image: Any) -> NDArray[np.uint8] | None:
-    """An observation as an RGB picture, if it is an image: CHW or HWC with at most 4 channels."""
-    array = np.asarray(image)
-    if array.ndim != 3 or array.dtype != np.uint8:
-        return None
-    if array.shape[-1] > 4:
-        array = np.moveaxis(array, 0, -1)
-    if array.shape[-1] == 1:
-        array = np.repeat(array, 3, -1)
-    return np.pad(array[..., :3], ((0, 0), (0, 0), (0, max(0, 3 - array.shape[-1]))))
 
 
 @torch.no_grad()

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from worldmodel.storage.files import replacing
 
@@ -44,3 +46,15 @@ def percent_bars(rates: Sequence[float], intervals: Sequence[Sequence[float]]) -
     below = [max(0.0, value - 100 * low) for value, (low, _) in zip(percents, intervals, strict=True)]
     above = [max(0.0, 100 * high - value) for value, (_, high) in zip(percents, intervals, strict=True)]
     return percents, [below, above]
+
+
+def rgb(image: Any) -> NDArray[np.uint8] | None:
+    """An observation as an RGB picture, if it is an image: CHW or HWC with at most 4 channels."""
+    array = np.asarray(image)
+    if array.ndim != 3 or array.dtype != np.uint8:
+        return None
+    if array.shape[-1] > 4:
+        array = np.moveaxis(array, 0, -1)
+    if array.shape[-1] == 1:
+        array = np.repeat(array, 3, -1)
+    return np.pad(array[..., :3], ((0, 0), (0, 0), (0, max(0, 3 - array.shape[-1]))))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from envs.domain import VALIDATION, Domain, Episodes, Recipe
 from envs.explorers import random_walk
-from envs.pendulum.drawing import draw_picture, to_canvas
+from envs.pendulum.drawing import agent_pixels, draw_picture, to_canvas
 from envs.pendulum.env import OBSERVATIONS, REWARDS, TOLERANCE
 from envs.pendulum.expert import ExpertPolicy, swing_up
 from envs.pendulum.explorer import SwingExplorer
@@ -94,6 +94,7 @@ DOMAIN = Domain(
         "random-walk": random_walk,
     },
     explorers_see={"swing": "state"},
+    agent_pixels=agent_pixels,
     draw_scene=draw_scene,
     to_canvas=to_canvas,
 )

@@ -58,6 +58,11 @@ def _paint(image: NDArray[np.float64], start: Array, end: Array, radius: float, 
     image += cover * (np.array(color) - image)
 
 
+def agent_pixels(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How much of each pixel of images ``(..., S, S, 3)`` the pendulum covers, ``(..., S, S)``: what green it lacks."""
+    return np.clip((FLOOR[1] - images[..., 1].astype(np.float64)) / (FLOOR[1] - ROD[1]), 0, 1)
+
+
 def read_angles(images: NDArray[np.uint8]) -> Any:
     """Angles ``(...)`` of the pendulums in images ``(..., S, S, 3)``, within half a degree.
 

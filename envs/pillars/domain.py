@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.domain import VALIDATION, Domain, Episodes, Recipe
-from envs.pillars.drawing import draw_picture, to_canvas
+from envs.pillars.drawing import agent_pixels, draw_picture, to_canvas
 from envs.pillars.env import OBSERVATIONS, REWARDS
 from envs.pillars.expert import ExpertPolicy
 from envs.pillars.scene import GOAL_RADIUS, LAYOUT_SETS, pillars_of, sample_endpoints, shortest_path_to_disc
@@ -69,6 +69,7 @@ DOMAIN = Domain(
     # Who reaches every goal, the ceiling in comparisons
     expert=lambda env_kwargs: ExpertPolicy(),
     expert_sees="state",
+    agent_pixels=agent_pixels,
     # What films show
     draw_scene=draw_scene,
     to_canvas=to_canvas,

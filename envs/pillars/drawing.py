@@ -65,6 +65,12 @@ def read_positions(images: Image) -> NDArray[np.float64]:
     return np.stack([weight.sum(-2) @ centres / mass, weight.sum(-1) @ centres / mass], -1)
 
 
+def agent_pixels(images: Image) -> NDArray[np.float64]:
+    """How much of each pixel of images ``(..., S, S, 3)`` the agent covers, ``(..., S, S)``."""
+    weight = images[..., 0].astype(np.float64) - images[..., 1]
+    return np.clip(weight / (AGENT[0] - AGENT[1]), 0, 1)
+
+
 def _paint_disc(image: Image, centre: Array, radius: float, color: Color, hole: float = 0.0) -> None:
     """Paints a disc, or a ring around a hole, into an image of any size; edges are one pixel soft."""
     scale = len(image) / SIZE

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from envs.domain import VALIDATION, Domain, Episodes, Recipe
 from envs.explorers import random_walk
-from envs.point_maze.drawing import draw_picture, find_positions, to_canvas
+from envs.point_maze.drawing import agent_pixels, draw_picture, find_positions, to_canvas
 from envs.point_maze.env import OBSERVATIONS, REWARDS, PointMazeEnv
 from envs.point_maze.expert import ExpertPolicy
 from envs.point_maze.explorer import BUMPING, WanderExplorer
@@ -119,6 +119,7 @@ def _domain(maze: str, name: str, title: str, seeds: tuple[int, int, int, int]) 
             "random-walk": random_walk,
         },
         read_positions=find_positions,
+        agent_pixels=agent_pixels,
         draw_scene=draw_scene,
         to_canvas=to_canvas,
     )

@@ -32,6 +32,7 @@ GOAL: Color = (225, 60, 60)
 TRAIL: Color = (235, 235, 235)
 
 _BALL_WEIGHTS = np.array([-1, 2, -1])
+_BRIGHTEST = 172  # pixel of a ball, by these weights
 _LEAST_BRIGHTNESS = 100  # of all pixels together, by these weights; the smallest ball has some 500
 
 
@@ -57,14 +58,24 @@ def read_positions(images: Array, maze: str) -> NDArray[np.float64]:
     Raises:
         ValueError: If an image shows none.
     """
-    weight = np.maximum(np.asarray(images, np.int64) @ _BALL_WEIGHTS, 0)
-    weight = np.where(weight > 6, weight, 0)  # less than that is rounding
+    weight = _ball_weights(images)
     total = weight.sum((-1, -2))
     if (total < _LEAST_BRIGHTNESS).any():
         raise ValueError("each image must show a ball, got one without it")
     scale = side_of(maze) / IMAGE_SIZE
     offset = (np.arange(IMAGE_SIZE) + 0.5 - IMAGE_SIZE / 2) * scale
     return np.stack([weight.sum(-2) @ offset, -(weight.sum(-1) @ offset)], -1) / total[..., None]
+
+
+def _ball_weights(images: Array) -> NDArray[np.int64]:
+    """How bright the ball is in each pixel ``(..., 64, 64)`` of images ``(..., 64, 64, 3)``."""
+    weight = np.asarray(images, np.int64) @ _BALL_WEIGHTS
+    return np.where(weight > 6, weight, 0)  # less than that is rounding
+
+
+def agent_pixels(images: Array) -> NDArray[np.float64]:
+    """How much of each pixel of images ``(..., 64, 64, 3)`` the ball covers, ``(..., 64, 64)``."""
+    return np.minimum(_ball_weights(images) / _BRIGHTEST, 1.0)
 
 
 def find_mazes(images: Array) -> NDArray[np.int64]:

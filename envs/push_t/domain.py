@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from envs.domain import VALIDATION, Domain, Episodes, Policy, Recipe
 from envs.explorers import random_walk
 from envs.push_t.boards import Boards
-from envs.push_t.drawing import draw_picture, read_goals, to_canvas
+from envs.push_t.drawing import agent_pixels, draw_picture, read_goals, to_canvas
 from envs.push_t.geometry import TOLERANCE, Array, distance, distance_to_block, sample_episode, to_goals
 from envs.push_t.policies.expert import ExpertPolicy
 from envs.push_t.policies.explorers import mixed, noisy_expert, play
@@ -140,6 +140,7 @@ DOMAIN = Domain(
     explorers={"mixed": mixed, "play": play, "noisy-expert": noisy_expert, "random-walk": random_walk},
     explorers_see=dict.fromkeys(("mixed", "play", "noisy-expert"), "state"),
     read_positions=read_positions,
+    agent_pixels=agent_pixels,
     # What films show
     draw_scene=draw_scene,
     to_canvas=to_canvas,

@@ -89,6 +89,11 @@ def _paint(images: Image, corners: Array, distances: Array, color: Color) -> Non
         view[...] = patch
 
 
+def agent_pixels(images: Image) -> NDArray[np.float64]:
+    """How much of each pixel of images ``(..., size, size, 3)`` the agent covers, ``(..., size, size)``."""
+    return np.clip((FLOOR - images[..., 2].astype(np.float64)) / (FLOOR - AGENT[2]), 0, 1)
+
+
 def read_goals(images: Image) -> NDArray[np.float64]:
     """Agent x, y, block x, y, cosine and sine ``(..., 6)`` as images ``(..., size, size, 3)`` show them.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from envs.domain import VALIDATION, Domain, Episodes, Recipe
 from envs.explorers import random_walk
 from envs.reacher.arm import GOAL_RADIUS, MAX_ELBOW, distance, fingertip, poses, sample_poses
-from envs.reacher.drawing import draw_picture, read_positions, to_canvas
+from envs.reacher.drawing import agent_pixels, draw_picture, read_positions, to_canvas
 from envs.reacher.env import OBSERVATIONS, REWARDS, ReacherEnv
 from envs.reacher.expert import ExpertPolicy
 from envs.reacher.explorer import SwingExplorer
@@ -101,6 +101,7 @@ DOMAIN = Domain(
         "random-walk": random_walk,
     },
     read_positions=read_positions,
+    agent_pixels=agent_pixels,
     draw_scene=draw_scene,
     to_canvas=to_canvas,
 )

@@ -33,6 +33,7 @@ TIP: Color = (10, 190, 145)
 GOAL: Color = (225, 60, 60)
 TRAIL: Color = (120, 150, 190)
 
+_COLOURFUL = 70  # levels between the strongest and the weakest channel where a link covers the whole pixel
 _TIP_WEIGHTS = np.array([-1, 3, -2])
 
 
@@ -65,6 +66,12 @@ def read_positions(images: Array) -> NDArray[np.float64]:
         raise ValueError("each image must show a fingertip, got one without it")
     offset = (np.arange(IMAGE_SIZE) + 0.5 - IMAGE_SIZE / 2) * (SIDE / IMAGE_SIZE)
     return np.stack([weight.sum(-2) @ offset, -(weight.sum(-1) @ offset)], -1) / total[..., None]
+
+
+def agent_pixels(images: Array) -> NDArray[np.float64]:
+    """How much of each pixel of images ``(..., 64, 64, 3)`` the arm covers, ``(..., 64, 64)``: the floor is grey."""
+    colourful = images.max(-1).astype(np.float64) - images.min(-1)
+    return np.clip(colourful / _COLOURFUL, 0, 1)
 
 
 def to_canvas(points: Array, size: int) -> NDArray[np.float64]:

@@ -86,6 +86,7 @@ class TwoRoomsEnv(gym.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
     - `layout_set`: what layouts are drawn from: `"train"` (default), `"validation"`, `"held-out"` or `"all"`.
     - `layout`: a fixed layout `(wall, door)`; overrides `layout_set`.
     - `terminate_on_success`: `False` by default.
+    - `goal_radius`: an agent closer than this to the goal has reached it; 4.5 px (default) or less.
     - `render_mode`: `None`, `"rgb_array"` or `"human"`.
 
     ```python

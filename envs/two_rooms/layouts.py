@@ -21,6 +21,8 @@ LAYOUT_SETS = ("train", "validation", "held-out", "all")
 """Names of the layout sets; the first three are disjoint and make up the fourth."""
 FIXED_LAYOUT = Layout(wall=32, door=18)
 """The layout of ``TwoRoomsFixed-v0``."""
+PLDM_LAYOUT = Layout(wall=32, door=10)
+"""The one layout of PLDM's experiments (arXiv 2502.14819)."""
 
 
 @cache

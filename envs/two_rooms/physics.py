@@ -210,13 +210,14 @@ def shortest_path(start: Array, goal: Array, layout: Layout) -> tuple[Array, Arr
     return np.where(layout.horizontal[:, None, None], waypoints[..., ::-1], waypoints), lengths[rows, best]
 
 
-def shortest_path_to_goal_disc(start: Array, goal: Array, layout: Layout) -> Array:
+def shortest_path_to_goal_disc(start: Array, goal: Array, layout: Layout, radius: float = GOAL_RADIUS) -> Array:
     """Length of the shortest path until it first enters the disc around the goal: the path length SPL compares with.
 
     Args:
         start: ``(N, 2)``, in free space.
         goal: ``(N, 2)``, in free space.
         layout: A layout, or ``N`` of them.
+        radius: Radius of the discs, in pixels.
 
     Returns:
         Lengths in pixels, ``(N,)``; 0 where the start lies in the disc.
@@ -230,9 +231,9 @@ def shortest_path_to_goal_disc(start: Array, goal: Array, layout: Layout) -> Arr
         direction = (b - a) / np.maximum(length, 1e-12)[:, None]
         closest = ((goal - a) * direction).sum(-1)
         offset = np.linalg.norm(goal - a - closest[:, None] * direction, axis=-1)
-        half_chord = np.sqrt(np.maximum(GOAL_RADIUS**2 - offset**2, 0.0))
+        half_chord = np.sqrt(np.maximum(radius**2 - offset**2, 0.0))
         entry = np.maximum(closest - half_chord, 0.0)
-        enters = (offset < GOAL_RADIUS) & (entry <= length) & (closest + half_chord >= 0)
+        enters = (offset < radius) & (entry <= length) & (closest + half_chord >= 0)
         total += np.where(inside, 0.0, np.where(enters, entry, length))
         inside |= enters
     return total

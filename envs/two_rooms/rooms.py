@@ -16,7 +16,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from envs.two_rooms import physics
-from envs.two_rooms.physics import GOAL_RADIUS, SIZE, Layout
+from envs.two_rooms.physics import SIZE, Layout
 from envs.two_rooms.pictures.rendering import draw_agents, render
 from envs.two_rooms.task import Episode, Settings, distances, image_positions, window_positions
 
@@ -114,7 +114,7 @@ class Rooms:
             observation = {"observation": state, "achieved_goal": positions.copy(), "desired_goal": goals.copy()}
             rewards = self.task.reward_at(exact)
         info = {
-            "is_success": exact < GOAL_RADIUS,
+            "is_success": exact < self.task.goal_radius,
             "distance": exact,
             "position": positions.copy(),
             "goal": goals.copy(),
@@ -127,7 +127,7 @@ class Rooms:
     def shortest_paths(self) -> NDArray[np.float64]:
         """Lengths of the shortest paths from the agents to the discs around their goals, in pixels, ``(N,)``."""
         self.check_begun("optimal_path_length")
-        return physics.shortest_path_to_goal_disc(self.positions, self.goals, self._layout)
+        return physics.shortest_path_to_goal_disc(self.positions, self.goals, self._layout, self.task.goal_radius)
 
     def pictures(self, size: int) -> tuple[NDArray[np.uint8], ...]:
         """Pictures of each scene with the agent's trail, uint8 ``(size, size, 3)``."""
@@ -136,7 +136,7 @@ class Rooms:
 
         scenes = zip(self.layouts, self.positions, self.goals, self._trails, strict=True)
         return tuple(
-            draw_scene(size, Layout(*layout), position, goal, np.stack(trail))
+            draw_scene(size, Layout(*layout), position, goal, np.stack(trail), self.task.goal_radius)
             for layout, position, goal, trail in scenes
         )
 

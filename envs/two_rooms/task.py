@@ -59,9 +59,11 @@ class Settings:
         layout_set: The set that random layouts are drawn from, one of :data:`envs.two_rooms.layouts.LAYOUT_SETS`.
         layout: A fixed layout ``(wall, door)``; by default each episode draws one.
         terminate_on_success: Whether an episode ends when the goal is reached.
+        goal_radius: An agent closer than this to the goal has reached it, in pixels; at most
+            :data:`envs.two_rooms.physics.GOAL_RADIUS`, so that no goal is reached through the wall.
 
     Raises:
-        ValueError: If a setting is not one of its choices, or the layout is impossible.
+        ValueError: If a setting is not one of its choices, or the layout or the radius is impossible.
     """
 
     observation: str = "pixels"
@@ -71,6 +73,7 @@ class Settings:
     layout_set: str = "train"
     layout: Any = None
     terminate_on_success: bool = False
+    goal_radius: float = GOAL_RADIUS
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -78,6 +81,7 @@ class Settings:
         if self.layout is not None:
             object.__setattr__(self, "layout", check_layout(self.layout, horizontal=self.horizontal))
         object.__setattr__(self, "terminate_on_success", check_flag("terminate_on_success", self.terminate_on_success))
+        object.__setattr__(self, "goal_radius", _check_radius(self.goal_radius))
 
     @property
     def horizontal(self) -> bool:
@@ -96,7 +100,7 @@ class Settings:
     def reward_at(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rewards at distances from the goal, in pixels."""
         if self.reward == "sparse":
-            return np.subtract(distance < GOAL_RADIUS, 1.0, dtype=np.float64)
+            return np.subtract(distance < self.goal_radius, 1.0, dtype=np.float64)
         return np.subtract(0.0, distance / SIZE)  # a plain minus would make −0 of 0
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any) -> Any:
@@ -142,6 +146,18 @@ class Settings:
             raise ValueError(f"{name}: {error}") from None
 
 
+def _check_radius(radius: Any) -> float:
+    """The radius of a goal as a plain float.
+
+    Raises:
+        ValueError: If it is not above zero and at most :data:`envs.two_rooms.physics.GOAL_RADIUS`.
+    """
+    number = real_numbers(radius)
+    if number is None or number.shape != () or not 0 < number <= GOAL_RADIUS:
+        raise ValueError(f"goal_radius must be a number above 0 and at most {GOAL_RADIUS}, got {shown(radius)}")
+    return float(number)
+
+
 def action_space() -> spaces.Box:
     """The space of one action: a displacement in pixels."""
     return spaces.Box(-MAX_STEP, MAX_STEP, (2,), np.float32)
@@ -181,6 +197,11 @@ def image_positions(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     if not mass.all():
         raise ValueError("each image must show the agent in channel 0, got a black channel")
     return moments[..., 1:] / mass
+
+
+def agent_pixels(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How much of each pixel of images ``(..., 2, 65, 65)`` shows the agent, ``(..., 65, 65)``: channel 0."""
+    return images[..., 0, :, :] / 255
 
 
 def window_positions(corners: NDArray[np.int64], blobs: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from envs.domain import VALIDATION
 from envs.simulation import Simulation
+from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowBatch, WindowSource
 from pretrain.loop.collapse import measure_spread, warn_if_collapsed
 from pretrain.loop.stages import VALIDATION_SEED
@@ -63,7 +64,8 @@ def validate(model: JEPA, probe: Probe | None, source: WindowSource) -> dict[str
     if probe is not None and known is not None:
         metrics |= _position_metrics(probe, latents, predicted, batch, known, horizons)
         metrics |= _linear_probes(latents, batch, known.layout_names)
-        metrics |= trial_errors(model, probe, known)
+        recipe = source.recipe if isinstance(source, SimulatedWindows) else ""
+        metrics |= trial_errors(model, probe, known, recipe)
     return metrics
 
 
@@ -102,11 +104,18 @@ def _linear_probes(latents: Tensor, batch: WindowBatch, layout_names: tuple[str,
     return {f"linear_probe_{name}": error for name, error in named.items()}
 
 
-def trial_errors(model: JEPA, probe: Probe, known: Simulation) -> dict[str, float]:
-    """Shares of the trials of an environment whose end the model imagines wrongly; the same trials at every call."""
+def trial_errors(model: JEPA, probe: Probe, known: Simulation, recipe: str = "") -> dict[str, float]:
+    """Shares of the trials of an environment whose end the model imagines wrongly; the same trials at every call.
+
+    Args:
+        model: The world model.
+        probe: Reads positions off latents.
+        known: The environment as arithmetic.
+        recipe: How the data were drawn: trials are in its layouts.
+    """
     device = next(model.parameters()).device
     wrong = {}
-    for name, trial in known.trials(np.random.default_rng(TRIALS_SEED), VALIDATION).items():
+    for name, trial in known.trials(np.random.default_rng(TRIALS_SEED), VALIDATION, recipe).items():
         drawn = torch.from_numpy(known.draw(trial.positions[:, None], trial.layout)[:, 0]).to(device)
         num_blocks = -(-trial.num_steps // model.frame_skip)
         actions = torch.from_numpy(trial.action).to(device).repeat(1, num_blocks * model.frame_skip)

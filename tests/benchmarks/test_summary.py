@@ -17,13 +17,17 @@ NAMES = [
 ]  # fmt: skip
 
 
+PUBLISHED = ("appearance", "compare", "headline", SEEN)
+"""Folders of records."""
+
+
 @pytest.fixture(scope="module")
 def found():
     return rows()
 
 
 def test_every_published_evaluation_has_a_row(found):
-    published = [record for name in ("compare", "headline", SEEN) for record in Store(RESULTS / name).records()]
+    published = [record for name in PUBLISHED for record in Store(RESULTS / name).records()]
     assert len(found) == len(published) + 2  # the scripted policies beside the headline
     for record in published:
         same = [row for row in found if (row["environment"], row["manifest"]) == (

@@ -35,7 +35,7 @@ def test_there_is_one_recipe_of_world_models() -> None:
     assert (recipe.model.context, recipe.data.dataset) == (2, "")
     assert recipe.refinement.num_steps > 0
     assert recipe.policy.num_steps > 0
-    for name in ("two-rooms", "two-rooms-no-crossings", "pillars"):
+    for name in ("two-rooms", "two-rooms-no-crossings", "two-rooms-pldm-no-crossings", "pillars"):
         found = preset(name)
         same = {
             "num_steps": recipe.num_steps,

@@ -70,7 +70,7 @@ class ActorCritic(nn.Module):
         context: int = 1,
         hidden_dim: int = 256,
         discount: float = 0.95,
-        relative_scale: float = 0.5,
+        relative_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if not 0 < discount < 1:
@@ -114,7 +114,8 @@ class ActorCritic(nn.Module):
     def proposal(self, states: Float[Tensor, "*b s"], goals: Float[Tensor, "*b d"]) -> Float[Tensor, "*b a"]:
         """The actor's actions before they are bounded."""
         with torch.autocast(states.device.type, enabled=False):
-            return self.actor(self._features(states.float(), goals.float()))
+            features = self._features(states.float(), goals.float())
+        return self.actor(features).float()
 
     def cost_to_go(
         self, states: Float[Tensor, "*b s"], goals: Float[Tensor, "*b d"], critics: nn.ModuleList | None = None

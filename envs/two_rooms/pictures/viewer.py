@@ -55,7 +55,12 @@ def to_canvas(points: Any, size: int) -> NDArray[np.float64]:
 
 
 def draw_scene(
-    size: int, layout: Layout, position: Any | None, goal: Any | None, trail: Any | None = None
+    size: int,
+    layout: Layout,
+    position: Any | None,
+    goal: Any | None,
+    trail: Any | None = None,
+    goal_radius: float = GOAL_RADIUS,
 ) -> NDArray[np.uint8]:
     """Draws a scene: floor, goal disc, trail, walls, agent.
 
@@ -65,6 +70,7 @@ def draw_scene(
         position: Where the agent is, ``(2,)``; None draws no agent.
         goal: Centre of the goal disc, ``(2,)``; None draws none. The disc is deeper in colour when the agent is in it.
         trail: Where the agent has been, ``(T, 2)``; older parts are paler.
+        goal_radius: Radius of the goal disc, in pixels of the environment.
 
     Returns:
         uint8 ``(size, size, 3)``, RGB.
@@ -76,7 +82,7 @@ def draw_scene(
     canvas.box(OUTSIDE, (-0.5, -0.5), (SIZE - 0.5, SIZE - 0.5))
     canvas.box(FLOOR, (ARENA_MIN,) * 2, (ARENA_MAX,) * 2)
     if goal is not None:
-        _draw_goal(canvas, np.asarray(goal, dtype=np.float64), position)
+        _draw_goal(canvas, np.asarray(goal, dtype=np.float64), position, goal_radius)
     if trail is not None:
         points = np.asarray(trail, dtype=np.float64).reshape(-1, 2)
         for i, (a, b) in enumerate(pairwise(points)):
@@ -209,10 +215,10 @@ def _blend(color: Color, background: Color, opacity: float) -> Color:
     return r, g, b
 
 
-def _draw_goal(canvas: _Canvas, goal: NDArray[np.float64], position: Any | None) -> None:
-    reached = position is not None and float(np.linalg.norm(np.asarray(position) - goal)) < GOAL_RADIUS
-    canvas.disc(_blend(GOAL, FLOOR, 0.45 if reached else 0.18), goal, GOAL_RADIUS)
-    canvas.disc(_blend(GOAL, FLOOR, 0.95 if reached else 0.7), goal, GOAL_RADIUS, width=0.35)
+def _draw_goal(canvas: _Canvas, goal: NDArray[np.float64], position: Any | None, radius: float) -> None:
+    reached = position is not None and float(np.linalg.norm(np.asarray(position) - goal)) < radius
+    canvas.disc(_blend(GOAL, FLOOR, 0.45 if reached else 0.18), goal, radius)
+    canvas.disc(_blend(GOAL, FLOOR, 0.95 if reached else 0.7), goal, radius, width=0.35)
     canvas.disc(GOAL, goal, 0.6)
 
 

@@ -1,6 +1,6 @@
 """The simulation of Two Rooms behind :class:`envs.simulation.Simulation`: positions and layouts as plain arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.inputs import check_choice
 from envs.simulation import Array, Trajectories, Trial
-from envs.two_rooms.layouts import sample_layouts
+from envs.two_rooms.layouts import PLDM_LAYOUT, sample_layouts
 from envs.two_rooms.physics import (
     ARENA_MAX,
     ARENA_MIN,
@@ -24,7 +24,14 @@ from envs.two_rooms.physics import (
 )
 from envs.two_rooms.pictures.rendering import render
 from envs.two_rooms.policies.expert import read_layout
-from envs.two_rooms.simulation.walks import REFERENCE_STEPS, draw_until, reference_walk, stays, wall_rich_walk
+from envs.two_rooms.simulation.walks import (
+    REFERENCE_STEPS,
+    draw_until,
+    pldm_walk,
+    reference_walk,
+    stays,
+    wall_rich_walk,
+)
 from envs.two_rooms.task import image_positions
 
 NUM_TRIALS = 512
@@ -33,6 +40,20 @@ START_DISTANCE, PUSH_DISTANCE, PUSH = 6.0, 16.0, 1.0
 """Distance from the wall's centre line at the start, length of the push, and of each of its steps, in pixels."""
 CLEARANCE = 2.5
 """Pushes at walls pass the door's edge at this distance at least, in pixels; those at doors are as far from it."""
+
+
+WALKS: dict[str, Callable[..., tuple[Array, Array]]] = {
+    "wall-rich": wall_rich_walk,
+    "no-crossings": wall_rich_walk,
+    "reference": reference_walk,
+    "pldm": pldm_walk,
+    "pldm-no-crossings": partial(pldm_walk, crossings=False),
+}
+"""How each recipe moves."""
+CUT = ("reference", "pldm", "pldm-no-crossings")
+"""Recipes that cut windows from trajectories of a fixed length."""
+IN_ONE_LAYOUT = ("pldm", "pldm-no-crossings")
+"""Recipes whose trajectories are all in PLDM's layout, whatever set is asked for."""
 
 
 class TwoRoomsSimulation:
@@ -48,7 +69,7 @@ class TwoRoomsSimulation:
     position_low: tuple[float, ...] = (ARENA_MIN, ARENA_MIN)
     position_high: tuple[float, ...] = (ARENA_MAX, ARENA_MAX)
     layout_names: tuple[str, ...] = ("wall", "door")
-    recipes: tuple[str, ...] = ("wall-rich", "no-crossings", "reference")
+    recipes: tuple[str, ...] = tuple(WALKS)
 
     def __init__(self, wall_orientation: str = "vertical") -> None:
         self.horizontal = wall_orientation == "horizontal"
@@ -67,18 +88,17 @@ class TwoRoomsSimulation:
         """Draws trajectories; see :class:`envs.simulation.Simulation` and :mod:`envs.two_rooms.simulation.walks`.
 
         Raises:
-            ValueError: If the recipe is unknown, or longer trajectories are asked for than the reference's.
+            ValueError: If the recipe is unknown, or longer trajectories are asked for than it has.
         """
         recipe = self._check(recipe)
-        if recipe == "reference" and num_steps > REFERENCE_STEPS:
-            raise ValueError(f"a window of the reference recipe must fit in {REFERENCE_STEPS} steps, got {num_steps}")
-        layout = sample_layouts(generator, -(-count // per_layout), layout_set).select(np.arange(count) // per_layout)
-        walk = reference_walk if recipe == "reference" else wall_rich_walk
-        draw = partial(walk, generator, num_steps=num_steps, hold=hold)
+        if recipe in CUT and num_steps > REFERENCE_STEPS:
+            raise ValueError(f"a window of the {recipe} recipe must fit in {REFERENCE_STEPS} steps, got {num_steps}")
+        layout = _layouts(generator, -(-count // per_layout), layout_set, recipe).select(np.arange(count) // per_layout)
+        draw = partial(WALKS[recipe], generator, num_steps=num_steps, hold=hold)
         positions, actions = draw_until(stays, draw, layout) if recipe == "no-crossings" else draw(layout)
         return Trajectories(self._turned(positions), self._turned(actions), _numbers(layout))
 
-    def trials(self, generator: np.random.Generator, layout_set: str) -> Mapping[str, Trial]:
+    def trials(self, generator: np.random.Generator, layout_set: str, recipe: str = "") -> Mapping[str, Trial]:
         """Pushes across the wall, beside the door and at it: who ends on the wrong side?
 
         ::
@@ -88,7 +108,7 @@ class TwoRoomsSimulation:
                 │             door
                 │             │
         """
-        layout = sample_layouts(generator, NUM_TRIALS, layout_set)
+        layout = _layouts(generator, NUM_TRIALS, layout_set, self._check(recipe))
         side = generator.choice([-1.0, 1.0], size=NUM_TRIALS)
         at_door = layout.door + generator.uniform(-1.0, 1.0, size=NUM_TRIALS) * (DOOR_HALF_WIDTH - CLEARANCE)
         # Anywhere along the wall but at the door: the door's rows are cut out of the range that is drawn from.
@@ -148,6 +168,11 @@ class TwoRoomsSimulation:
 
     def _check(self, recipe: str) -> str:
         return check_choice("recipe", recipe or self.recipes[0], self.recipes)
+
+
+def _layouts(generator: np.random.Generator, n: int, layout_set: str, recipe: str) -> Layout:
+    """Draws ``n`` layouts in which a recipe has trajectories."""
+    return PLDM_LAYOUT.broadcast((n,)) if recipe in IN_ONE_LAYOUT else sample_layouts(generator, n, layout_set)
 
 
 def _numbers(layout: Layout) -> NDArray[np.float32]:

@@ -6,11 +6,16 @@
   doorway, and each trajectory stays in one room.
 - ``"reference"``: EB-JEPA's (arXiv 2602.03604): 91-step random walks with the steps of :mod:`envs.explorers`, 35 % of
   them steered through the door; a window is cut from each.
+- ``"pldm"``: those of PLDM's good data (arXiv 2502.14819), all in one layout: 91-step random walks with the same steps,
+  60 % of them laid through a point of the doorway; a window is cut from each. The released settings have no experts.
+- ``"pldm-no-crossings"``: the same without the trajectories that have positions on both sides of the wall; visits to
+  the doorway, from either side, remain.
 
 Steps are taken by :func:`envs.two_rooms.physics.step`, like the environment's.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +34,41 @@ from envs.two_rooms.physics import (
 )
 
 REFERENCE_STEPS = 90
-"""Steps of a trajectory of the reference's recipe."""
+"""Steps of a trajectory of the reference's recipe, and of PLDM's."""
+DOORWAY_FRACTION, DOORWAY_STD, DOORWAY_ANGLE = 0.6, 1.4, np.pi / 4
+"""PLDM's trajectories through the doorway: their share, the standard deviation of where they pass the door's centre, in
+pixels, and the largest angle to the wall's normal at which they do."""
+BORDER_DISTANCE = 0.01
+"""Starts of these trajectories that would lie outside the arena are moved to this distance from its border."""
+SPARE = 2
+"""How many of PLDM's trajectories are drawn at once for each that is needed without crossings: one in three crosses."""
 
 
 def draw_until(
-    accepts: Callable[[Array, Layout], Array], draw: Callable[[Layout], tuple[Array, ...]], layout: Layout
+    accepts: Callable[[Array, Layout], Array],
+    draw: Callable[[Layout], tuple[Array, ...]],
+    layout: Layout,
+    spare: int = 1,
 ) -> tuple[Array, ...]:
-    """Arrays ``(N, ...)`` drawn in as many layouts, and drawn again where the first of them is not accepted."""
-    drawn = draw(layout)
-    refused = np.flatnonzero(~accepts(drawn[0], layout))
-    while len(refused):
-        part = layout.select(refused)
-        again = draw(part)
-        for array, new in zip(drawn, again, strict=True):
-            array[refused] = new
-        refused = refused[~accepts(again[0], part)]
+    """Arrays ``(N, ...)`` drawn in as many layouts, and drawn again where the first of them is not accepted.
+
+    Args:
+        accepts: From the first of the arrays and its layouts, which rows are accepted.
+        draw: Draws arrays, a row a layout.
+        layout: ``N`` layouts.
+        spare: How many rows are drawn at once for each that is needed; the first that is accepted is taken.
+    """
+    drawn: tuple[Array, ...] = ()
+    needed = np.arange(len(layout.wall))
+    while len(needed) or not drawn:
+        part = layout.select(np.repeat(needed, spare))
+        new = draw(part)
+        accepted = accepts(new[0], part).reshape(-1, spare)
+        chosen = np.arange(len(needed)) * spare + accepted.argmax(1)
+        drawn = drawn or tuple(np.empty((len(needed), *array.shape[1:]), array.dtype) for array in new)
+        for array, rows in zip(drawn, new, strict=True):
+            array[needed] = rows[chosen]
+        needed = needed[~accepted.any(1)]
     return drawn
 
 
@@ -128,6 +153,71 @@ def reference_walk(generator: np.random.Generator, layout: Layout, num_steps: in
         heading = heading + np.where(steered & aligned, 0.3, 1.0) * turn
         actions[:, t] = length[:, None] * direction(heading)
         positions[:, t + 1] = step(positions[:, t], actions[:, t], layout).positions
+    return _cut(generator, positions, actions, num_steps)
+
+
+def crosses(positions: Array, layout: Layout) -> NDArray[np.bool_]:
+    """Whether trajectories ``(B, S, 2)`` have positions beyond both faces of the wall, which is PLDM's rule."""
+    across = positions[..., 0] - layout.wall[:, None]
+    return (across.min(1) < -WALL_HALF_THICKNESS) & (across.max(1) > WALL_HALF_THICKNESS)
+
+
+def pldm_walk(
+    generator: np.random.Generator, layout: Layout, num_steps: int, hold: int, *, crossings: bool = True
+) -> tuple[Array, Array]:
+    """The same of recipe "pldm", and without crossings of "pldm-no-crossings"; actions are not held."""
+    draw = partial(_pldm_trajectories, generator)
+    if crossings:
+        positions, actions = draw(layout)
+    else:
+        positions, actions = draw_until(lambda drawn, part: ~crosses(drawn, part), draw, layout, SPARE)
+    return _cut(generator, positions, actions, num_steps)
+
+
+def _pldm_trajectories(generator: np.random.Generator, layout: Layout) -> tuple[Array, Array]:
+    """Whole trajectories: positions ``(B, 91, 2)`` and actions ``(B, 90, 2)``."""
+    start, actions = draw_until(is_free, partial(_pldm_intentions, generator), layout)
+    positions = np.empty((len(start), REFERENCE_STEPS + 1, 2), dtype=np.float32)
+    positions[:, 0] = start
+    for t in range(REFERENCE_STEPS):
+        positions[:, t + 1] = step(positions[:, t], actions[:, t], layout).positions
+    return positions, actions
+
+
+def _pldm_intentions(generator: np.random.Generator, layout: Layout) -> tuple[Array, Array]:
+    """Starts ``(B, 2)``, not all of them free, and the actions from there ``(B, 90, 2)``.
+
+    A walk through the doorway turns at random before it as well as behind: it is drawn in both directions from a point
+    between the door's posts, where it heads across the wall at one of its steps. Whether it gets there depends on what
+    stands in its way.
+    """
+    n = len(layout.wall)
+    rows = np.arange(n)
+    through = generator.random(n) < DOORWAY_FRACTION
+    passing = np.where(through, generator.integers(REFERENCE_STEPS, size=n), 0)  # the action that leads to the point
+    doorway, anywhere = (_free_points(generator, layout, propose) for propose in (_in_doorway, _anywhere))
+    toward = generator.choice([0.0, np.pi], size=n) + generator.uniform(-DOORWAY_ANGLE, DOORWAY_ANGLE, size=n)
+    heading = np.where(through, toward, generator.uniform(-np.pi, np.pi, size=n))
+    turns = np.cumsum(generator.vonmises(0.0, HEADING_CONCENTRATION, size=(n, REFERENCE_STEPS)), axis=1)
+    headings = heading[:, None] + turns - turns[rows, passing][:, None]
+    lengths = step_lengths(generator, n * REFERENCE_STEPS).reshape(n, REFERENCE_STEPS)
+    actions = (lengths[..., None] * direction(headings)).astype(np.float32)
+    travelled = np.cumsum(actions, axis=1)[rows, passing]
+    start = np.where(through[:, None], doorway - travelled, anywhere)
+    start = start.clip(ARENA_MIN + BORDER_DISTANCE, ARENA_MAX - BORDER_DISTANCE)
+    return start.astype(np.float32), actions
+
+
+def _in_doorway(generator: np.random.Generator, layout: Layout) -> Array:
+    """Points within the wall's thickness, around the door's centre."""
+    n = len(layout.wall)
+    across = generator.uniform(-WALL_HALF_THICKNESS, WALL_HALF_THICKNESS, size=n)
+    return np.stack([layout.wall + across, layout.door + generator.normal(0.0, DOORWAY_STD, size=n)], -1)
+
+
+def _cut(generator: np.random.Generator, positions: Array, actions: Array, num_steps: int) -> tuple[Array, Array]:
+    """A window of so many steps from each whole trajectory, anywhere in it."""
+    n = len(positions)
     first = generator.integers(REFERENCE_STEPS - num_steps + 1, size=n)[:, None]
     rows = np.arange(n)[:, None]
     window = first + np.arange(num_steps + 1)

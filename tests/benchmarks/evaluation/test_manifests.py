@@ -10,6 +10,8 @@ from envs.two_rooms.layouts import layout_set
 from envs.two_rooms.physics import Layout, is_free, shortest_path_to_goal_disc
 
 COUNTS = {"random-wall": 1000, "fixed-wall": 300, "held-out": 500, "validation": 500, "bounce": 1000}
+COUNTS |= {"pldm": 200, "validation-pldm": 100}
+PLDM = {"collision": "bounce", "layout": [32, 10], "goal_radius": 2**0.5}
 LAYOUTS = {"random-wall": "train", "bounce": "train", "held-out": "held-out", "validation": "validation"}
 
 TWO_ROOMS = find_domain("two-rooms")
@@ -41,10 +43,11 @@ def test_contents(name):
     layouts, starts, goals = columns(manifest)
     assert len(manifest) == COUNTS[name]
     assert manifest.max_steps == 200
-    assert manifest.env_kwargs == {"collision": "bounce" if name == "bounce" else "stay"}
+    of_pldm = name in ("pldm", "validation-pldm")
+    assert manifest.env_kwargs == (PLDM if of_pldm else {"collision": "bounce" if name == "bounce" else "stay"})
     assert len(np.unique(np.concatenate([starts, goals], 1), axis=0)) == len(manifest)
-    allowed = {tuple(pair) for pair in layout_set(LAYOUTS[name]).tolist()} if name in LAYOUTS else {(32, 18)}
-    assert {tuple(pair) for pair in layouts.tolist()} <= allowed
+    allowed = layout_set(LAYOUTS[name]).tolist() if name in LAYOUTS else [[32, 10] if of_pldm else [32, 18]]
+    assert {tuple(pair) for pair in layouts.tolist()} <= {tuple(pair) for pair in allowed}
     layout = Layout(layouts[:, 0], layouts[:, 1], np.zeros(len(layouts), dtype=bool))
     for points in (starts, goals):
         assert is_free(points, layout).all()
@@ -52,7 +55,7 @@ def test_contents(name):
         assert (points <= 57.4).all()
         assert (np.abs(points[:, 0] - layouts[:, 0]) >= 3.6 - 1e-9).all()
     assert (np.sign(starts[:, 0] - layouts[:, 0]) == -np.sign(goals[:, 0] - layouts[:, 0])).all()  # different rooms
-    shortest = shortest_path_to_goal_disc(starts, goals, layout)
+    shortest = shortest_path_to_goal_disc(starts, goals, layout, 2**0.5 if of_pldm else 4.5)
     np.testing.assert_allclose(manifest.shortest_paths, shortest, atol=1e-3)
 
 
@@ -61,6 +64,19 @@ def test_manifests_for_tuning_and_testing_share_no_layout():
     assert not seen["random-wall"] & seen["validation"]
     assert not seen["random-wall"] & seen["held-out"]
     assert not seen["validation"] & seen["held-out"]
+
+
+def test_the_two_manifests_of_one_layout_share_no_episode():
+    both = [load_manifest(name).episodes for name in ("pldm", "validation-pldm")]
+    pairs = {(tuple(episode["start"]), tuple(episode["goal"])) for episodes in both for episode in episodes}
+    assert len(pairs) == 300
+    assert set(TWO_ROOMS.recipes["pldm"].trained_on) == {"pldm", "pldm-no-crossings"}
+
+
+def test_manifests_are_for_models_of_recipes_that_there_are():
+    for domain, name in ALL:
+        known = domain.simulation().recipes if domain.simulate else ()
+        assert set(domain.recipes[name].trained_on) <= set(known)
 
 
 def test_bounce_has_the_episodes_of_random_wall():

@@ -14,6 +14,7 @@ from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.evaluation.success import EvaluateConfig, find_record, main, result_of, run, table
 from benchmarks.records.store import read_record
+from envs.appearance import SHIFTS
 
 PLANNER = PlannerConfig(num_samples=8, num_elites=4, num_iterations=1, horizon=3)
 
@@ -231,6 +232,48 @@ def test_a_checkpoint_of_other_images_is_refused(rgb_env, checkpoint):
 def test_an_environment_without_images_is_refused(checkpoint):
     with pytest.raises(ValueError, match="must be a Dict with images 'observation' and 'desired_goal'"):
         evaluate(checkpoint, env_id="Pendulum-v1")
+
+
+def test_another_appearance_is_another_evaluation(tmp_path, checkpoint, monkeypatch):
+    seen = []
+
+    class Shifted(success.ShiftedPolicy):
+        def predict(self, observation, *arguments):
+            seen.append(self.name)
+            return super().predict(observation, *arguments)
+
+    monkeypatch.setattr(success, "ShiftedPolicy", Shifted)
+    plain = evaluate(checkpoint, tmp_path / "plain.json", num_episodes=2)
+    assert "appearance" not in {*plain.key, *plain.config}
+    assert not seen
+    shifted = evaluate(checkpoint, tmp_path / "shifted.json", num_episodes=2, appearance="agent-colour")
+    assert set(seen) == {"agent-colour"}
+    assert shifted.key == {**plain.key, "appearance": "agent-colour"}
+    assert shifted.config == {**plain.config, "appearance": "agent-colour"}
+    assert table([shifted]).rows[0][1] == "validation, agent-colour"
+    for appearance in (None, "brightness"):
+        with pytest.raises(ValueError, match=r"holds the result of other settings .*appearance"):
+            evaluate(checkpoint, tmp_path / "shifted.json", num_episodes=2, appearance=appearance)
+    with pytest.raises(ValueError, match=r"holds the result of other settings .*appearance"):
+        evaluate(checkpoint, tmp_path / "plain.json", num_episodes=2, appearance="brightness")
+
+
+def test_help_names_every_appearance(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in SHIFTS)
+
+
+def test_what_cannot_look_otherwise_is_refused(rgb_env, rgb_checkpoint):
+    with pytest.raises(ValueError, match=r"appearance must be one of 'background-colour', .* got 'dark'"):
+        evaluate("random", appearance="dark")
+    with pytest.raises(ValueError, match=r"appearance must be given to policies that see images; what 'expert' sees"):
+        evaluate("expert", appearance="brightness")
+    with pytest.raises(ValueError, match=r"in an environment of which nobody says .* got 'agent-size'"):
+        evaluate(rgb_checkpoint, env_id=rgb_env, appearance="agent-size")
+    record = evaluate(rgb_checkpoint, env_id=rgb_env, appearance="distractor", num_episodes=2)
+    assert record.key["appearance"] == "distractor"
 
 
 def test_a_file_that_is_no_evaluation_is_left_alone(tmp_path):

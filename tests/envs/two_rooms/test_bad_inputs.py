@@ -58,6 +58,21 @@ FLAGS = [
         ([], "[]"),
     )
 ]
+RADII = [
+    ("goal_radius", "goal_radius must be a number above 0 and at most 4.5", value, got)
+    for value, got in (
+        (0, "0"),
+        (-1.0, "-1.0"),
+        (4.6, "4.6"),
+        (NAN, "nan"),
+        (INF, "inf"),
+        (HUGE, "1000"),
+        ("2", "'2'"),
+        (None, "None"),
+        (True, "True"),
+        ([1.0], "[1.0]"),
+    )
+]
 PAIR = "layout must be a pair of integers (wall, door)"
 NOT_A_LAYOUT = [
     (b"  ", "b'  '"),
@@ -262,7 +277,7 @@ def check_message(caught, *parts):
 
 
 @pytest.mark.parametrize("kind", [TwoRoomsEnv, TwoRoomsVectorEnv])
-@pytest.mark.parametrize(("name", "rule", "value", "got"), CHOICES + FLAGS + LAYOUTS + RANGES)
+@pytest.mark.parametrize(("name", "rule", "value", "got"), CHOICES + FLAGS + RADII + LAYOUTS + RANGES)
 def test_settings(kind, name, rule, value, got):
     with pytest.raises(ValueError) as caught:
         kind(**{name: value})

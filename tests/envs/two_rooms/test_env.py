@@ -137,6 +137,20 @@ def test_rewards_and_success(observation):
         assert dense.step(action)[1] == pytest.approx(-distance / 65, abs=2e-4)
 
 
+def test_a_smaller_goal_radius():
+    options = {"layout": (30, 20), "start": (50, 44), "goal": (50, 50)}
+    env = gym.make("TwoRooms-v0", goal_radius=2**0.5)
+    env.reset(options=options)
+    assert env.unwrapped.optimal_path_length() == pytest.approx(6 - 2**0.5)
+    for distance in (5, 4, 3, 2, 1, 0):
+        _, reward, _, _, info = env.step(np.array([0.0, 1.0]))
+        assert info["is_success"] is (distance < 2**0.5)
+        assert reward == (0.0 if distance < 2**0.5 else -1.0)
+    picture = TwoRoomsEnv(goal_radius=1, render_mode="rgb_array"), TwoRoomsEnv(render_mode="rgb_array")
+    small, usual = (env.reset(options=options) and env.render() for env in picture)
+    assert 0 < (small != usual).any(-1).sum() < small.shape[0] ** 2 // 50
+
+
 def test_terminate_on_success():
     env = gym.make("TwoRooms-v0", terminate_on_success=True)
     env.reset(options={"layout": (30, 20), "start": (50, 44), "goal": (50, 50)})

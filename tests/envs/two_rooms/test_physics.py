@@ -1,3 +1,4 @@
+import functools
 from itertools import pairwise
 
 import numpy as np
@@ -210,6 +211,9 @@ def test_shortest_path_in_known_scenes():
     assert path((20.0, 40.0), (44.0, 40.0)) == pytest.approx([expected])
     assert path((20.0, 40.0), (44.0, 40.0), shortest_path_to_goal_disc) == pytest.approx([expected - 4.5])
     assert path((20.0, 40.0), (22.0, 40.0), shortest_path_to_goal_disc) == pytest.approx([0.0])
+    small = functools.partial(shortest_path_to_goal_disc, radius=0.5)
+    assert path((20.0, 40.0), (44.0, 40.0), small) == pytest.approx([expected - 0.5])
+    assert path((20.0, 40.0), (22.0, 40.0), small) == pytest.approx([1.5])
 
 
 def test_the_arena_is_where_the_specification_says():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from envs.two_rooms.simulation.states import TwoRoomsSimulation
+from envs.two_rooms.task import image_positions
 from pretrain.data.latents import GoalMix, LatentEpisodes, TrajectoriesConfig, encode_episodes
 from pretrain.data.simulated import SimulatedWindows
 from pretrain.data.windows import WindowBatch, WindowSource
@@ -271,6 +272,28 @@ def test_the_same_generator_draws_the_same():
         generator = rng()
         draw(generator)
         assert not torch.equal(draw(generator)[0], first[0])
+
+
+class Where(nn.Module):
+    """An encoder whose latent is the agent's position."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(image_positions(images.round().to(torch.uint8).numpy())).float()
+
+
+def test_goals_elsewhere_lie_across_the_wall_where_nobody_crosses():
+    """In the one layout of this recipe, too, an actor is sent to the other room."""
+    normalizer = Normalizer((2, 65, 65), 2)
+    normalizer.pixel_std.fill_(1.0)
+    model = JEPA(Where(), nn.Identity(), normalizer, 2, 4, 1)
+    model.norm = nn.Identity()
+    source = SimulatedWindows(TwoRoomsSimulation(), 3, 4, recipe="pldm-no-crossings")
+    episodes = encode_episodes(model, source, TrajectoriesConfig(count=80, num_frames=23), rng())
+    states, goals = episodes.pairs(2000, GoalMix(), rng())
+    across = (states[:, 0] < 31) & (goals[:, 0] > 33) | (states[:, 0] > 33) & (goals[:, 0] < 31)
+    assert 0.1 < float(across.float().mean()) < 0.3
+    states, goals = episodes.pairs(2000, GoalMix(elsewhere=0.0), rng())
+    assert not bool(((states[:, 0] < 31) & (goals[:, 0] > 33)).any())
 
 
 @pytest.fixture

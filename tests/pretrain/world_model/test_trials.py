@@ -52,8 +52,8 @@ class Known(JEPA):
         return torch.cat([states[:, :-4], torch.from_numpy(position), latents[:, 2:]], -1)[:, None]
 
 
-def rates(move, frame_skip=4, context=1):
-    return trial_errors(Known(move, frame_skip, context), Reader(), TwoRoomsSimulation())
+def rates(move, frame_skip=4, context=1, recipe=""):
+    return trial_errors(Known(move, frame_skip, context), Reader(), TwoRoomsSimulation(), recipe)
 
 
 @pytest.mark.parametrize("context", [1, 3])
@@ -68,6 +68,17 @@ def test_a_ghost_walks_through_walls():
         "walks_through_walls": 1.0,
         "refuses_doors": 0.0,
     }
+
+
+def test_trials_are_in_the_layouts_of_the_data():
+    seen = set()
+
+    def look(position, action, layout):
+        seen.update(zip(layout.wall.tolist(), layout.door.tolist(), strict=True))
+        return step(position, action, layout).positions
+
+    assert rates(look, recipe="pldm") == {"walks_through_walls": 0.0, "refuses_doors": 0.0}
+    assert seen == {(32.0, 10.0)}
 
 
 def test_a_stone_refuses_doors():
