@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.config import Name, Side, Width, Widths, config, number
+from worldmodel.config import Depth, Name, Side, Width, Widths, config, number
 from worldmodel.nn.layers import ResidualBlock, perceptron
 
 
@@ -50,15 +50,24 @@ def strided_encoder(pixel_shape: Sequence[int], latent_dim: int, patch: int, cha
     Raises:
         ValueError: If a patch is larger than an image.
     """
-    in_channels, height, width = pixel_shape
-    if patch > min(height, width):
-        raise ValueError(f"patch must be at most the image's sides, {height} × {width}, got {patch}")
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], patch, stride=patch), nn.ReLU()]
-    size = [height // patch, width // patch]
+    size = _num_patches(pixel_shape, patch)
+    layers: list[nn.Module] = [nn.Conv2d(pixel_shape[0], channels[0], patch, stride=patch), nn.ReLU()]
     for first, second in pairwise(channels):
         layers += [nn.Conv2d(first, second, 3, stride=2, padding=1), nn.ReLU()]
         size = [(side + 1) // 2 for side in size]
     return _with_head(layers, (channels[-1], *size), latent_dim)
+
+
+def _num_patches(pixel_shape: Sequence[int], patch: int) -> list[int]:
+    """How many patches lie below each other and side by side.
+
+    Raises:
+        ValueError: If a patch is larger than an image.
+    """
+    _, height, width = pixel_shape
+    if patch > min(height, width):
+        raise ValueError(f"patch must be at most the image's sides, {height} × {width}, got {patch}")
+    return [height // patch, width // patch]
 
 
 def _with_head(layers: Sequence[nn.Module], shape: Sequence[int], latent_dim: int) -> nn.Module:
@@ -110,10 +119,47 @@ class AxialEncoder(nn.Module):
         return self.head((axis_means(images) - self.mean) * self.scale)
 
 
+class VisionTransformer(nn.Module):
+    """A small vision transformer (arXiv 2010.11929) with a class token.
+
+    Args:
+        pixel_shape: ``(C, H, W)`` of the images.
+        latent_dim: Number of latent features ``D``.
+        patch: Side and stride of a token's patch, in pixels.
+        channels: The last is the tokens' width; one head of attention for each 16 if it is a multiple of that.
+        layers: Transformer layers.
+
+    Raises:
+        ValueError: If a patch is larger than an image.
+    """
+
+    def __init__(
+        self, pixel_shape: Sequence[int], latent_dim: int, patch: int, channels: Sequence[int], layers: int
+    ) -> None:
+        super().__init__()
+        tokens = _num_patches(pixel_shape, patch)
+        width = channels[-1]
+        heads = width // 16 if width % 16 == 0 else 1
+        self.patches = nn.Conv2d(pixel_shape[0], width, patch, stride=patch)
+        self.places = nn.Parameter(0.02 * torch.randn(1 + math.prod(tokens), width))
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.head = nn.Linear(width, latent_dim)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Encodes normalised images."""
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1) + self.places
+        return self.head(self.layers(tokens)[:, 0])
+
+
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "impala": impala_encoder,
     "strided": strided_encoder,
     "axial": AxialEncoder,
+    "vit": VisionTransformer,
 }
 """Encoders by name. One is built from ``pixel_shape``, and from fields of :class:`EncoderConfig` with the names of its
 further keywords (``encoder_channels`` for ``channels``)."""
@@ -127,12 +173,15 @@ class EncoderConfig:
 
     encoder: EncoderName = "strided"
     """impala: the reference's residual network. strided: small strided convolutions. axial: means along each image
-    axis and a perceptron; the fastest on a CPU."""
+    axis and a perceptron; the fastest on a CPU, for scenes that lie along the axes. vit: a small vision transformer."""
     latent_dim: Annotated[int, Ge(2), Le(2**24), number(int, "≥ 2")] = 128
     """Number of latent features D."""
     encoder_channels: Widths = (48, 64, 64)
-    """Channels of the encoder's convolutions (strided) or of its stacks (impala)."""
+    """Channels of the encoder's convolutions (strided) or of its stacks (impala); the last is the width of tokens
+    (vit)."""
+    encoder_layers: Depth = 2
+    """Layers of the vision transformer."""
     encoder_hidden_dim: Width = 512
     """Width of the axial encoder's perceptron."""
     patch: Side = 5
-    """Side of the first convolution's patches in pixels (strided)."""
+    """Side of patches in pixels (strided, vit)."""

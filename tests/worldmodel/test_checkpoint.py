@@ -224,7 +224,7 @@ def test_other_json_is_not_taken_for_a_checkpoint(folder, content, message):
         ({"model": {"heads": 8}}, "model must be an object with fields among .*, got 'heads'"),
         ({"data": {"colour": 8}}, "data must be an object with fields among .*, got 'colour'"),
         ({"data": {}}, "data must be an object with the field 'pixel_shape'"),
-        ({"model": {"encoder": "vit"}}, "model.encoder must be one of 'impala', 'strided', 'axial', got 'vit'"),
+        ({"model": {"encoder": "mlp"}}, "model.encoder must be one of 'impala', 'strided', 'axial', 'vit', got 'mlp'"),
         ({"model": {"latent_dim": "many"}}, "model.latent_dim must be an integer, got 'many'"),
         ({"model": {"latent_dim": -3}}, "model.latent_dim must be at least 2, got -3"),
         ({"model": []}, r"model must be an object with the fields of ModelConfig, got \[\]"),

@@ -162,7 +162,7 @@ def test_gradients_flow_through_a_rollout_to_every_action():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"encoder": "vit"}, "encoder must be one of 'impala', 'strided', 'axial', got 'vit'"),
+        ({"encoder": "mlp"}, "encoder must be one of 'impala', 'strided', 'axial', 'vit', got 'mlp'"),
         ({"predictor": "rnn"}, "predictor must be one of 'gru', 'mlp', got 'rnn'"),
     ],
 )

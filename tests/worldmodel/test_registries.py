@@ -87,11 +87,13 @@ def test_names_are_those_there_are_when_a_value_is_checked(registered, monkeypat
     assert parse(ModelConfig, ["--encoder", "mine"], prog="test", description="Tests.").encoder == "mine"
     with pytest.raises(SystemExit):
         parse(ModelConfig, ["--help"], prog="test", description="Tests.")
-    assert "{impala,strided,axial,mine}" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r"^encoder must be one of 'impala', 'strided', 'axial', 'mine', got 'x'$"):
+    assert "{impala,strided,axial,vit,mine}" in capsys.readouterr().out
+    with pytest.raises(
+        ConfigError, match=r"^encoder must be one of 'impala', 'strided', 'axial', 'vit', 'mine', got 'x'$"
+    ):
         ModelConfig(encoder="x")
     monkeypatch.delitem(ENCODERS, "mine")
-    with pytest.raises(ConfigError, match=r"^encoder must be one of 'impala', 'strided', 'axial', got 'mine'$"):
+    with pytest.raises(ConfigError, match=r"^encoder must be one of 'impala', 'strided', 'axial', 'vit', got 'mine'$"):
         ModelConfig(encoder="mine")
     with pytest.raises(SystemExit):
         parse(ModelConfig, ["--encoder", "mine"], prog="test", description="Tests.")
