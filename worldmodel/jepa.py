@@ -1,9 +1,10 @@
 """The joint-embedding predictive architecture: encode images, predict latents, roll out in latent space."""
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, UInt8
 from torch import Tensor, nn
 
+from worldmodel.nn.looks import MAX_CHANNELS, Looks
 from worldmodel.nn.normalize import Normalizer
 
 
@@ -55,6 +56,8 @@ class JEPA(nn.Module):
         self.predictor = predictor
         self.normalizer = normalizer
         self.norm = nn.LayerNorm(latent_dim)
+        shape = normalizer.pixel_shape
+        self.looks = Looks(shape) if shape[0] <= MAX_CHANNELS else None
         self.latent_dim = latent_dim
         self.frame_skip = frame_skip
         self.context = context
@@ -64,16 +67,27 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def fit_normalization(self, pixels: Num[Tensor, "*b c h w"], actions: Float[Tensor, "*n a"]) -> None:
-        """Fits the normaliser, and the encoder's own standardisation where it has one, on a sample of training data.
+        """Fits the normaliser, what images look like, and the encoder's own standardisation where it has one.
 
         Args:
             pixels: uint8 images ``(..., C, H, W)``.
             actions: Actions or flattened blocks of actions, in the environment's units.
         """
         self.normalizer.fit(pixels, actions)
+        if self.looks is not None:
+            self.looks.fit(self.normalizer.turned(pixels))
         fit = getattr(self.encoder, "fit", None)
         if fit is not None:
             fit(self.normalizer.pixels(pixels))
+
+    def redraw(self, pixels: UInt8[Tensor, "b x y z"]) -> UInt8[Tensor, "b c h w"]:
+        """Images of unfamiliar looks, brought closer to those of the training data; others as they are.
+
+        Args:
+            pixels: ``(B, C, H, W)``, or ``(B, H, W, C)``.
+        """
+        images = self.normalizer.turned(pixels)
+        return images if self.looks is None else self.looks(images)
 
     def encode(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "*b d"]:
         """The latents of images.

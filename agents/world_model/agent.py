@@ -10,7 +10,7 @@ It follows Stable-Baselines3's ``predict`` protocol, so every loop written for t
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -102,6 +102,7 @@ class PlanningAgent:
         model: The world model. A module is put in evaluation mode.
         planner: The planner; its bounds are those of a constant action, or of a whole block.
         measure: Cost of imagined trajectories.
+        redraw: What images ``(b, ...)`` go through before they are encoded; None: nothing.
         actor: Proposes actions: its plan is a candidate and the first mean of each search. None proposes nothing.
         chunk_size: Most trajectories to imagine at once, to bound the memory; None: all.
         constant_blocks: Whether the planner plans one action for each predictor step, repeated ``frame_skip`` times;
@@ -128,6 +129,7 @@ class PlanningAgent:
     planner: Planner
     measure: Measure
     _: KW_ONLY
+    redraw: Callable[[Tensor], Tensor] | None = None
     actor: Actor | None = None
     chunk_size: int | None = None
     constant_blocks: bool = True
@@ -216,6 +218,7 @@ class PlanningAgent:
             model,
             build_planner(config, bounds),
             measure,
+            redraw=model.redraw if config.redraw else None,
             actor=pretrained.actor_critic if config.propose or config.planner == "policy" else None,
             chunk_size=config.chunk_size,
             constant_blocks=config.constant_blocks,
@@ -289,6 +292,8 @@ class PlanningAgent:
         if not len(seen) and not changed:
             return
         pixels = torch.from_numpy(np.concatenate([images[list(seen)], goals[changed]])).to(self._device)
+        if self.redraw is not None:
+            pixels = self.redraw(pixels)
         with self._autocast():
             latents = self.model.encode(pixels).float()
         kept = self.model.context > 1

@@ -60,6 +60,8 @@ class PlannerConfig(_Options):
     """Whether a search starts from the previous plan, shifted."""
     fill: Annotated[str, Name(FILLS)] = "last"
     """How to fill the end of a shifted plan: with its last action, or with zeros."""
+    redraw: bool = True
+    """Whether images of looks unlike those of the training data are redrawn first; familiar ones stay as they are."""
     chunk_size: Count | None = None
     """Most trajectories to roll out at once, to bound the memory; None: all."""
 

@@ -59,7 +59,7 @@ class Normalizer(nn.Module):
         self.action_std.copy_(single.std(dim=0).clamp_min(1e-6))
 
     def pixels(self, pixels: Num[Tensor, "*b x y z"]) -> Float[Tensor, "n c h w"]:
-        """Turns images into normalised floats; HWC images are turned to CHW here, and nowhere else.
+        """Turns images into normalised floats.
 
         Args:
             pixels: uint8 ``(..., C, H, W)`` or ``(..., H, W, C)``.
@@ -70,19 +70,25 @@ class Normalizer(nn.Module):
         Raises:
             ValueError: If the images have neither shape.
         """
-        channels, height, width = self.pixel_shape
-        if tuple(pixels.shape[-3:]) == self.pixel_shape:
-            flat = pixels.reshape(-1, channels, height, width)
-        elif tuple(pixels.shape[-3:]) == (height, width, channels):
-            flat = pixels.reshape(-1, height, width, channels).movedim(-1, 1)
-        else:
-            raise ValueError(
-                f"pixels must have shape (..., {channels}, {height}, {width}) or (..., {height}, {width}, {channels}), "
-                f"got {tuple(pixels.shape)}"
-            )
-        images = flat.to(torch.float32, copy=True)
+        images = self.turned(pixels).to(torch.float32, copy=True)
         mean = self.pixel_mean if self.pixel_mean.ndim == 3 else self.pixel_mean[:, None, None]
         return images.sub_(mean).mul_(self.pixel_std[:, None, None].reciprocal())
+
+    def turned(self, pixels: Num[Tensor, "*b x y z"]) -> Num[Tensor, "n c h w"]:
+        """CHW images with leading dimensions flattened; HWC images are turned here, and nowhere else.
+
+        Raises:
+            ValueError: If the images have neither shape.
+        """
+        channels, height, width = self.pixel_shape
+        if tuple(pixels.shape[-3:]) == self.pixel_shape:
+            return pixels.reshape(-1, channels, height, width)
+        if tuple(pixels.shape[-3:]) == (height, width, channels):
+            return pixels.reshape(-1, height, width, channels).movedim(-1, 1)
+        raise ValueError(
+            f"pixels must have shape (..., {channels}, {height}, {width}) or (..., {height}, {width}, {channels}), "
+            f"got {tuple(pixels.shape)}"
+        )
 
     def actions(self, actions: Float[Tensor, "*b a"]) -> Float[Tensor, "*b a"]:
         """Normalises actions, or blocks of actions flattened, in the environment's units."""
