@@ -22,7 +22,7 @@ TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## Plan in Two Rooms with the shipped world model: success rates, a JSON and a video in outputs/
+demo: $(INSTALLED) ## Plan with shipped world models in two environments: success rates, JSON files and videos in outputs/
 	@$(BIN)/worldmodel demo $(ARGS)
 
 test: $(INSTALLED) ## Run all tests, doctests included

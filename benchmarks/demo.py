@@ -1,7 +1,8 @@
-"""``worldmodel demo``: the whole story in one command, on the checkpoint that ships with the package.
+"""``worldmodel demo``: the whole story in one command, on checkpoints that ship with the package.
 
-Evaluates the planning agent, a random policy and the scripted expert on the same episodes and makes a video of the
-agent planning. It uses the validation manifest: the others are for published figures, and each look at them is logged.
+For each of them: evaluates the planning agent, a random policy and the scripted expert on the same episodes, and makes
+a video of the agent planning. It uses validation manifests: the others are for published figures, and each look at them
+is logged.
 """
 
 import logging
@@ -23,14 +24,19 @@ from worldmodel.storage.files import write_json
 logger = logging.getLogger(__name__)
 
 
+DEMOS = (DEFAULT, "pendulum")
+"""Shipped checkpoints that are shown. Each has the name of its environment's domain, and needs no extra."""
+
+
 @config
 class DemoConfig:
-    """Evaluates the shipped agent beside a random policy and the scripted expert, and makes a video."""
+    """Evaluates shipped agents beside a random policy and the scripted expert, and makes videos."""
 
-    policy: tyro.conf.Positional[str] = DEFAULT
-    """Name of a shipped checkpoint, or the folder of your own."""
-    manifest: str = f"{domains()[0].name}/{VALIDATION}"
-    """Episodes: MANIFEST or ENVIRONMENT/MANIFEST."""
+    policies: tyro.conf.Positional[tuple[str, ...]] = DEMOS
+    """Names of shipped checkpoints, or folders of your own."""
+    manifest: str | None = None
+    """Episodes: MANIFEST or ENVIRONMENT/MANIFEST; by default the validation episodes of the environment that a
+    checkpoint is named after, or of the first one."""
     num_episodes: Count = 50
     """How many episodes, the first of the manifest."""
     video_episodes: tuple[CountFromZero, ...] = (0, 1)
@@ -40,23 +46,38 @@ class DemoConfig:
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     """How the agent plans."""
     output: Path = Path("outputs")
-    """Folder to write to."""
+    """Folder to write to: a folder for each checkpoint."""
 
 
 def run(config: DemoConfig) -> dict[str, Any]:
     """Runs the demo.
 
     Returns:
-        Each policy's summary, as written to ``demo.json``.
+        For each checkpoint, each policy's summary, as written to its ``demo.json``.
     """
-    shared: dict[str, Any] = {name: getattr(config, name) for name in ("manifest", "seed", "planner")}
+    return {Path(policy).name: _show(config, policy) for policy in config.policies}
+
+
+main = command(DemoConfig, run, "demo")
+
+
+def _show(config: DemoConfig, checkpoint: str) -> dict[str, Any]:
+    named = Path(checkpoint).name
+    known = [domain.name for domain in domains()]
+    environment = named if named in known else known[0]
+    manifest = config.manifest or f"{environment}/{VALIDATION}"
+    output = config.output / named
+    shared: dict[str, Any] = {"manifest": manifest, "seed": config.seed, "planner": config.planner}
     records = {}
-    for policy in (*SCRIPTED, config.policy):
+    for policy in (*SCRIPTED, checkpoint):
         name = Path(policy).name
-        output = config.output / f"{name}.json"
         records[name] = success.run(
             success.EvaluateConfig(
-                policy=policy, num_episodes=config.num_episodes, output=output, overwrite=True, **shared
+                policy=policy,
+                num_episodes=config.num_episodes,
+                output=output / f"{name}.json",
+                overwrite=True,
+                **shared,
             )
         )
     content = {
@@ -67,13 +88,13 @@ def run(config: DemoConfig) -> dict[str, Any]:
         }
         for name, record in records.items()
     }
-    write_json(config.output / "demo.json", content)
+    write_json(output / "demo.json", content)
+    films = ""
     if config.video_episodes:
-        film = config.output / "planning"
-        render.run(render.RenderConfig(policy=config.policy, episodes=config.video_episodes, output=film, **shared))
+        render.run(
+            render.RenderConfig(policy=checkpoint, episodes=config.video_episodes, output=output / "planning", **shared)
+        )
+        films = ", planning.mp4, planning.gif"
     shown = success.table(list(records.values())).markdown()
-    logger.info("\n%s\n\nEverything is in %s/: the JSON files, planning.mp4, planning.gif", shown, config.output)
+    logger.info("\n%s\n\nEverything is in %s/: the JSON files%s", shown, output, films)
     return content
-
-
-main = command(DemoConfig, run, "demo")

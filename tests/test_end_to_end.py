@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from agents.world_model.agent import PlanningAgent
+from benchmarks.demo import DEMOS
 from benchmarks.films import render
+from envs.domain import domains
 from worldmodel.__main__ import main
+from worldmodel.checkpoint import shipped_checkpoints
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "own-environment.md"
 TINY_SEARCH = (
@@ -73,11 +76,18 @@ def test_demo_writes_everything(workplace: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(render, "RenderConfig", partial(render.RenderConfig, max_steps=10))
     worldmodel("pretrain", "two-rooms", "--num-steps", "2", "--data.batch-size", "4", *TINY_STAGES, "--output", "run")
     worldmodel("demo", "run", "--num-episodes", "2", "--video-episodes", "0", *TINY_SEARCH, "--output", "out")
-    demo = json.loads((workplace / "out" / "demo.json").read_text())
+    out = workplace / "out" / "run"
+    demo = json.loads((out / "demo.json").read_text())
     assert set(demo) == {"random", "expert", "run"}
     assert demo["expert"]["summary"]["final_success"] == 1.0
-    assert (workplace / "out" / "planning.mp4").stat().st_size > 0
-    assert (workplace / "out" / "planning.gif").stat().st_size > 0
+    assert (out / "planning.mp4").stat().st_size > 0
+    assert (out / "planning.gif").stat().st_size > 0
+
+
+def test_demos_are_of_shipped_checkpoints_named_after_environments() -> None:
+    assert set(DEMOS) <= set(shipped_checkpoints())
+    assert set(DEMOS) <= {domain.name for domain in domains()}
+    assert len(DEMOS) == 2
 
 
 def test_the_guides_environment_works_as_printed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,27 @@ def test_hwc_and_chw_images_have_the_same_latents():
     assert torch.equal(model.encode(pixels), model.encode(pixels.movedim(-3, -1).contiguous()))
 
 
+def test_images_are_redrawn_only_where_they_are_unlike_the_training_images():
+    model = build()
+    pixels = torch.zeros(64, *DATA.pixel_shape, dtype=torch.uint8)
+    for i, image in enumerate(pixels):
+        image[:, i % 16 : i % 16 + 4, i % 20 : i % 20 + 4] = 200
+    dark = (pixels * 0.5).to(torch.uint8)
+    assert torch.equal(model.redraw(dark), dark)  # nothing is known yet
+    model.fit_normalization(pixels, torch.randn(8, 4))
+    assert torch.equal(model.redraw(pixels), pixels)
+    assert torch.equal(model.redraw(dark), pixels)
+    assert torch.equal(model.redraw(dark.movedim(1, -1)), pixels)
+
+
+def test_images_of_many_channels_stay_as_they_are():
+    data = DataSpec(pixel_shape=(5, 20, 24), action_dim=2, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
+    model = build_model(tiny_config(), data)
+    pixels = torch.randint(256, (8, *data.pixel_shape), dtype=torch.uint8)
+    model.fit_normalization(pixels, torch.randn(8, 4))
+    assert torch.equal(model.redraw(pixels // 2), pixels // 2)
+
+
 def test_pixels_of_another_shape_raise():
     with pytest.raises(
         ValueError, match=r"pixels must have shape \(..., 2, 20, 24\) or \(..., 20, 24, 2\), got \(4, 3, 20, 24\)"

@@ -157,6 +157,15 @@ def test_every_cost_leads_to_the_goal(cost):
     assert min(distances) < 0.75
 
 
+def test_images_are_redrawn_before_they_are_encoded():
+    observation = batch([observe(0), observe(1)])
+    inverted = {key: 255 - images for key, images in observation.items()}
+    expected, _ = make_agent().predict(observation)
+    actions, _ = make_agent(redraw=lambda images: 255 - images).predict(inverted)
+    np.testing.assert_array_equal(actions, expected)
+    assert not np.array_equal(make_agent().predict(inverted)[0], expected)
+
+
 def test_evaluate_policy_runs_it_unchanged():
     env = DummyVecEnv([DotEnv] * 3)
     env.seed(0)
