@@ -15,6 +15,7 @@ import tyro
 from agents.saved import SCRIPTED
 from benchmarks import summary
 from benchmarks.ablation import ablate, findings
+from benchmarks.ablation.config import AblateConfig
 from benchmarks.ablation.grids import GRIDS
 from benchmarks.analysis import attribution, detection, speed
 from benchmarks.comparison import compare, plots, tune
@@ -24,7 +25,7 @@ from benchmarks.evaluation import appearance, headline, success
 from benchmarks.records import tables
 from benchmarks.records.provenance import RESULTS, ROOT
 from benchmarks.records.store import Record, Store, read_record
-from envs.domain import Domain, domains, find_domain
+from envs.domain import VALIDATION, Domain, domains, find_domain
 from pretrain.presets import DEFAULT
 from worldmodel.checkpoint import SHIPPED, read_config
 from worldmodel.config import config
@@ -177,13 +178,24 @@ def _seen() -> Values | None:
 
 
 def _ablations() -> Iterator[Values]:
-    """The reports of ablations, in the order of the grids."""
+    """The reports of ablations, in the order of the grids, then of the environments; other images come last."""
+    titles = {f"{domain.name}/{VALIDATION}": domain.title for domain in domains()}
+    places = {manifest: place for place, manifest in enumerate(titles)}
     reports = [read_json(path, "the report of an ablation") for path in sorted(RESULTS.glob("ablation-*.json"))]
-    reports.sort(key=lambda content: content.get("images") != ablate.AblateConfig.images)  # other images last
+    reports.sort(
+        key=lambda content: (places.get(content.get("manifest", ""), 0), content.get("images") != AblateConfig.images)
+    )
     for name, grid in GRIDS.items():
         for content in (content for content in reports if content["grid"] == name):
-            shown = {"first": content["rows"][0], "table": ablate.table(content).markdown()}
-            yield {"grid": name, "measured": grid.measured, "report": content, **shown}
+            first = content["rows"][0]
+            yield {
+                "grid": name,
+                "measured": grid.measured,
+                "of": titles.get(content.get("manifest", "")) or first.get("images") or "",
+                "first": first,
+                "report": content,
+                "table": ablate.table(content).markdown(),
+            }
 
 
 def _findings(ablations: Sequence[Values]) -> str:

@@ -8,96 +8,41 @@ file of all records of the folder, with intervals, and a picture beside it.
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
-from annotated_types import MinLen
+from typing import Any
 
 from agents.saved import open_source
 from agents.world_model.config import PlannerConfig
-from benchmarks.ablation.grids import GRIDS, RECORDED, Grid, Variant
+from benchmarks.ablation.config import AblateConfig
+from benchmarks.ablation.grids import GRIDS, Grid, Variant
+from benchmarks.ablation.trainings import applicable, environment_of, folder_of, name_of, preset_of, run_config
 from benchmarks.ablation.yardsticks import YARDSTICKS, Budget, Figures
 from benchmarks.analysis import detection
-from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import provenance
 from benchmarks.records.plots import AMBER, BLUE, picture, tidy
-from benchmarks.records.store import WEIGHTS, Record, Store, file_name, fingerprint, plain
+from benchmarks.records.store import WEIGHTS, Record, Store, fingerprint, plain
 from benchmarks.records.tables import Table, number
-from envs.domain import VALIDATION, domains
-from envs.inputs import check_choice
-from pretrain.config import UNSAVED_FIELDS, PretrainConfig
-from pretrain.image.config import ImageConfig
-from pretrain.presets import DEFAULT, preset
+from envs.domain import VALIDATION
+from pretrain.config import UNSAVED_FIELDS
 from pretrain.train import fit
-from pretrain.video.config import VideoConfig
 from pretrain.world_model.config import WorldModelConfig
 from worldmodel.checkpoint import CONFIG, weights_hash
-from worldmodel.config import Count, CountFromZero, NonNegative, Seed, changed, command, config
+from worldmodel.config import changed, command
 from worldmodel.storage.files import absolute, current, read_json, write_json
 from worldmodel.storage.locks import locked
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = ("policy", "num_steps", "policy_steps", "head_steps", "num_episodes", "num_videos", "images")
+SETTINGS = (
+    "policy", "num_steps", "refinement_steps", "policy_steps", "head_steps", "num_episodes", "num_videos", "images",
+)  # fmt: skip
 """Settings that a report holds."""
 Jobs = Sequence[tuple[Variant, int]]
-
-
-@config
-class AblateConfig:
-    """Measures what each piece of the method is worth."""
-
-    name: tyro.conf.Positional[
-        Literal["planning", "training", "losses", "context", "recipe", "rollout", "std-cov", "images", "image-weights"]
-    ]
-    """planning: variants of the search, with one checkpoint. training, losses: a training run of the preset two-rooms
-    for each variant. context: how many frames a model of recorded data sees at once. recipe: this project's method
-    beside that of EB-JEPA at equal time and at equal frames; hours. rollout, std-cov: rounds of prediction, and weights
-    of the regularisers, of Video-JEPA on Moving MNIST. images, image-weights: regulariser and projector, and weights of
-    the regularisers, of Image-JEPA."""
-    policy: str = DEFAULT
-    """planning: the checkpoint."""
-    environment: str = domains()[0].name
-    """planning, context: the environment whose validation episodes are played; context: one with recorded data."""
-    only: tuple[str, ...] = ()
-    """Measure only these variants and the full method."""
-    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
-    """Seeds of the training runs."""
-    num_steps: Count | None = None
-    """Steps of the model in each training run; by default the preset's."""
-    policy_steps: CountFromZero | None = None
-    """World models: steps of actor and critic in each training run; by default the preset's."""
-    head_steps: Count | None = None
-    """Moving MNIST: steps of detection head and decoder in each training run; by default the preset's."""
-    num_episodes: Count = 500
-    """World models: episodes of the validation manifest."""
-    num_videos: Count = 2_048
-    """Moving MNIST: videos."""
-    images: str = "digits"
-    """Image-JEPA: set of images, or its folder."""
-    runs: Path = Path("runs")
-    """Folder of the runs and of single evaluations."""
-    output: Path | None = None
-    """JSON file to write, by default benchmarks/results/ablation-NAME.json (with the name of the environment where its
-    data are recorded, and that of the images where it is not digits). Beside it, a picture and a folder of records have
-    the same name."""
-    overwrite: bool = False
-    """Measure everything anew, even where the folder holds a record of it."""
-    ray: bool = False
-    """Runs side by side with Ray Tune, on the cluster that RAY_ADDRESS names or on this machine (needs the ray
-    extra). On a cluster, runs must be a folder that all machines see."""
-    cpus_per_run: Count = 1
-    """With Ray: cores of each run."""
-    gpus_per_run: NonNegative = 0.0
-    """With Ray: GPUs of each run; it may be a part of one."""
-    progress: bool = True
-    """Whether to show progress bars and the table."""
 
 
 def run(config: AblateConfig) -> dict[str, Any]:
@@ -107,17 +52,12 @@ def run(config: AblateConfig) -> dict[str, Any]:
         The report, as it was written to the JSON file.
 
     Raises:
-        ValueError: If a variant is unknown, the grid needs recorded data and the environment has none, or the folder
-            holds records of other settings.
+        ValueError: If a variant is asked for that is unknown or does not apply in the environment, the environment has
+            no world model to train, or the folder holds records of other settings.
         ImportError: If Ray is asked for and not installed.
     """
-    grid = GRIDS[config.name]
-    if grid.preset == RECORDED:
-        _recorded(config.environment)
-    known = [variant.name for variant in grid.variants]
-    if unknown := [name for name in config.only if name not in known]:
-        raise ValueError(f"only must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
-    output = config.output or absolute(f"benchmarks/results/ablation-{_name(config)}.json")
+    grid = applicable(config, GRIDS[config.name])
+    output = config.output or absolute(f"benchmarks/results/ablation-{name_of(config, grid)}.json")
     with locked(output, "ablation", is_file=True):
         report = _fill(config, grid, output)
     if config.progress:
@@ -162,9 +102,9 @@ def _decides(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> d
     if grid.preset is None:
         decides[WEIGHTS] = open_source(config.policy).sha256
     else:
-        training = asdict(_run_config(config, grid, variant, seed))
+        training = asdict(run_config(config, grid, variant, seed))
         decides["training"] = {key: value for key, value in training.items() if key not in UNSAVED_FIELDS}
-        decides[WEIGHTS] = weights_hash(_folder(config, grid, variant, seed))
+        decides[WEIGHTS] = weights_hash(folder_of(config, grid, variant, seed))
     if grid.measured == "success":
         name = _manifest(config, grid)
         decides |= {"manifest": name, "manifest_hash": load_manifest(name).hash, "num_episodes": config.num_episodes}
@@ -178,23 +118,7 @@ def _decides(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> d
 
 def _manifest(config: AblateConfig, grid: Grid) -> str:
     """The episodes that success is measured on."""
-    trained = None if grid.preset in (None, RECORDED) else preset(grid.preset)
-    return f"{trained.data.dataset if isinstance(trained, WorldModelConfig) else config.environment}/{VALIDATION}"
-
-
-def _recorded(environment: str) -> Mapping[str, Any]:
-    """How the world model of an environment's comparison is trained on recorded data: changed fields of the preset.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    found = {
-        name: contender.changes
-        for name, contenders in CONTENDERS.items()
-        for contender in contenders.values()
-        if contender.kind == "world model" and contender.preset == RECORDED
-    }
-    return found[check_choice("environment", environment, found)]
+    return f"{environment_of(config, grid)}/{VALIDATION}"
 
 
 def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Record:
@@ -209,7 +133,7 @@ def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Re
         variant = replace(variant, actor_alone=False)
     measured = YARDSTICKS[grid.measured].measure(checkpoint, variant, budget)
     facts = {
-        "preset": variant.preset or grid.preset,
+        "preset": preset_of(config, grid, variant)[0] if grid.preset else None,
         "changes": {**variant.train, **variant.plan},
         "reduced": dict(grid.reduced),
         "traits": dict(variant.traits),
@@ -253,56 +177,24 @@ def _trial(parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: J
     return {"record": json.dumps(asdict(measure(config, grid, *jobs[parameters["job"]])))}
 
 
-def _name(config: AblateConfig) -> str:
-    """Name of files and folders: the grid's, with that of the environment or of the images where it may be another."""
-    if GRIDS[config.name].preset == RECORDED:
-        return f"{config.name}-{config.environment}"
-    images = Path(config.images).name
-    return config.name if images == AblateConfig.images else f"{config.name}-{images}"
-
-
 def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tuple[str, dict[str, Any] | None]:
     """The checkpoint of a variant, trained if it must be, and how long that took."""
     if grid.preset is None:
         return config.policy, None
-    folder = _folder(config, grid, variant, seed)
-    run_config = _run_config(config, grid, variant, seed)
-    fit(run_config, name=variant.preset or grid.preset)
+    folder = folder_of(config, grid, variant, seed)
+    trained = run_config(config, grid, variant, seed)
+    fit(trained, name=preset_of(config, grid, variant)[0])
     training = read_json(current(folder, CONFIG), "the configuration of a checkpoint")["training"]
     data = training["config"]["data"]
+    stages = trained if isinstance(trained, WorldModelConfig) else None
     return str(folder), {
-        "steps": run_config.num_steps,
-        "policy_steps": run_config.policy.num_steps if isinstance(run_config, WorldModelConfig) else 0,
-        "frames": run_config.num_steps * data["batch_size"] * data.get("num_frames", 1),
+        "steps": trained.num_steps,
+        "refinement_steps": stages.refinement.num_steps if stages else 0,
+        "policy_steps": stages.policy.num_steps if stages else 0,
+        "frames": trained.num_steps * data["batch_size"] * data.get("num_frames", 1),
         "minutes": training["seconds"] / 60,
         "threads": training["threads"],
     }
-
-
-def _folder(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Path:
-    """Folder of a variant's training run."""
-    # Variants that differ in the search alone share a run.
-    first = next(v for v in grid.variants if (v.preset, v.train) == (variant.preset, variant.train))
-    return config.runs / f"ablate-{_name(config)}" / f"{file_name(first.name)}-seed{seed}"
-
-
-def _run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> PretrainConfig:
-    """How a variant is trained."""
-    name = variant.preset or grid.preset
-    assert name is not None
-    run_config = preset(name)
-    folder = _folder(config, grid, variant, seed)
-    changes: dict[str, Any] = {"seed": seed, "output": str(folder), "progress": config.progress}
-    if variant.preset is None and config.num_steps is not None:
-        changes["num_steps"] = config.num_steps
-    if variant.preset is None and config.policy_steps is not None and isinstance(run_config, WorldModelConfig):
-        changes["policy.num_steps"] = config.policy_steps
-    if config.head_steps is not None and isinstance(run_config, VideoConfig):
-        changes["heads.num_steps"] = config.head_steps
-    if isinstance(run_config, ImageConfig):
-        changes["data.images"] = config.images
-    data = _recorded(config.environment) if name == RECORDED else {}
-    return changed(run_config, dict(data) | dict(grid.reduced) | dict(variant.train) | changes)
 
 
 def _write_report(config: AblateConfig, grid: Grid, records: list[Record], path: Path) -> dict[str, Any]:

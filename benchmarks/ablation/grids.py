@@ -15,6 +15,7 @@ class Variant:
         name: What it is called.
         preset: Another preset to train in place of the grid's.
         train: Changed fields of the preset, by dotted path.
+        simulated: Whether it makes sense only where training data are simulated.
         plan: Changed fields of the planner's configuration.
         actor_alone: Whether to measure the actor without search too, where there is one.
         untrained: Whether to measure the network with random weights in place of the trained one (images).
@@ -24,6 +25,7 @@ class Variant:
     name: str
     preset: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
+    simulated: bool = False
     plan: Mapping[str, Any] = field(default_factory=dict)
     actor_alone: bool = True
     untrained: bool = False
@@ -35,8 +37,9 @@ class Grid:
     """Variants to compare; the first is the full method.
 
     Attributes:
-        preset: What is trained; None: nothing, all variants plan with one checkpoint. :data:`RECORDED`: the world model
-            that is compared with others in an environment with recorded data, as it is trained there.
+        preset: What is trained; None: nothing, all variants plan with one checkpoint. :data:`OF_ENVIRONMENT`: the world
+            model of an environment's comparison, as it is trained there; then variants that do not apply in the
+            environment, or change nothing there, are left out.
         variants: The variants.
         measured: What tells how good a variant is: success of the agent, digits found in rollouts of videos, or what a
             linear probe reads off representations of images.
@@ -51,8 +54,8 @@ class Grid:
     timed: bool = False
 
 
-RECORDED = "dataset"
-"""The preset for recorded data."""
+OF_ENVIRONMENT = "of-environment"
+"""In place of a preset's name: that of the world model in the environment's comparison."""
 
 SMALL_VIDEO = {"model.predictor_channels": (24, 48, 48), "data.batch_size": 4, "heads.batch_size": 8}
 """Videos: a predictor half as wide and smaller batches."""
@@ -99,32 +102,29 @@ GRIDS = {
         ),
     ),
     "training": Grid(
-        preset="two-rooms",
+        preset=OF_ENVIRONMENT,
         variants=(
             Variant(name="full"),
-            Variant(name="no action blocks", train={"model.frame_skip": 1}),
+            Variant(name="encoder axial", train={"model.encoder": "axial"}),
+            Variant(name="encoder impala", train={"model.encoder": "impala", "model.encoder_channels": (16, 32, 32)}),
+            Variant(name="encoder vit", train={"model.encoder": "vit", "model.patch": 8}),
             Variant(name="GRU predictor", train={"model.predictor": "gru"}),
-            Variant(name="reference data", train={"data.recipe": "reference"}),
-            Variant(name="no contrast", train={"weights.contrast": 0.0}),
-            Variant(name="nonlinear inverse dynamics", train={"idm_layers": 2}),
-            Variant(name="latent of 128", train={"model.latent_dim": 128}),
-            Variant(name="no random actions for the critic", train={"policy.random_actions": 0}),
-        ),
-    ),
-    "losses": Grid(
-        preset="two-rooms",
-        variants=(
-            Variant(name="full"),
+            Variant(name="no action blocks", train={"model.frame_skip": 1}),
+            Variant(name="one latent in a state", train={"model.context": 1}),
+            Variant(name="two latents in a state", train={"model.context": 2}),
+            Variant(name="reference data", train={"data.recipe": "reference"}, simulated=True),
             Variant(name="no variance", train={"weights.variance": 0.0}),
             Variant(name="no covariance", train={"weights.covariance": 0.0}),
             Variant(name="no temporal similarity", train={"weights.temporal_similarity": 0.0}),
             Variant(name="no inverse dynamics", train={"weights.inverse_dynamics": 0.0}),
+            Variant(name="a linear inverse model alone", train={"idm_layers": 0}),
+            Variant(name="no contrast", train={"weights.contrast": 0.0}),
             Variant(name="SIGReg for variance and covariance", train=SIGREG),
+            Variant(name="no refinement", train={"refinement.num_steps": 0}),
+            Variant(name="one imagined step", train={"policy.imagined_steps": 1}),
+            Variant(name="no random actions for the critics", train={"policy.random_actions": 0}),
+            Variant(name="a narrow goal", train={"policy.networks.relative_scale": 0.15}),
         ),
-    ),
-    "context": Grid(
-        preset=RECORDED,
-        variants=(Variant(name="two frames"), Variant(name="one frame", train={"model.context": 1})),
     ),
     "recipe": Grid(
         preset="two-rooms",

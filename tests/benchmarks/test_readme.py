@@ -57,6 +57,20 @@ def test_a_second_environment_has_rows_and_a_section_of_its_own(tmp_path, monkey
     assert "worldmodel compare --environment pillars\n" in long
 
 
+def test_an_ablation_has_a_section_for_each_environment(tmp_path, monkeypatch):
+    content = json.loads((readme.RESULTS / "ablation-planning.json").read_text(encoding="utf-8"))
+    for name in ("point-maze-medium", "two-rooms"):
+        report = content | {"grid": "training", "manifest": f"{name}/validation"}
+        path = tmp_path / ("ablation-training.json" if name == "two-rooms" else f"ablation-training-{name}.json")
+        path.write_text(json.dumps(report))
+    for module in (readme, readme.compare):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    long = render(PAGES[1], values())
+    headings = [line for line in long.splitlines() if line.startswith("### ") and "Training" in line]
+    assert headings == ["### Training, Two Rooms", "### Training, PointMaze Medium"]
+    assert "On 200 episodes of `point-maze-medium/validation`." in long
+
+
 def test_checks_and_mends_pages(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(readme, "values", dict)
     monkeypatch.setattr(readme, "render", lambda page, found: f"text of {page}\n")

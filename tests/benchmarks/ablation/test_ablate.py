@@ -9,10 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from agents.world_model.config import PlannerConfig
 from benchmarks.ablation import ablate as ablations
-from benchmarks.ablation.ablate import AblateConfig, run
-from benchmarks.ablation.grids import GRIDS, Grid, Variant
-from benchmarks.comparison.contenders import CONTENDERS
+from benchmarks.ablation import trainings
+from benchmarks.ablation.ablate import run
+from benchmarks.ablation.config import AblateConfig
+from benchmarks.ablation.grids import GRIDS, OF_ENVIRONMENT, Grid, Variant
 from benchmarks.records.store import Store
+from pretrain.collection.collect import CollectConfig, collect
 from pretrain.data.config import DataConfig
 from pretrain.data.latents import TrajectoriesConfig
 from pretrain.presets import preset
@@ -40,13 +42,16 @@ QUICK = {"replan_every": 3, "num_iterations": 1}
 def test_every_variant_is_valid_and_the_first_is_the_full_method(name):
     grid = GRIDS[name]
     assert dict(grid.variants[0].plan) == {}
-    if grid.preset:  # but for what is reduced in all, its first variant is the preset, whether it says so or not
+    if grid.preset not in (
+        None,
+        OF_ENVIRONMENT,
+    ):  # but for what is reduced in all, its first variant is the preset, whether it says so or not
         assert changed(preset(grid.preset), grid.variants[0].train) == preset(grid.preset)
     assert len({variant.name for variant in grid.variants}) == len(grid.variants)
     for variant in grid.variants:
         changed(PlannerConfig(), variant.plan)
         assert bool(variant.train or variant.preset) <= bool(grid.preset)
-        if grid.preset:
+        if grid.preset not in (None, OF_ENVIRONMENT):
             changed(preset(variant.preset or grid.preset), {**grid.reduced, **variant.train})
             assert not grid.reduced.keys() & variant.train.keys()
 
@@ -57,17 +62,6 @@ def test_fields_are_changed_by_dotted_path():
     assert config.model.frame_skip == preset("two-rooms").model.frame_skip
     with pytest.raises(ValueError, match=r"field must be one of .*latent_dim.*, got 'size'"):
         changed(preset("two-rooms"), {"model.size": 7})
-
-
-def test_a_grid_of_recorded_data_trains_the_model_that_is_compared():
-    grid, config = GRIDS["context"], AblateConfig(name="context", environment="pendulum", num_steps=7)
-    two, one = (ablations._run_config(config, grid, variant, 3) for variant in grid.variants)
-    compared = changed(preset("dataset"), CONTENDERS["pendulum"]["jepa-mppi"].changes)
-    assert two == changed(compared, {"seed": 3, "num_steps": 7, "output": two.output})
-    assert one == changed(two, {"model.context": 1, "output": one.output})
-    assert ablations._manifest(config, grid) == "pendulum/validation"
-    with pytest.raises(ValueError, match=r"environment must be one of .*'pendulum'.*, got 'two-rooms'"):
-        run(AblateConfig(name="context"))
 
 
 def never(*_, **__):
@@ -148,7 +142,7 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch, short_episodes):
     monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 8)
     monkeypatch.setattr("pretrain.world_model.validation.NUM_SCENES", 4)
     presets = {"two-rooms": TINY, "two-rooms-paper": changed(TINY, {"policy.num_steps": 0})}
-    monkeypatch.setattr(ablations, "preset", presets.__getitem__)
+    monkeypatch.setattr(trainings, "preset", presets.__getitem__)
     grid = Grid(
         preset="two-rooms",
         variants=(
@@ -182,6 +176,45 @@ def test_a_grid_of_trainings(tmp_path, monkeypatch, short_episodes):
     assert lines[-1].count("| – |") == 1  # no actor there
 
 
+def test_one_grid_of_trainings_serves_every_environment(tmp_path, monkeypatch, short_episodes):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    monkeypatch.setattr("pretrain.world_model.validation.NUM_WINDOWS", 4)
+    monkeypatch.setattr("pretrain.world_model.training.NORMALIZATION_WINDOWS", 4)
+    dataset = collect(CollectConfig(env_id="Pillars-v0", num_episodes=4, max_episode_steps=24, progress=False)).id
+    tiny = changed(TINY, {"model.encoder": "strided", "model.encoder_channels": (4, 4), "data.dataset": dataset})
+    monkeypatch.setattr(trainings, "preset", {"pillars": tiny}.__getitem__)
+    grid = Grid(
+        preset=OF_ENVIRONMENT,
+        variants=(
+            Variant(name="full", plan=QUICK),
+            Variant(name="two latents", train={"model.context": 2, "rollout_steps": 1}, plan=QUICK),
+            Variant(name="one latent", train={"model.context": 1}, plan=QUICK),
+            Variant(name="other data", train={"data.recipe": "reference"}, simulated=True, plan=QUICK),
+            Variant(name="no refinement", train={"refinement.num_steps": 0}, plan=QUICK),
+        ),
+    )
+    monkeypatch.setitem(ablations.GRIDS, "training", grid)
+    config = AblateConfig(
+        name="training",
+        environment="pillars",
+        refinement_steps=1,
+        num_episodes=2,
+        runs=tmp_path,
+        output=tmp_path / "report.json",
+        progress=False,
+    )
+    report = run(config)
+    assert (report["manifest"], report["refinement_steps"]) == ("pillars/validation", 1)
+    assert [row["variant"] for row in report["rows"]] == ["full", "two latents", "no refinement"]
+    assert [row["training"]["refinement_steps"] for row in report["rows"]] == [1, 1, 0]
+    assert {row["preset"] for row in report["rows"]} == {"pillars"}
+    assert len(list((tmp_path / "ablate-training-pillars").iterdir())) == 3
+    with pytest.raises(
+        ValueError, match=r"other settings \(config\.training\.refinement\.num_steps \(was 1, now 2\)\)"
+    ):
+        run(replace(config, refinement_steps=2))
+
+
 VIDEO = VideoConfig(
     model=VideoModelConfig(
         latent_channels=2, hidden_channels=4, num_blocks=1, stride=8, predictor_channels=(4,), head_channels=4
@@ -198,7 +231,7 @@ VIDEO = VideoConfig(
 def video_grid(monkeypatch, tmp_path, **options):
     monkeypatch.setattr("pretrain.video.training.NUM_VIDEOS", 4)
     monkeypatch.setattr("pretrain.video.training.NORMALIZATION_VIDEOS", 4)
-    monkeypatch.setattr(ablations, "preset", {"moving-mnist": VIDEO}.__getitem__)
+    monkeypatch.setattr(trainings, "preset", {"moving-mnist": VIDEO}.__getitem__)
     variants = (Variant(name="one"), Variant(name="two", train={"rollout_steps": 2}))
     reduced = {"data.batch_size": 3}
     grid = Grid(preset="moving-mnist", measured="detection", reduced=reduced, variants=variants)
@@ -240,7 +273,7 @@ def test_a_grid_of_image_models(tmp_path, monkeypatch):
         preset("images"),
         {"model.width": 2, "projector": (8, 4), "data.batch_size": 8, "num_steps": 1, "accelerator": "cpu"},
     )
-    monkeypatch.setattr(ablations, "preset", {"images": tiny}.__getitem__)
+    monkeypatch.setattr(trainings, "preset", {"images": tiny}.__getitem__)
     variants = (
         Variant(name="full"),
         Variant(name="bare", train={"projector": ()}),
