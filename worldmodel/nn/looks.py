@@ -52,7 +52,7 @@ class Looks(nn.Module):
         self.register_buffer("usual", torch.zeros(tuple(pixel_shape), dtype=torch.uint8))
         self.register_buffer("levels", torch.ones(channels, 256))
         self.register_buffer("known", torch.ones((256 // BIN) ** channels, dtype=torch.uint8))
-        self.register_buffer("furthest", torch.full((channels,), torch.inf))
+        self.register_buffer("furthest", torch.full((channels,), 256.0))  # of 256 levels nothing is so far
 
     @torch.no_grad()
     def fit(self, images: UInt8[Tensor, "n c h w"]) -> None:
