@@ -36,6 +36,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 """Where the words lie."""
 PAGES = ("README.md", "docs/results.md", "docs/guides/own-environment.md")
 """The pages, by their places in the project; the template of each has its name."""
+SHOWN = ("random", "jepa-mppi", "jepa-actor", "sac-state", "gcivl")
+"""Contenders that README.md shows of tasks with recorded data."""
 ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "attribution": attribution.table,
     "latency": None,
@@ -100,6 +102,7 @@ def values() -> Values:
     return {
         "comparisons": comparisons,
         "tasks": overview(recorded).markdown() if recorded else "",
+        "tasks_short": overview(recorded, SHOWN).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
         "appearances": _appearances(),
         "seen": _seen(),

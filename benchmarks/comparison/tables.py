@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.records.tables import Table, gain, number, percent
 from envs.domain import find_domain
 
@@ -30,9 +31,16 @@ def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
     return Table.of(shown, num_words=3)
 
 
-def overview(contents: Sequence[Mapping[str, Any]]) -> Table:
-    """Several environments in one table: a row for each manifest, a column for each contender, random actions first."""
-    titles = list(dict.fromkeys(row["title"] for content in contents for row in content["rows"]))
+def overview(contents: Sequence[Mapping[str, Any]], contenders: Sequence[str] = ()) -> Table:
+    """Several environments in one table: a row for each manifest, a column for each contender, in the project's order.
+
+    Args:
+        contents: Their comparisons.
+        contenders: Names of those to show; by default all.
+    """
+    order = list(dict.fromkeys(name for known in CONTENDERS.values() for name in known))
+    seen = {row["contender"]: row["title"] for content in contents for row in content["rows"]}
+    titles = [seen[name] for name in order if name in seen and (not contenders or name in contenders)]
     shown = []
     for content in contents:
         rows, title = {row["title"]: row for row in content["rows"]}, find_domain(content["environment"]).title

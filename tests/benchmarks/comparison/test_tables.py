@@ -44,5 +44,6 @@ def test_environments_side_by_side(contents):
         f"Pillars, {name}" for name in contents[1]["measures"]
     ]
     assert [row[2][:6] for row in shown.rows[:2]] == ["100.0%", "100.0%"]
+    assert overview(contents, ["expert"]).columns == ["task", "scripted expert"]
     lacking = [{**contents[0], "rows": contents[0]["rows"][1:]}, contents[1]]
-    assert [row[-1] for row in overview(lacking).rows][:2] == ["–", "–"], "who was not measured has a dash"
+    assert [row[1] for row in overview(lacking).rows][:2] == ["–", "–"], "who was not measured has a dash"
