@@ -102,7 +102,7 @@ def values() -> Values:
     return {
         "comparisons": comparisons,
         "tasks": overview(recorded).markdown() if recorded else "",
-        "tasks_short": overview(recorded, SHOWN).markdown() if recorded else "",
+        "tasks_short": overview(recorded, SHOWN, intervals=False).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
         "appearances": _appearances(),
         "seen": _seen(),

@@ -88,7 +88,7 @@ def test_a_presets_help_explains_its_fields(capsys):
         (["--learning-rates", "1"], "--learning-rate"),
         (["--model.latent-dims", "8"], "--model.latent-dim"),
         (["--learning-rate", "fast"], "fast"),
-        (["--model.encoder", "vit"], "strided"),
+        (["--model.encoder", "mlp"], "strided"),
     ],
 )
 def test_arguments_that_are_not_understood_exit_with_2_and_a_hint(capsys, arguments, hint):

@@ -31,22 +31,24 @@ def table(content: Mapping[str, Any], *, short: bool = False) -> Table:
     return Table.of(shown, num_words=3)
 
 
-def overview(contents: Sequence[Mapping[str, Any]], contenders: Sequence[str] = ()) -> Table:
+def overview(contents: Sequence[Mapping[str, Any]], contenders: Sequence[str] = (), *, intervals: bool = True) -> Table:
     """Several environments in one table: a row for each manifest, a column for each contender, in the project's order.
 
     Args:
         contents: Their comparisons.
         contenders: Names of those to show; by default all.
+        intervals: Whether to show intervals.
     """
     order = list(dict.fromkeys(name for known in CONTENDERS.values() for name in known))
     seen = {row["contender"]: row["title"] for content in contents for row in content["rows"]}
     titles = [seen[name] for name in order if name in seen and (not contenders or name in contenders)]
+    cell = _with_interval if intervals else _success
     shown = []
     for content in contents:
         rows, title = {row["title"]: row for row in content["rows"]}, find_domain(content["environment"]).title
         for manifest in content["measures"]:
             found = {name: row["manifests"][manifest] for name, row in rows.items()}
-            cells = {name: _with_interval(found[name]) if found.get(name) else "–" for name in titles}
+            cells = {name: cell(found[name]) if found.get(name) else "–" for name in titles}
             shown.append({"task": f"{title}, {_head(manifest, content['measures'])}", **cells})
     return Table.of(shown, num_words=1)
 
@@ -92,6 +94,10 @@ def _with_interval(measures: Mapping[str, Any]) -> str:
     """Success, every seed's, and the interval of all."""
     low, high = measures["interval"]
     return f"{_rates(measures['success'])} [{percent(low)}, {percent(high)}]"
+
+
+def _success(measures: Mapping[str, Any]) -> str:
+    return _rates(measures["success"])
 
 
 def _rates(values: Sequence[float]) -> str:

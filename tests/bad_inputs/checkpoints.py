@@ -83,7 +83,7 @@ CONFIG = (
     ("model.encoder_hidden_dim", 10**18, r"model.encoder_hidden_dim must be at most 16777216, got 1000000000000000000"),
     ("model.frame_skip", -1, r"model.frame_skip must be at least 1, got -1"),
     ("model.frame_skip", 0, r"model.frame_skip must be at least 1, got 0"),
-    ("model.frame_skip", 2, r"'model.predictor.net.0.weight' must be F32 \[384, 36\], got F32 \[384, 40\]"),
+    ("model.frame_skip", 2, r"'model.predictor.net.0.weight' must be F32 \[384, 68\], got F32 \[384, 72\]"),
     ("model.context", 2, r"'\S+' must be F32 \[.*\], got F32"),
     ("model.context", 0, r"model.context must be at least 1, got 0"),
     ("model.latent_dim", "32", rf"model.latent_dim {INT}, got '32'"),

@@ -227,7 +227,7 @@ OTHERS = (
     ("tune", "random", r"contender must be one of .*got 'random'"),
     ("ablate", "nothing", r"invalid choice 'nothing' for argument 'name'"),
     ("appearance", "--shifts dark", r"appearance must be one of 'background-colour', .*, got 'dark'"),
-    ("appearance", "random", r"checkpoint must be a directory or one of 'two-rooms', got 'random'"),
+    ("appearance", "random", r"checkpoint must be a directory or one of .*'two-rooms', got 'random'"),
     ("detect", "moving-mnist --device foo", r"device must be one of 'cpu' on this machine, got 'foo'"),
     ("detect", "two-rooms", r"checkpoint must be a directory or one of 'moving-mnist', got 'two-rooms'"),
     ("detect", "moving-mnist --num-videos 0", r"num_videos must be at least 1, got 0"),
