@@ -232,7 +232,7 @@ def test_words_that_belong_to_an_environment_of_ones_own():
         run(CompareConfig(env_id="Pendulum-v1", goal_image=GoalImageConfig(size=64)))
 
 
-def test_what_is_published_is_of_the_contenders_as_they_are(monkeypatch):
+def test_what_is_published_is_of_the_contenders_as_they_are(tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("trained")
 
@@ -240,7 +240,7 @@ def test_what_is_published_is_of_the_contenders_as_they_are(monkeypatch):
     names = ("environment", "contender", "seed")
     stored = {tuple(record.key[name] for name in names) for record in Store(RESULTS / "compare").records()}
     for environment, name, seed in sorted(stored):
-        config = CompareConfig(environment=environment)
+        config = CompareConfig(environment=environment, runs=tmp_path)
         contender = CONTENDERS[environment][name]
         if seed in compare._seeds(config, contender):
             assert not compare._measure(config, find_contest(environment), contender, seed)
