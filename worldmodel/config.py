@@ -319,7 +319,7 @@ def differences(before: Any, now: Any, prefix: str = "") -> Iterator[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             yield from differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            yield f"{prefix}{key} (was {a}, now {b})"
+            yield f"{prefix}{key} (was {_shortened(str(a))}, now {_shortened(str(b))})"
 
 
 _parsing = contextvars.ContextVar("parsing", default=False)
@@ -391,5 +391,8 @@ def _within(value: Any, parts: Sequence[Any]) -> tuple[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    return _shortened(repr(value))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 
@@ -77,11 +78,7 @@ def share_kept(
     Raises:
         ValueError: If the records differ in length or are empty.
     """
-    a, b = np.asarray(after, dtype=bool), np.asarray(before, dtype=bool)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ValueError(
-            f"paired records must be two equally long lists of at least one episode, got {b.size} and {a.size}"
-        )
+    b, a = _paired(before, after)
     if not b.any():
         return None
     (p, (p_low, p_high)), (q, (q_low, q_high)) = (
@@ -131,11 +128,7 @@ def compare_paired(first: Sequence[bool], second: Sequence[bool], confidence: fl
     Raises:
         ValueError: If the records differ in length or are empty.
     """
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ValueError(
-            f"paired records must be two equally long lists of at least one episode, got {a.size} and {b.size}"
-        )
+    a, b = _paired(first, second)
     n, only_a, only_b = len(a), int((a & ~b).sum()), int((b & ~a).sum())
     rate_a, rate_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = rate_a - rate_b
@@ -151,3 +144,17 @@ def compare_paired(first: Sequence[bool], second: Sequence[bool], confidence: fl
         only_second=only_b,
         num_episodes=n,
     )
+
+
+def _paired(first: Sequence[bool], second: Sequence[bool]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Two success records of the same episodes as arrays.
+
+    Raises:
+        ValueError: If they differ in length or are empty.
+    """
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(
+            f"paired records must be two equally long lists of at least one episode, got {a.size} and {b.size}"
+        )
+    return a, b

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from agents.actions import check_action_space, to_space
 from agents.observations import read_images
 from agents.world_model.config import PlannerConfig, bounds_from_space, build_measure, build_planner
+from agents.world_model.parts import Actor, WorldModel
 from agents.world_model.state import EnvState, PlanningState, PlanRecord, continue_episodes
 from envs.inputs import read_starts
 from worldmodel.checkpoint import Pretrained, load_pretrained
@@ -44,44 +45,6 @@ DTYPES = (torch.bfloat16, torch.float16, None)
 """Precisions that a model can run in: under autocast, or in its own."""
 LARGEST = float(np.finfo(np.float32).max)
 """What actions are limited to when they are remembered: those of an environment in float64 may be larger."""
-
-
-@runtime_checkable
-class WorldModel(Protocol):
-    """A model as the agent uses it; :class:`worldmodel.jepa.JEPA` is one."""
-
-    frame_skip: int
-    action_dim: int
-    context: int
-
-    @property
-    def idle_action(self) -> Tensor:
-        """What is taken for done before an episode, ``(a,)``; asked only where the context is above 1."""
-        ...
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Latents ``(b, d)`` of uint8 images ``(b, c, h, w)`` or ``(b, h, w, c)``."""
-        ...
-
-    def states(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """States ``(b, 1, s)`` from the last ``context`` latents and the blocks of actions between them.
-
-        Asked only where the context is above 1: otherwise a latent is a state.
-        """
-        ...
-
-    def rollout(self, states: Tensor, actions: Tensor) -> Tensor:
-        """States ``(b, t, s)`` after blocks of actions ``(b, t, frame_skip * a)``; they end in their latents."""
-        ...
-
-
-@runtime_checkable
-class Actor(Protocol):
-    """An actor as the agent uses it; :class:`worldmodel.imagination.actor_critic.ActorCritic` is one."""
-
-    def policy(self, states: Tensor, goals: Tensor) -> Tensor:
-        """Actions ``(b, a)`` from states ``(b, s)`` towards goals ``(b, d)``."""
-        ...
 
 
 @dataclass(eq=False, repr=False)

@@ -3,7 +3,7 @@
 An encoder knows a scene as it was drawn in training. Under another light, on another ground, its latents mean nothing.
 What training images look like takes few statistics to say; where an image does not fit them, it is redrawn::
 
-    levels    the share of pixels at each level of each channel    ──► monotone maps: light, contrast, tint
+    levels    the share of pixels at each level of each channel    ──► histogram matching: light, contrast, tint
     colours   which colours there are at all                       ──► an unknown one is not part of the scene:
     usual     the commonest value of each pixel                        there is what is usually there
 

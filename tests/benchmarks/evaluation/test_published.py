@@ -24,7 +24,7 @@ success.main(sys.argv[2:])
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors round otherwise")
-def test_the_shipped_checkpoint_plays_the_published_episodes(tmp_path):
+def test_the_shipped_checkpoint_plays_the_published_episodes_exactly(tmp_path):
     config = EvaluateConfig()
     weights = open_source(config.policy).sha256
     keys = {"manifest": config.manifest, "planner": config.planner.planner}
@@ -44,12 +44,12 @@ def test_the_shipped_checkpoint_plays_the_published_episodes(tmp_path):
     ]
     subprocess.run(command, check=True, env=os.environ | AS_PUBLISHED)
     record = read_record(output)
-    is_same = record.provenance["machine"]["processor"] == published.provenance["machine"]["processor"]
-    # Other processors add in another order; the last digits differ, and now and then a step.
-    tolerance = 0.01 if is_same else 2.0
-    for found, wanted in zip(record.rows, published.rows, strict=False):
-        assert found["final_success"] == wanted["final_success"]
-        assert found["final_distance"] == pytest.approx(wanted["final_distance"], abs=tolerance)
+    if record.provenance["machine"]["processor"] == published.provenance["machine"]["processor"]:
+        assert record.rows == published.rows[:50]
+    else:  # other processors add in another order; the last digits differ, and now and then a step
+        for found, wanted in zip(record.rows, published.rows, strict=False):
+            assert found["final_success"] == wanted["final_success"]
+            assert found["final_distance"] == pytest.approx(wanted["final_distance"], abs=2.0)
     # All else that decides rows is as published.
     training = {"training": published.config["training"], "num_episodes": published.config["num_episodes"]}
     assert record.config | training == published.config
