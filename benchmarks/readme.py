@@ -148,6 +148,8 @@ def _headline(domain: Domain) -> Iterator[Values]:
         yield {
             "domain": domain,
             "records": records,
+            "recipes": {record.key["recipe"] for record in records},
+            "trainings": sorted({f"{record.key['preset']} --seed {record.key['seed']}" for record in records}),
             "table": headline.table(RESULTS / "headline", domain.name).markdown(),
             "main": [record.facts for record in first if record.matches(planner="mppi")],
             "shipped": shipped,
