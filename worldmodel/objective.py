@@ -129,8 +129,10 @@ class Objective(nn.Module):
         )
         terms["prediction"] = prediction
         if self.scene is not None:
-            ends = self.scene(joint[:, [0, -1]])
-            terms["contrast"] = losses.contrast(ends[:, 0], ends[:, 1])
+            # In float32 even under autocast: scenes differ by little.
+            with torch.autocast(joint.device.type, enabled=False):
+                ends = self.scene(joint[:, [0, -1]])
+                terms["contrast"] = losses.contrast(ends[:, 0], ends[:, 1])
             loss = loss + w.contrast * terms["contrast"]
         if w.temporal_similarity:
             terms["temporal_similarity"] = losses.temporal_similarity(latents)

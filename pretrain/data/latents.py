@@ -207,7 +207,7 @@ def encode_episodes(
         first_action=length.cumsum(0) - length,
         lengths=length,
         stride=model.block_dim // actions.all().shape[-1],
-        per_scene=trajectories.per_scene if source.endless else None,
+        per_scene=trajectories.per_scene if source.longest is None else None,
     )
 
 

@@ -29,7 +29,7 @@ class SimulatedWindows:
         ValueError: If the recipe is unknown, or a window has fewer than two frames.
     """
 
-    endless = True
+    longest: int | None = None
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class WindowSource(Protocol):
         action_low: Smallest value of each component, of length A, in the environment's units.
         action_high: Largest value of each component, of length A.
         action_max_norm: Largest Euclidean norm of one action, or ``None`` where only the box bounds it.
-        endless: Whether windows are simulated as they are asked for.
+        longest: Environment steps of the longest episode, or ``None`` where all are simulated as asked for.
     """
 
     num_frames: int
@@ -62,7 +62,7 @@ class WindowSource(Protocol):
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
     action_max_norm: float | None
-    endless: bool
+    longest: int | None
 
     @property
     def simulation(self) -> Simulation | None:

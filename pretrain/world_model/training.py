@@ -69,6 +69,7 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
     """
     sources = source, _ = build_sources(config.data, config.model.frame_skip, device)
     data = data_spec(source)
+    _check_refinement(config, source)
     require_batch("data.batch_size", config.data.batch_size, (config.data.num_frames, *data.pixel_shape))
     model = built(lambda: build_model(config.model, data), config.model)
     probe = build_probe(config.model, data)
@@ -96,6 +97,21 @@ def build_training(config: WorldModelConfig, device: torch.device) -> Training:
         optimizer=adamw(config.weight_decay),
         save=lambda path, *more: WORLD_MODEL.save(path, parts, sections, *more),
     )
+
+
+def _check_refinement(config: WorldModelConfig, source: WindowSource) -> None:
+    """Checks that the refinement finds sequences as long as it asks for, before anything is trained.
+
+    Raises:
+        ConfigError: If no episode is as long as that.
+    """
+    if not config.refinement.num_steps:
+        return
+    simulated = config.trajectories.num_frames - 1
+    longest = simulated if source.longest is None else source.longest // source.frame_skip
+    if (steps := config.refinement.rollout_steps) > longest:
+        rule = f"at most the predictor steps of the longest episode, {longest}"
+        raise ConfigError("refinement.rollout_steps", rule, steps)
 
 
 def _begin_with(config: WorldModelConfig, model: JEPA, probe: Probe | None) -> None:

@@ -91,7 +91,7 @@ PRETRAIN = (
     ("--refinement.num-steps -1", r"refinement.num_steps must be at least 0, got -1"),
     ("--refinement.batch-size 0", r"refinement.batch_size must be at least 1, got 0"),
     ("--refinement.rollout-steps 0", r"refinement.rollout_steps must be at least 1, got 0"),
-    ("--refinement.rollout-steps 23", r"rollout_steps must be at most the predictor steps .* episode, 22, got 23"),
+    ("--refinement.rollout-steps 23", r"refinement.rollout_steps must be at most the predictor steps .* 22, got 23"),
     ("--refinement.learning-rate nan", r"refinement.learning_rate must be .*, got nan"),
     ("--idm-layers -1", r"idm_layers must be at least 0, got -1"),
     ("--probe-learning-rate -1", r"probe_learning_rate must be greater than 0, got -1"),

@@ -33,7 +33,7 @@ class DotWindows:
     action_high = (1.0, 1.0)
     action_max_norm = None
     simulation = None
-    endless = True
+    longest = None
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         actions = generator.uniform(-1, 1, size=(batch_size, 3, 2)).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,19 +59,17 @@ class ImageObjective(nn.Module):
         """
         latents = self.model.encode(views)
         projected = self.projector(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-        # Statistics need float32.
-        with torch.autocast(views.device.type, enabled=False):
-            first, second = projected.float()
-            invariance, w = F.mse_loss(first, second), self.weights
-            loss, terms = losses.regularise(
-                invariance,
-                [gather_batch(first), gather_batch(second)],
-                variance_weight=w.variance,
-                covariance_weight=w.covariance,
-                sigreg_weight=w.sigreg,
-                seed=self.seed,
-                step=step,
-            )
+        first, second = projected.float()
+        invariance, w = F.mse_loss(first, second), self.weights
+        loss, terms = losses.regularise(
+            invariance,
+            [gather_batch(first), gather_batch(second)],
+            variance_weight=w.variance,
+            covariance_weight=w.covariance,
+            sigreg_weight=w.sigreg,
+            seed=self.seed,
+            step=step,
+        )
         terms["invariance"] = invariance
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 

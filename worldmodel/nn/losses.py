@@ -116,17 +116,20 @@ def regularise(
         The loss, and each term unweighted.
     """
     terms: dict[str, Tensor] = {}
-    for name, weight, term in (("variance", variance_weight, variance), ("covariance", covariance_weight, covariance)):
-        if weight:
-            terms[name] = torch.stack([term(rows) for rows in views]).sum()
-            loss = loss + weight * terms[name]
-    if sigreg_weight:
-        values = []
-        for rows in views:
-            generator = step_generator(rows.device, seed, step)
-            if max_rows is not None and len(rows) > max_rows:
-                rows = rows[torch.randperm(len(rows), generator=generator, device=rows.device)[:max_rows]]
-            values.append(sigreg(rows, generator=generator))
-        terms["sigreg"] = torch.stack(values).mean()
-        loss = loss + sigreg_weight * terms["sigreg"]
+    # Statistics need float32.
+    with torch.autocast(loss.device.type, enabled=False):
+        named = (("variance", variance_weight, variance), ("covariance", covariance_weight, covariance))
+        for name, weight, term in named:
+            if weight:
+                terms[name] = torch.stack([term(rows) for rows in views]).sum()
+                loss = loss + weight * terms[name]
+        if sigreg_weight:
+            values = []
+            for rows in views:
+                generator = step_generator(rows.device, seed, step)
+                if max_rows is not None and len(rows) > max_rows:
+                    rows = rows[torch.randperm(len(rows), generator=generator, device=rows.device)[:max_rows]]
+                values.append(sigreg(rows, generator=generator))
+            terms["sigreg"] = torch.stack(values).mean()
+            loss = loss + sigreg_weight * terms["sigreg"]
     return loss, terms

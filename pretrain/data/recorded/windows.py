@@ -40,8 +40,6 @@ class RecordedWindows:
         device: Where windows are put, and states drawn.
     """
 
-    endless = False
-
     def __init__(
         self,
         data: Episodes,
@@ -63,6 +61,7 @@ class RecordedWindows:
         self.action_dim = data.actions.shape[1]
         self.action_low, self.action_high = data.action_low, data.action_high
         self.action_max_norm = data.action_max_norm
+        self.longest: int | None = int(data.lengths[episodes].max())
         self._num_steps = (num_frames - 1) * frame_skip
         self._num_starts = data.lengths[episodes] - self._num_steps + 1
         self._last_window = np.cumsum(self._num_starts)

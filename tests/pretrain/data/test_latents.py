@@ -37,7 +37,8 @@ class Numbered:
     simulation = None
 
     def __init__(self, lengths: Sequence[int], every: int = 1) -> None:
-        self.lengths, self.every, self.endless = lengths, every, every > 1
+        self.lengths, self.every = lengths, every
+        self.longest = None if every > 1 else max(lengths)
 
     def sample(self, batch_size: int, generator: np.random.Generator, per_scene: int = 1) -> WindowBatch:
         raise NotImplementedError

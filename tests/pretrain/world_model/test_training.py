@@ -16,7 +16,7 @@ from pretrain.world_model.training import _begin_with
 from tiny_runs import MODEL, TINY, WITHOUT_REFINEMENT, assert_same_run, few_samples
 from worldmodel.build import DataSpec, build_model
 from worldmodel.checkpoint import load_pretrained, load_training_state
-from worldmodel.config import changed
+from worldmodel.config import ConfigError, changed
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -107,9 +107,10 @@ def test_without_stages_that_need_them_no_episodes_are_encoded(tmp_path, monkeyp
     fit(replace(WITHOUT_REFINEMENT, policy=PolicyConfig(num_steps=0), num_steps=2, output=str(tmp_path)))
 
 
-def test_a_refinement_longer_than_every_episode_is_explained(tmp_path):
-    config = changed(TINY, {"refinement.rollout_steps": 4, "num_steps": 1, "output": str(tmp_path)})
-    with pytest.raises(ValueError, match=r"rollout_steps must be at most .* the longest episode, 3, got 4"):
+def test_a_refinement_longer_than_every_episode_is_refused_before_anything_is_trained(tmp_path):
+    config = changed(TINY, {"refinement.rollout_steps": 4, "num_steps": 10**6, "output": str(tmp_path)})
+    rule = r"refinement\.rollout_steps must be at most the predictor steps of the longest episode, 3, got 4"
+    with pytest.raises(ConfigError, match=rule):
         fit(config)
 
 

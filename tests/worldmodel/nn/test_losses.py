@@ -168,3 +168,15 @@ def test_gradients_reach_every_sample(loss):
     loss(latents).backward()
     assert torch.isfinite(latents.grad).all()
     assert (latents.grad.abs().sum(dim=1) > 0).all()
+
+
+def test_regularisers_are_as_exact_under_autocast():
+    latents = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 8))).float()
+
+    def terms() -> dict[str, torch.Tensor]:
+        weights = {"variance_weight": 1.0, "covariance_weight": 1.0, "sigreg_weight": 1.0}
+        return losses.regularise(torch.zeros(()), [latents], **weights, seed=0, step=0)[1]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = terms()
+    assert coarse == terms()
