@@ -143,6 +143,27 @@ def table(folder: Path, environment: str) -> Table:
     return Table.of(rows)
 
 
+def other_recipes(folder: Path, environment: str) -> Table:
+    """What MPPI reached with models trained on other than the first recipe, on the first manifest for each."""
+    domain = find_domain(environment)
+    references = read_json(REFERENCES).get(environment, {}) if REFERENCES.exists() else {}
+    records = list(Store(folder).records(environment=environment))
+    others = sorted({record.key["recipe"] for record in records} - {first_recipe(domain)})
+    manifests = {recipe: next(iter(_manifests(domain, recipe))) for recipe in others}
+    labels = {f"{manifest}, {PLANNERS['mppi']}, trained on {recipe}": recipe for recipe, manifest in manifests.items()}
+    rows = [
+        {
+            "trained on": labels[label],
+            "tested on": manifests[labels[label]],
+            "published": references.get(label, "–")[0],
+            "here": mean,
+        }
+        for label, _, mean in _measures(domain, records)
+        if label in labels
+    ]
+    return Table.of(rows, num_words=2)
+
+
 def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, list[str], str]]:
     """Each measure, each seed's figure, their mean."""
     ordinary = [record for record in records if record.key["recipe"] == first_recipe(domain)]

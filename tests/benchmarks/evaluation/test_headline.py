@@ -7,7 +7,7 @@ import pytest
 
 from agents.evaluation.manifest import Manifest
 from benchmarks.evaluation import headline
-from benchmarks.evaluation.headline import HeadlineConfig, run, table
+from benchmarks.evaluation.headline import HeadlineConfig, other_recipes, run, table
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.store import Store, new_record, write_record
 
@@ -72,6 +72,12 @@ def test_tables_show_the_success_that_the_manifest_counts(checkpoints, tmp_path,
         "pldm, MPPI, trained on pldm-no-crossings": "75.0%",
         "random-wall, MPPI, trained on no-crossings": "25.0%",
     }
+    short = other_recipes(tmp_path, "two-rooms")
+    assert [(*row[:2], row[-1]) for row in short.rows] == [
+        ("no-crossings", "random-wall", "25.0%"),
+        ("pldm-no-crossings", "pldm", "75.0%"),
+    ]
+    assert "34.4" in short.rows[1][2]
 
 
 def test_without_references_there_is_no_column_for_them(tmp_path, monkeypatch):
