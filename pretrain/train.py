@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import InitVar, asdict, dataclass
+from dataclasses import InitVar, asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -234,8 +234,9 @@ class Run:
         self.fabric.barrier()
 
     def _setting(self) -> dict[str, Any]:
-        """How the run is trained and how far it has come, for the checkpoint."""
-        setting = {"preset": self.name, "config": asdict(self.config), "threads": torch.get_num_threads()}
+        """How the run is trained and how far it has come, for the checkpoint; not where: that is one machine's affair."""
+        config = asdict(replace(self.config, output=None))
+        setting = {"preset": self.name, "config": config, "threads": torch.get_num_threads()}
         return setting | {"step": self.step, "seconds": time.monotonic() - self._began}
 
 

@@ -24,7 +24,7 @@ from pretrain.sources import build_sources
 from pretrain.train import _precision, fit, learning_rate_factor
 from pretrain.video.config import VideoConfig
 from tiny_runs import MODEL, TINY, assert_same_run, few_samples
-from worldmodel.checkpoint import TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
+from worldmodel.checkpoint import CONFIG, TRAINING_STATE, WEIGHTS, load_pretrained, load_training_state
 from worldmodel.objective import Objective
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,10 @@ def small_samples():
 def finished(tmp_path_factory) -> Path:
     """The folder of an uninterrupted run of ``TINY``."""
     return fit(replace(TINY, output=str(tmp_path_factory.mktemp("finished") / "run")))
+
+
+def test_a_checkpoint_does_not_say_where_it_lies(finished):
+    assert str(finished.parent) not in (finished / CONFIG).read_text()
 
 
 def test_training_lowers_the_loss(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,12 @@ def test_every_shipped_checkpoint_loads_by_its_name():
     videos = shipped_checkpoints(VIDEO_JEPA.format)
     assert videos == ["moving-mnist"]
     assert all(load_video_jepa(name).path.name == name for name in videos)
+
+
+@pytest.mark.parametrize("name", shipped_checkpoints())
+def test_no_shipped_checkpoint_says_where_it_was_trained(name):
+    texts = re.findall(r'"(/[^"]*)"', (SHIPPED / name / CONFIG).read_text())
+    assert texts == []
 
 
 def test_a_missing_checkpoint_lists_the_shipped_ones(monkeypatch, tmp_path):
