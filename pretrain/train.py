@@ -234,7 +234,7 @@ class Run:
         self.fabric.barrier()
 
     def _setting(self) -> dict[str, Any]:
-        """How the run is trained and how far it has come, for the checkpoint; not where: that is one machine's affair."""
+        """How the run is trained and how far it has come, for the checkpoint; not in which folder."""
         config = asdict(replace(self.config, output=None))
         setting = {"preset": self.name, "config": config, "threads": torch.get_num_threads()}
         return setting | {"step": self.step, "seconds": time.monotonic() - self._began}
