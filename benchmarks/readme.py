@@ -105,7 +105,8 @@ def values() -> Values:
         "tasks_short": overview(recorded, SHOWN, intervals=False).markdown() if recorded else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
         "appearances": _appearances(),
-        "seen": _seen(),
+        "seen": _evaluations(summary.SEEN),
+        "tried": _evaluations("tried"),
         "tuning": _tuning(),
         "ablations": ablations,
         "findings": _findings(ablations),
@@ -177,9 +178,9 @@ def _appearances() -> list[Values]:
     ]
 
 
-def _seen() -> Values | None:
-    """An environment of somebody else, seen as it is: a random policy and a world model in it."""
-    records = list(Store(RESULTS / summary.SEEN).records())
+def _evaluations(folder: str) -> Values | None:
+    """Single evaluations, such as those in an environment of somebody else; None where there are none."""
+    records = list(Store(RESULTS / folder).records())
     return {"records": records, "table": success.table(records).markdown()} if records else None
 
 
