@@ -99,12 +99,13 @@ def values() -> Values:
     ablations = list(_ablations())
     comparisons = [found for name in CONTENDERS for found in _comparison(find_domain(name))]
     recorded = [found["content"] for found in comparisons if found["domain"].simulate is None]
+    planned = [content for content in recorded if any(row["kind"] == "world model" for row in content["rows"])]
     return {
         "comparisons": comparisons,
         "tasks": overview(recorded).markdown() if recorded else "",
-        "tasks_short": overview(recorded, SHOWN, intervals=False).markdown() if recorded else "",
+        "tasks_short": overview(planned, SHOWN, intervals=False).markdown() if planned else "",
         "headlines": [found for domain in domains() for found in _headline(domain)],
-        "appearances": _appearances(),
+        "appearances": list(_appearances()),
         "seen": _evaluations(summary.SEEN),
         "tried": _evaluations("tried"),
         "tuning": _tuning(),
@@ -165,17 +166,18 @@ def _tuning() -> Values | None:
     return {"records": records, "table": tune.markdown()} if records else None
 
 
-def _appearances() -> list[Values]:
+def _appearances() -> Iterator[Values]:
     """What is kept of success under appearance shifts, by policy and manifest, and examples of the shifts."""
-    return [
-        {
+    for records in appearance.groups(list(Store(RESULTS / "appearance").records())):
+        shown = appearance.table(records)
+        means = [dict(zip(shown.columns, row, strict=True)) for row in shown.rows if appearance.MEAN in row]
+        yield {
             "domain": find_domain(records[0].key["environment"]),
             "records": records,
-            "table": appearance.table(records).markdown(),
+            "table": shown.markdown(),
+            "kept": [mean["kept of success"] for mean in means],
             "picture": f"appearance-{records[0].key['environment']}.png",
         }
-        for records in appearance.groups(list(Store(RESULTS / "appearance").records()))
-    ]
 
 
 def _evaluations(folder: str) -> Values | None:
