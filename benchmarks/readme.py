@@ -151,7 +151,7 @@ def _headline(domain: Domain) -> Iterator[Values]:
             "domain": domain,
             "records": records,
             "recipes": {record.key["recipe"] for record in records},
-            "trainings": sorted({f"{record.key['preset']} --seed {record.key['seed']}" for record in records}),
+            "trainings": sorted({headline.training(record.key) for record in records}),
             "table": headline.table(RESULTS / "headline", domain.name).markdown(),
             "others": headline.other_recipes(RESULTS / "headline", domain.name),
             "main": [record.facts for record in first if record.matches(planner="mppi")],

@@ -16,9 +16,9 @@ from benchmarks.records import provenance
 from benchmarks.records.store import Record, Store
 from benchmarks.records.tables import Table, number, percent
 from envs.domain import VALIDATION, Domain, domains, find_domain
-from pretrain.presets import DEFAULT
+from pretrain.presets import DEFAULT, PRESETS
 from worldmodel.checkpoint import read_config
-from worldmodel.config import CountFromZero, changed, command, config
+from worldmodel.config import CountFromZero, changed, command, config, to_json
 from worldmodel.storage.files import read_json
 from worldmodel.storage.locks import locked
 
@@ -130,13 +130,19 @@ def first_recipe(domain: Domain) -> str | None:
     return domain.simulation().recipes[0] if domain.simulate else None
 
 
+def training(key: Mapping[str, Any]) -> str:
+    """The command that trained what a record of this key is of."""
+    preset, recipe, seed = key["preset"], key["recipe"], key["seed"]
+    usual = _recipe(to_json(PRESETS[preset][1])["data"])
+    other = "" if recipe == usual else f" --data.recipe {recipe} --output runs/{preset}-{recipe}-seed{seed}"
+    return f"worldmodel pretrain {preset} --seed {seed}{other}"
+
+
 def table(folder: Path, environment: str) -> Table:
     """What was reached on an environment's manifests, from the evaluations in a folder."""
-    domain = find_domain(environment)
-    references = read_json(REFERENCES).get(environment, {}) if REFERENCES.exists() else {}
-    records = list(Store(folder).records(environment=environment))
+    domain, references = find_domain(environment), _references(environment)
     rows = []
-    for label, texts, mean in _measures(domain, records):
+    for label, texts, mean in _measures(domain, list(Store(folder).records(environment=environment))):
         reference, goal = references.get(label, ("–", "–"))
         beside = {"reference": reference, "goal": goal} if references else {}
         rows.append({"measure": label, **beside, "each seed": "; ".join(texts), "mean": mean})
@@ -145,23 +151,28 @@ def table(folder: Path, environment: str) -> Table:
 
 def other_recipes(folder: Path, environment: str) -> Table:
     """What MPPI reached with models trained on other than the first recipe, on the first manifest for each."""
-    domain = find_domain(environment)
-    references = read_json(REFERENCES).get(environment, {}) if REFERENCES.exists() else {}
+    domain, references = find_domain(environment), _references(environment)
     records = list(Store(folder).records(environment=environment))
-    others = sorted({record.key["recipe"] for record in records} - {first_recipe(domain)})
-    manifests = {recipe: next(iter(_manifests(domain, recipe))) for recipe in others}
-    labels = {f"{manifest}, {PLANNERS['mppi']}, trained on {recipe}": recipe for recipe, manifest in manifests.items()}
-    rows = [
-        {
-            "trained on": labels[label],
-            "tested on": manifests[labels[label]],
-            "published": references.get(label, "–")[0],
-            "here": mean,
-        }
-        for label, _, mean in _measures(domain, records)
-        if label in labels
-    ]
+    means = {label: mean for label, _, mean in _measures(domain, records)}
+    rows = []
+    for recipe in sorted({record.key["recipe"] for record in records} - {first_recipe(domain)}):
+        manifest = next(iter(_manifests(domain, recipe)))
+        label = _label(domain, recipe, manifest, "mppi")
+        if label in means:
+            published, _ = references.get(label, ("–", "–"))
+            rows.append({"trained on": recipe, "tested on": manifest, "published": published, "here": means[label]})
     return Table.of(rows, num_words=2)
+
+
+def _references(environment: str) -> Mapping[str, Sequence[str]]:
+    """What others published of each measure, and the goal."""
+    return read_json(REFERENCES).get(environment, {}) if REFERENCES.exists() else {}
+
+
+def _label(domain: Domain, recipe: str | None, manifest: str, planner: str) -> str:
+    """What the success of a planner on a manifest is called."""
+    trained = "" if recipe == first_recipe(domain) else f", trained on {recipe}"
+    return f"{manifest}, {PLANNERS[planner]}{trained}"
 
 
 def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, list[str], str]]:
@@ -170,7 +181,6 @@ def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, 
     recipes = dict.fromkeys(record.key["recipe"] for record in records)
     main = domain.compared_on[0]
     for recipe in sorted(recipes, key=lambda recipe: recipe != first_recipe(domain)):
-        suffix = "" if recipe == first_recipe(domain) else f", trained on {recipe}"
         for manifest, planners in _manifests(domain, recipe).items():
             success = f"{domain.recipes[manifest].measure}_success"
             for planner in planners:
@@ -178,7 +188,7 @@ def _measures(domain: Domain, records: Sequence[Record]) -> Iterator[tuple[str, 
                 if summaries := [record.facts["summary"] for record in chosen]:
                     texts = [percent(s[success], s[f"{success}_interval"]) for s in summaries]
                     mean = percent(fmean(s[success] for s in summaries))
-                    yield f"{manifest}, {PLANNERS[planner]}{suffix}", texts, mean
+                    yield _label(domain, recipe, manifest, planner), texts, mean
     for label, planner, digits, read in FIGURES:
         values = [read(r.facts) for r in ordinary if r.matches(manifest=main, planner=planner) and r.facts["latency"]]
         if values:

@@ -7,7 +7,7 @@ import pytest
 
 from agents.evaluation.manifest import Manifest
 from benchmarks.evaluation import headline
-from benchmarks.evaluation.headline import HeadlineConfig, other_recipes, run, table
+from benchmarks.evaluation.headline import HeadlineConfig, other_recipes, run, table, training
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.store import Store, new_record, write_record
 
@@ -88,3 +88,19 @@ def test_without_references_there_is_no_column_for_them(tmp_path, monkeypatch):
 def test_a_checkpoint_of_no_training_run_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="checkpoints must be folders of training runs of a preset, got"):
         run(HeadlineConfig(checkpoints=(checkpoint,), output=tmp_path, progress=False))
+
+
+@pytest.mark.parametrize(
+    ("preset", "recipe", "command"),
+    [
+        ("two-rooms", "wall-rich", "worldmodel pretrain two-rooms --seed 3"),
+        ("two-rooms-no-crossings", "no-crossings", "worldmodel pretrain two-rooms-no-crossings --seed 3"),
+        (
+            "two-rooms",
+            "reference",
+            "worldmodel pretrain two-rooms --seed 3 --data.recipe reference --output runs/two-rooms-reference-seed3",
+        ),
+    ],
+)
+def test_the_training_of_a_record_is_a_command(preset, recipe, command):
+    assert training({"preset": preset, "recipe": recipe, "seed": 3}) == command
