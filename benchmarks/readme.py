@@ -4,6 +4,7 @@ The pages' words stand in ``benchmarks/templates``, their figures in ``benchmark
 not been measured is left out of the pages.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -42,8 +43,6 @@ ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "attribution": attribution.table,
     "latency": None,
     "maps": None,
-    "moving-mnist": detection.table,
-    "moving-mnist-seen-heads": detection.table,
     "speed": speed.table,
 }
 """Records in files of their own, and their tables."""
@@ -111,6 +110,7 @@ def values() -> Values:
         "tuning": _tuning(),
         "ablations": ablations,
         "findings": _findings(ablations),
+        "videos": list(_videos()),
         "speeds": [_analysis(path, speed.table) for path in sorted(RESULTS.glob("speed-*.json"))],
         "analyses": {name: _analysis(RESULTS / f"{name}.json", show) for name, show in ANALYSES.items()},
     }
@@ -205,6 +205,27 @@ def _ablations() -> Iterator[Values]:
                 "report": content,
                 "table": ablate.table(content).markdown(),
             }
+
+
+def _videos() -> Iterator[Values]:
+    """What Video-JEPA reaches on each kind of videos, over all seeds."""
+    records = list(Store(RESULTS / summary.VIDEO).records())
+    for videos in dict.fromkeys(record.key["videos"] for record in records):
+        found = sorted((r for r in records if r.key["videos"] == videos), key=lambda r: r.key["seed"])
+        margins = {figure: detection.margin(found, figure) for figure in ("reference_mean", "strict_mean")}
+        yield {
+            "videos": videos,
+            "records": found,
+            "table": detection.table(found).markdown(),
+            "margins": {figure: detection.over_seeds(each, "+") for figure, each in margins.items() if each},
+            "film": _film(videos),
+        }
+
+
+def _film(videos: str) -> str | None:
+    """The film of a kind of videos in the results, if there is one."""
+    stem = "-".join(re.findall(r"\w+", videos))
+    return next((path.name for path in sorted((RESULTS / summary.VIDEO).glob(f"{stem}-seed*.gif"))), None)
 
 
 def _findings(ablations: Sequence[Values]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.saved import SCRIPTED
+from benchmarks.analysis import detection
 from benchmarks.evaluation.appearance import AS_IT_IS
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Record, Store, read_record
@@ -18,6 +19,8 @@ SUMMARY = "benchmarks/results/summary.json"
 """Its place in the project."""
 SEEN = "seen"
 """The folder of evaluations in an environment that nobody registered here."""
+VIDEO = "video"
+"""The folder of what Video-JEPA reaches."""
 
 Row = dict[str, Any]
 
@@ -32,10 +35,12 @@ def rows(results: Path = RESULTS) -> list[Row]:
         Rows with ``environment`` (its name here), ``manifest``, ``policy``, ``encoder`` (None where none is trained),
         ``seed`` (of the training), ``episodes``, ``final`` (success rate after the last step)
         with its interval ``low`` to ``high``, ``ever`` (success rate at any step), ``train_minutes``, ``env_steps`` (of
-        the training; None where nothing was trained) and ``ms_per_step_p95``. Sorted by the first five.
+        the training; None where nothing was trained) and ``ms_per_step_p95``. Sorted by the first five. Then those of
+        Video-JEPA (:func:`benchmarks.analysis.detection.summary_rows`).
     """
     found = [*_compared(results), *_headlines(results), *_shifted(results), *_seen(results), *_scripted(results)]
-    return sorted(found, key=lambda row: [str(row[name]) for name in list(row)[:5]])
+    videos = [dict(row) for record in Store(results / VIDEO).records() for row in detection.summary_rows(record)]
+    return [*sorted(found, key=lambda row: [str(row[name]) for name in list(row)[:5]]), *videos]
 
 
 def _compared(results: Path) -> Iterator[Row]:

@@ -15,14 +15,12 @@ from worldmodel.config import Count, CountFromZero, NonNegative, Seed, config
 class AblateConfig:
     """Measures what each piece of the method is worth."""
 
-    name: tyro.conf.Positional[
-        Literal["planning", "training", "recipe", "rollout", "std-cov", "images", "image-weights"]
-    ]
+    name: tyro.conf.Positional[Literal["planning", "training", "recipe", "video", "images", "image-weights"]]
     """planning: variants of the search, with one checkpoint. training: encoders, the predictor, data, terms of the loss
     and stages; for each variant a training run of the world model that an environment's comparison has. recipe: this
-    project's method beside that of EB-JEPA at equal time and at equal frames; hours. rollout, std-cov: rounds of
-    prediction, and weights of the regularisers, of Video-JEPA on Moving MNIST. images, image-weights: regulariser and
-    projector, and weights of the regularisers, of Image-JEPA."""
+    project's method beside that of EB-JEPA at equal time and at equal frames; hours. video: encoder, loss and rounds of
+    prediction of Video-JEPA on Moving MNIST. images, image-weights: regulariser and projector, and weights of the
+    regularisers, of Image-JEPA."""
     policy: str = DEFAULT
     """planning: the checkpoint."""
     environment: str = domains()[0].name

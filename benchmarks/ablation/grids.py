@@ -57,8 +57,16 @@ class Grid:
 OF_ENVIRONMENT = "of-environment"
 """In place of a preset's name: that of the world model in the environment's comparison."""
 
-SMALL_VIDEO = {"model.predictor_channels": (24, 48, 48), "data.batch_size": 4, "heads.batch_size": 8}
-"""Videos: a predictor half as wide and smaller batches."""
+VICREG = {"weights.variance": 10.0, "weights.covariance": 100.0, "weights.contrast": 0.0, "centred": True}
+"""Videos: EB-JEPA's regularisers."""
+SHALLOW = {
+    "model.stride": 4,
+    "model.latent_channels": 16,
+    "model.num_blocks": 2,
+    "model.predictor_channels": (48, 96, 96),
+    "model.predictor_blocks": 0,
+}
+"""Videos: latents of four times as many positions and a quarter of the channels, from one size of convolutions."""
 
 SMALL_BATCHES = {"data.batch_size": 128}
 """Images: half the preset's batches."""
@@ -137,29 +145,17 @@ GRIDS = {
             Variant(name="EB-JEPA, equal frames", preset="two-rooms-paper", train={"num_steps": 882}, plan=REFERENCE),
         ),
     ),
-    "rollout": Grid(
+    "video": Grid(
         preset="moving-mnist",
         measured="detection",
-        reduced=SMALL_VIDEO,
         variants=(
-            Variant(name="K = 4", train={"rollout_steps": 4}),
-            Variant(name="K = 1", train={"rollout_steps": 1}),
-            Variant(name="K = 2", train={"rollout_steps": 2}),
-            Variant(name="K = 8", train={"rollout_steps": 8}),
-        ),
-    ),
-    "std-cov": Grid(
-        preset="moving-mnist",
-        measured="detection",
-        reduced=SMALL_VIDEO,
-        variants=(
-            # EB-JEPA's best first.
-            *(
-                Variant(name=f"std {std:g}, cov {cov:g}", train={"weights.variance": std, "weights.covariance": cov})
-                for cov in (100.0, 10.0, 1.0)
-                for std in (10.0, 1.0, 100.0)
-            ),
-            Variant(name="SIGReg 10", train=SIGREG),
+            Variant(name="ours"),
+            Variant(name="encoder untrained", train={"train_encoder": False}),
+            Variant(name="variance and covariance for the contrast", train=VICREG),
+            Variant(name="SIGReg for the contrast", train=SIGREG | {"weights.contrast": 0.0}),
+            Variant(name="one round of prediction", train={"rollout_steps": 1}),
+            Variant(name="the encoder of one size, stride 4", train=SHALLOW),
+            Variant(name="the encoder of one size, untrained", train=SHALLOW | {"train_encoder": False}),
         ),
     ),
     "images": Grid(

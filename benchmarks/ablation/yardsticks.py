@@ -105,7 +105,7 @@ def _measure_detection(checkpoint: str, variant: Variant, budget: Budget) -> Rec
         )
     )
     rows = [dict(row) for row in record.rows]
-    return replace(record, rows=(), facts={"detection": {row.pop("forecast"): row for row in rows}})
+    return replace(record, rows=(), facts={"detection": {row.pop("policy"): row for row in rows}})
 
 
 def _detection_cells(figures: Figures) -> dict[str, str]:

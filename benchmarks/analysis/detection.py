@@ -1,30 +1,45 @@
-"""``worldmodel detect``: digits found in what a Video-JEPA imagines, beside baselines, in a table and a video."""
+"""``worldmodel detect``: digits found in what a Video-JEPA imagines, beside floor and ceilings; a table, a film."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import ImageColor
+from scipy import stats
 from tqdm import tqdm
 
 from benchmarks.films.encoding import write_videos
 from benchmarks.records import plots
-from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
+from benchmarks.records.store import WEIGHTS, Record, Row, new_record, write_record
 from benchmarks.records.tables import Table, number
 from pretrain.video import detection
 from pretrain.video.config import HeadsConfig, VideoDataConfig
 from pretrain.video.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
 from pretrain.video.moving_mnist import MovingMNIST, VideoBatch
+from pretrain.video.particles import particle_forecaster
 from pretrain.video.training import build_source
 from worldmodel.checkpoint import CONFIG, CheckpointError, read_section
 from worldmodel.config import Count, CountFromZero, command, config
 from worldmodel.video.checkpoint import PretrainedVideo, load_video_jepa
 
-MODEL, COPIED, UNTRAINED = "Video-JEPA", "last latent copied", "untrained encoder"
-"""Names of rows: a model's rollouts, the last known latent in place of them, and the rollouts of ``untrained``."""
+MODEL, UNTRAINED, SUPERVISED = "video-jepa", "video-jepa-untrained", "video-jepa-supervised"
+"""Trainings that stand beside each other: a model, one whose encoder stayed as it was initialised, and one that learned
+from labels."""
+COPIED, SEEN, PARTICLES = "last-latent-copied", "frames-seen", "particles"
+"""What bounds them: that nothing moves, that nothing is forecast, and all that can be known."""
+FORECASTS = {
+    MODEL: "Video-JEPA",
+    UNTRAINED: "the same, encoder untrained",
+    COPIED: "last latent copied",
+    SUPERVISED: "ceiling: the same network, trained on labels",
+    PARTICLES: "ceiling: particles",
+    SEEN: "frames seen, no forecast",
+}
+"""Forecasts in words, in the order of tables."""
 EVALUATION_SEED = 40_000_003
 """Seed of the videos that forecasts are measured on; training validates on others."""
 SCALE = 3
@@ -46,6 +61,10 @@ class DetectConfig:
     untrained: Path | None = None
     """Folder of a run whose encoder was left untrained (worldmodel pretrain moving-mnist --no-train-encoder), to stand
     beside it."""
+    supervised: Path | None = None
+    """Folder of a run that learned from labels (worldmodel pretrain moving-mnist --supervised), to stand beside it."""
+    particles: bool = False
+    """Whether to measure how well digits could be foretold at most: 0.1 s a video."""
     num_videos: Count = 2_048
     """Videos to measure on, with digits of the validation part."""
     shown: CountFromZero = 6
@@ -62,128 +81,190 @@ def run(config: DetectConfig) -> Record:
     """Measures and draws.
 
     Returns:
-        The record: a row for each forecast, with average precisions at each horizon; ``training`` among the facts.
+        The record: a row for each forecast, with average precisions at each horizon; ``trainings`` among the facts.
 
     Raises:
-        ValueError: If a checkpoint is none of a Video-JEPA, or a number is out of its range.
+        ValueError: If a checkpoint is none of a Video-JEPA, or not of the kind or the videos that it should be of, or a
+            number is out of its range.
     """
-    trained = load_video_jepa(config.checkpoint, config.device)
-    untrained = None if config.untrained is None else load_video_jepa(config.untrained, config.device)
-    data, heads, _ = _settings(trained)
-    if untrained is not None and _settings(untrained)[2]:
-        raise ValueError(f"untrained must be a run with --no-train-encoder, got {config.untrained}")
+    asked = {MODEL: config.checkpoint, UNTRAINED: config.untrained, SUPERVISED: config.supervised}
+    models = {policy: load_video_jepa(path, config.device) for policy, path in asked.items() if path is not None}
+    trainings = {policy: _training(model) for policy, model in models.items()}
+    data = trainings[MODEL].data
+    _require_kinds(trainings, asked)
     source = build_source(data, "validation")  # the kind of videos that it was trained on, with other digits
-    horizons = HORIZONS[: source.num_frames - trained.model.context]
-    measured = _measure_all(config, trained, untrained, source, horizons)
-    told = {name: trained.config["training"].get(name) for name in ("preset", "step", "seconds", "threads")}
+    horizons = HORIZONS[: source.num_frames - models[MODEL].model.context]
+    told = {
+        policy: {name: model.config["training"].get(name) for name in ("preset", "step", "seconds", "threads")}
+        for policy, model in models.items()
+    }
     record = new_record(
-        {"analysis": "detection", "policy": Path(config.checkpoint).name},
+        {"analysis": "detection", "videos": videos_name(data), "seed": trainings[MODEL].seed},
         {
             "horizons": horizons,
             "num_videos": config.num_videos,
             "seed": EVALUATION_SEED,
-            "untrained": None if untrained is None else untrained.sha256,
-            WEIGHTS: trained.sha256,
+            "beside": {policy: model.sha256 for policy, model in models.items() if policy != MODEL},
+            WEIGHTS: models[MODEL].sha256,
         },
         rows=[
             {
-                "forecast": name,
+                "policy": policy,
                 "reference": precisions.reference,
                 "reference_mean": precisions.reference_mean,
                 "reference_interval": precisions.reference_interval,
                 "strict": precisions.strict,
                 "strict_mean": precisions.strict_mean,
             }
-            for name, precisions in measured
+            for policy, precisions in _measure_all(config, models, source, horizons)
         ],
-        facts={"training": told | {"head_on_rollouts": heads.on_rollouts}},
+        facts={"trainings": told, "head_on_rollouts": trainings[MODEL].heads.on_rollouts},
     )
     write_record(config.output, record)
     if config.shown:
         videos = source.sample(config.shown, np.random.default_rng(EVALUATION_SEED))
         paths = [config.output.with_suffix(suffix) for suffix in (".mp4", ".gif")]
-        write_videos(paths, draw_rollouts(trained, videos, config.device), source.num_frames, FPS, gif_stride=1)
+        shown = [models[policy] for policy in (MODEL, UNTRAINED) if policy in models]
+        write_videos(paths, draw_rollouts(shown, videos, config.device), source.num_frames, FPS, gif_stride=1)
     if config.progress:
-        table(record).show(config.output)
+        table([record]).show(config.output)
     return record
 
 
 main = command(DetectConfig, run, "detect")
 
 
-def table(record: Record) -> Table:
-    """Average precisions of each forecast."""
-    horizons, rows = record.config["horizons"], []
-    for row in record.rows:
-        precisions = zip(horizons, row["reference"], strict=True)
+def videos_name(data: VideoDataConfig) -> str:
+    """A kind of videos in words."""
+    digits = f"{data.num_digits} digit{'s' if data.num_digits > 1 else ''}"
+    return f"{digits}, textured background" if data.background else digits
+
+
+def table(records: Sequence[Record]) -> Table:
+    """Average precisions of each forecast, over the seeds of records of the same videos."""
+    rows = []
+    for policy, words in FORECASTS.items():
+        found = [row for record in records for row in record.rows if row["policy"] == policy]
+        if not found:
+            continue
+        horizons = records[0].config["horizons"]
+        seconds = [record.facts["trainings"].get(policy, {}).get("seconds") for record in records]
+        minutes = [value / 60 for value in seconds if value]
         rows.append(
             {
-                "forecast": row["forecast"],
-                "mAP": number(row["reference_mean"], 3),
-                **{f"AP_{horizon}": number(value, 3) for horizon, value in precisions},
-                "mAP, true centres": number(row["strict_mean"], 3),
-                f"AP_{horizons[-1]}, true": number(row["strict"][-1], 3),
+                "forecast": words,
+                "mAP": over_seeds([row["reference_mean"] for row in found]),
+                **{f"AP_{T}": number(fmean(row["reference"][i] for row in found), 3) for i, T in enumerate(horizons)},
+                "mAP, true centres": over_seeds([row["strict_mean"] for row in found]),
+                f"AP_{horizons[-1]}, true": over_seeds([row["strict"][-1] for row in found]),
+                "minutes": number(fmean(minutes), 0) if minutes else "–",
             }
         )
-    return Table.of(rows, f"digits found in {record.config['num_videos']} videos, average precision")
+    first = records[0]
+    return Table.of(rows, f"{first.key['videos']}: found in {first.config['num_videos']} videos, average precision")
 
 
-def draw_rollouts(trained: PretrainedVideo, videos: VideoBatch, device: str = "cpu") -> Iterator[NDArray[np.uint8]]:
-    """Frames of a film, videos side by side: the truth, what the model imagines, and where it finds digits there.
+def margin(records: Sequence[Record], figure: str) -> list[float]:
+    """By how much a model is above the one whose encoder was left untrained, for each record that has both.
+
+    Args:
+        records: The records.
+        figure: "reference_mean" or "strict_mean".
+    """
+    pairs = ({row["policy"]: row[figure] for row in record.rows} for record in records)
+    return [pair[MODEL] - pair[UNTRAINED] for pair in pairs if UNTRAINED in pair]
+
+
+def over_seeds(values: Sequence[float], sign: str = "") -> str:
+    """A mean in words, with its 95 % interval by Student's t where there are several values."""
+    mean = fmean(values)
+    if len(values) == 1:
+        return f"{mean:{sign}.3f}"
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return f"{mean:{sign}.3f} [{mean - half:{sign}.3f}, {mean + half:{sign}.3f}]"
+
+
+def summary_rows(record: Record) -> Iterator[Row]:
+    """Rows of a record for the list of all published figures."""
+    for row in record.rows:
+        seconds = record.facts["trainings"].get(row["policy"], {}).get("seconds")
+        yield {
+            "environment": "MovingMNIST",
+            "policy": row["policy"],
+            "seed": record.key["seed"],
+            "videos": record.key["videos"],
+            "map_reference": round(row["reference_mean"], 4),
+            "map_true": round(row["strict_mean"], 4),
+            "ap8_true": round(row["strict"][-1], 4),
+            "train_minutes": None if seconds is None else round(seconds / 60, 2),
+        }
+
+
+def draw_rollouts(
+    models: Sequence[PretrainedVideo], videos: VideoBatch, device: str = "cpu"
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames of a film, videos side by side: the truth, and for each model what it imagines and finds there.
 
     The first frames are given to the model (:attr:`worldmodel.video.jepa.VideoJEPA.context`), the rest is imagined.
     """
+    rows = [videos.pixels[:, :, 0].numpy(), *(row for model in models for row in _imagined(model, videos, device))]
+    for t in range(videos.pixels.shape[1]):
+        truth, *others = rows
+        pictures = [[_enlarged(frame) for frame in truth[:, t]]]
+        for imagined, found in zip(others[::2], others[1::2], strict=True):
+            centres = [None] * len(imagined) if videos.centres is None else videos.centres[:, t]
+            pictures.append([_enlarged(frame) for frame in imagined[:, t]])
+            pictures.append([_detections(*each) for each in zip(imagined[:, t], found[:, t], centres, strict=True)])
+        yield _tiled(pictures)
+
+
+@torch.no_grad()
+def _imagined(
+    trained: PretrainedVideo, videos: VideoBatch, device: str
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """What a decoder paints of rollouts, ``(B, T, S, S)``, and the probabilities of true cells, ``(B, T, G, G)``."""
     model, context, num_frames = trained.model, trained.model.context, videos.pixels.shape[1]
-    with torch.no_grad():
-        latents = model.encode(videos.pixels[:, :context].to(device))
-        latents = torch.cat([latents, model.rollout(latents, num_frames - context)], dim=1)
-        painted = trained.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])[:, :, 0]
-        logits = trained.detector(latents.flatten(0, 1))[:, detection.KINDS.index("true")]
-        found = logits.sigmoid().unflatten(0, latents.shape[:2]).float().cpu().numpy()
-    imagined = (255 * painted).round().byte().cpu().numpy()
-    for t in range(num_frames):
-        centres = [None] * len(imagined) if videos.centres is None else videos.centres[:, t]
-        rows = [
-            [_enlarged(frame) for frame in videos.pixels[:, t, 0].numpy()],
-            [_enlarged(frame) for frame in imagined[:, t]],
-            [_detections(*each) for each in zip(imagined[:, t], found[:, t], centres, strict=True)],
-        ]
-        yield _tiled(rows)
+    latents = model.encode(videos.pixels[:, :context].to(device))
+    latents = torch.cat([latents, model.rollout(latents, num_frames - context)], dim=1)
+    painted = trained.decoder(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])[:, :, 0]
+    logits = trained.detector(latents.flatten(0, 1))[:, detection.KINDS.index("true")]
+    found = logits.sigmoid().unflatten(0, latents.shape[:2]).float().cpu().numpy()
+    return (255 * painted).round().byte().cpu().numpy(), found
 
 
 def _measure_all(
-    config: DetectConfig,
-    trained: PretrainedVideo,
-    untrained: PretrainedVideo | None,
-    source: MovingMNIST,
-    horizons: tuple[int, ...],
+    config: DetectConfig, models: Mapping[str, PretrainedVideo], source: MovingMNIST, horizons: tuple[int, ...]
 ) -> Iterator[tuple[str, AveragePrecisions]]:
-    context, grid = trained.model.context, trained.config["model"]["grid"]
+    first = models[MODEL]
+    context, grid = first.model.context, first.config["model"]["grid"]
     generator = np.random.default_rng(EVALUATION_SEED)
     starts = range(0, config.num_videos, BATCH_SIZE)
     batches = [source.sample(min(BATCH_SIZE, config.num_videos - first), generator) for first in starts]
-    asked: list[tuple[str, Callable[..., Forecaster], PretrainedVideo | None]] = [
-        (MODEL, detection.rollout_forecaster, trained),
-        (COPIED, detection.copying_forecaster, trained),
-        ("frames seen, no forecast", detection.seeing_forecaster, trained),
-        (UNTRAINED, detection.rollout_forecaster, untrained),
-    ]
-    forecasters = {
-        name: make(pretrained.model, pretrained.detector, horizons)
-        for name, make, pretrained in asked
-        if pretrained is not None
+    forecasters: dict[str, Forecaster] = {
+        policy: detection.rollout_forecaster(model.model, model.detector, horizons) for policy, model in models.items()
     }
-    if context >= 2:
-        forecasters["oracle, constant velocity"] = detection.constant_velocity_forecaster(
-            context=context, size=source.size, side=source.side, grid=grid, horizons=horizons
-        )
-    for name, forecaster in forecasters.items():
-        bar = tqdm(batches, desc=name, unit="batch", disable=not config.progress or None)
-        yield name, detection.measure(forecaster, bar, context=context, grid=grid, horizons=horizons)
+    forecasters[COPIED] = detection.copying_forecaster(first.model, first.detector, horizons)
+    forecasters[SEEN] = detection.seeing_forecaster(first.model, first.detector, horizons)
+    if config.particles:
+        forecasters[PARTICLES] = particle_forecaster(source, context=context, grid=grid, horizons=horizons)
+    for policy in (policy for policy in FORECASTS if policy in forecasters):
+        bar = tqdm(batches, desc=FORECASTS[policy], unit="batch", disable=not config.progress or None)
+        yield policy, detection.measure(forecasters[policy], bar, context=context, grid=grid, horizons=horizons)
 
 
-def _settings(trained: PretrainedVideo) -> tuple[VideoDataConfig, HeadsConfig, bool]:
-    """How a checkpoint says that it was trained: its videos, its heads, and whether its encoder was.
+@config
+class _Training:
+    """What a checkpoint says of how it was trained."""
+
+    data: VideoDataConfig
+    heads: HeadsConfig
+    seed: int
+    train_encoder: bool
+    supervised: bool
+
+
+def _training(trained: PretrainedVideo) -> _Training:
+    """How a checkpoint says that it was trained.
 
     Raises:
         CheckpointError: If it does not say so, or makes no sense.
@@ -196,7 +277,25 @@ def _settings(trained: PretrainedVideo) -> tuple[VideoDataConfig, HeadsConfig, b
     side = trained.data.pixel_shape[-1]
     if data.size != side:
         raise CheckpointError(f"{path}: training.config.data.size must be {side}, got {data.size}")
-    return data, heads, found["train_encoder"]
+    seed, supervised = found.get("seed"), found.get("supervised")
+    if not isinstance(seed, int) or not isinstance(supervised, bool):
+        raise CheckpointError(f"{path}: training.config must have a 'seed' and say whether it was 'supervised'")
+    return _Training(data=data, heads=heads, seed=seed, train_encoder=found["train_encoder"], supervised=supervised)
+
+
+def _require_kinds(trainings: Mapping[str, _Training], paths: Mapping[str, Path | str | None]) -> None:
+    """Checks that what stands beside a model is of the kind that it is said to be, and of the same videos."""
+    for policy, training in trainings.items():
+        if policy == UNTRAINED and training.train_encoder:
+            raise ValueError(f"untrained must be a run with --no-train-encoder, got {paths[policy]}")
+        if policy == SUPERVISED and not training.supervised:
+            raise ValueError(f"supervised must be a run with --supervised, got {paths[policy]}")
+        expected = trainings[MODEL].data
+        if (videos_name(training.data), training.data.num_frames) != (videos_name(expected), expected.num_frames):
+            raise ValueError(
+                f"{paths[policy]} must be trained on videos of {videos_name(expected)} and {expected.num_frames} "
+                f"frames, got {videos_name(training.data)} and {training.data.num_frames} frames"
+            )
 
 
 def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

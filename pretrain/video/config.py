@@ -6,7 +6,18 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from pretrain.config import PretrainConfig
-from worldmodel.config import ConfigError, Count, CountFromTwo, NonNegative, Positive, Side, Width, config, number
+from worldmodel.config import (
+    ConfigError,
+    Count,
+    CountFromTwo,
+    Fraction,
+    NonNegative,
+    Positive,
+    Side,
+    Width,
+    config,
+    number,
+)
 from worldmodel.video.build import VideoModelConfig
 from worldmodel.video.objective import VideoLossWeights
 
@@ -25,6 +36,8 @@ class VideoDataConfig:
     """Displacement between two frames, in pixels."""
     num_frames: CountFromTwo = 10
     """Frames of a video."""
+    background: Fraction = 0.0
+    """Brightness of a texture that drifts behind the digits: from 0, black, to 1, as bright as they are."""
     batch_size: Count = 64
     """Videos in a batch, over all processes."""
 
@@ -68,8 +81,13 @@ class VideoConfig(PretrainConfig):
     centred: bool = False
     """Whether each position's mean over the batch is taken away before regularising, so that what all frames share does
     not count as variation."""
+    temperature: Positive = 0.05
+    """Mean squared distance over channels that counts as one nat in the contrast."""
     train_encoder: bool = True
     """If off, the encoder stays as it was initialised: a baseline."""
+    supervised: bool = False
+    """If on, encoder and predictor learn to find digits from labels, end to end, instead: what the same network can do
+    at most."""
 
     def rules(self) -> None:
         """Checks that videos are longer than what the predictor sees."""

@@ -24,7 +24,7 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from pretrain.video.moving_mnist import VideoBatch, drift
+from pretrain.video.moving_mnist import VideoBatch
 from worldmodel.video.jepa import VideoJEPA
 
 KINDS = ("drawn", "true")
@@ -85,8 +85,8 @@ def detection_batch(videos: VideoBatch, grid: int) -> DetectionBatch:
     """
     if videos.centres is None:
         raise ValueError("true cells need videos with known centres, got centres None")
-    pixels = videos.pixels[:, :, 0].numpy()
-    cells = np.stack([drawn_cells(pixels, grid), true_cells(videos.centres.numpy(), pixels.shape[-1], grid)], axis=2)
+    digits = (videos.pixels if videos.foreground is None else videos.foreground)[:, :, 0].numpy()
+    cells = np.stack([drawn_cells(digits, grid), true_cells(videos.centres.numpy(), digits.shape[-1], grid)], axis=2)
     return DetectionBatch(videos.pixels, torch.from_numpy(cells.astype(np.float32)))
 
 
@@ -192,42 +192,6 @@ def seeing_forecaster(model: VideoJEPA, detector: nn.Module, horizons: Sequence[
 
     def forecast(videos: VideoBatch) -> list[NDArray]:
         return [_encoded_scores(model, detector, videos)[:, model.context :]] * len(horizons)
-
-    return forecast
-
-
-def constant_velocity_forecaster(
-    *, context: int, size: int, side: int, grid: int, horizons: Sequence[int] = HORIZONS
-) -> Forecaster:
-    """An oracle: goes on from the true centres in the last two known frames, bouncing as digits do.
-
-    Digits are drawn at whole pixels, so their velocity is known to a pixel a frame only.
-
-    Args:
-        context: Frames it knows before the first forecast, at least 2.
-        size: Side of a frame, in pixels.
-        side: Side of a digit, in pixels.
-        grid: Cells along a side.
-        horizons: How far to forecast.
-    """
-    margin = (side - 1) / 2
-
-    def forecast(videos: VideoBatch) -> list[NDArray]:
-        assert videos.centres is not None
-        corners = videos.centres.numpy().astype(float) - margin  # (B, T, K, 2)
-        num_frames, limit = corners.shape[1], size - side
-        ahead = {}  # ahead[last][:, n]: n frames after the last known one
-        for last in range(context - 1, num_frames):
-            here, velocity = corners[:, last], corners[:, last] - corners[:, last - 1]
-            arrived = ((here <= 0) & (velocity < 0)) | ((here >= limit) & (velocity > 0))  # and turned round there
-            ahead[last] = drift(here, np.where(arrived, -velocity, velocity), num_frames - last, limit)
-        forecasts = []
-        for horizon in horizons:
-            lasts = [(t, known(t, horizon, context)) for t in range(context, num_frames)]
-            places = np.stack([ahead[last][:, t - last] for t, last in lasts], axis=1) + margin
-            cells = true_cells(places, size, grid).astype(np.float32)
-            forecasts.append(np.stack([cells, cells], axis=2))
-        return forecasts
 
     return forecast
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from pretrain.data.labelled_images import Split, load_images
 from pretrain.loop.stages import select
 from pretrain.video.moving_mnist import VIDEOS_PER_DRAW, MovingMNIST, VideoBatch, write_canonical
-from worldmodel.config import ConfigError, Count, NonNegative, Seed, command, config, construct
+from worldmodel.config import ConfigError, Count, Fraction, NonNegative, Seed, command, config, construct
 from worldmodel.nn.devices import require_memory
 from worldmodel.storage.files import absolute, replacing
 
@@ -47,6 +47,8 @@ class MovingMNISTConfig:
     """Displacement between two frames, in pixels."""
     num_frames: Count = 20
     """Frames of a video."""
+    background: Fraction = 0.0
+    """Brightness of a texture that drifts behind the digits: from 0, black, to 1, as bright as they are."""
     seed: Seed = 0
     """Seed of the videos."""
     shown: Count = 6

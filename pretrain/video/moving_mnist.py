@@ -4,7 +4,8 @@
 
     position ──► position + velocity ──► inside? else put on the border and turn that component round ──► draw, t + 1
 
-Digits pass over one another; where they overlap the brighter pixel is seen. All videos of a batch move at once.
+Digits pass over one another; where they overlap the brighter pixel is seen. All videos of a batch move at once. A
+texture may drift behind them, round and round.
 """
 
 import errno
@@ -18,7 +19,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -42,12 +43,14 @@ class VideoBatch(NamedTuple):
         pixels: uint8 ``(B, T, 1, S, S)``.
         centres: Where the digits' centres are, (x, y) in pixels from the first pixel's centre, float32
             ``(B, T, K, 2)``; None where unknown. For probes and metrics only.
-        labels: Which digits they are, uint8 ``(B, K)``, or None.
+        digits: Which of the source's images they are, int64 ``(B, K)``, or None.
+        foreground: The digits alone, as ``pixels``, where there is a background; else None. For metrics only.
     """
 
     pixels: UInt8[Tensor, "b t 1 s s"]
     centres: Float32[Tensor, "b t k 2"] | None = None
-    labels: UInt8[Tensor, "b k"] | None = None
+    digits: Int64[Tensor, "b k"] | None = None
+    foreground: UInt8[Tensor, "b t 1 s s"] | None = None
 
 
 @dataclass
@@ -60,6 +63,8 @@ class MovingMNIST:
         size: Side S of a frame, in pixels.
         speed: Displacement between two frames, in pixels.
         num_frames: Frames T of a video.
+        background: Brightness of a texture that drifts behind the digits at a speed of its own, at most ``speed``: from
+            0, black, to 1, as bright as they are.
 
     Raises:
         ValueError: If an option is out of its range, or the images are not what can be moved.
@@ -71,6 +76,7 @@ class MovingMNIST:
     size: int = 64
     speed: float = 3.6
     num_frames: int = 20
+    background: float = 0.0
 
     def __post_init__(self) -> None:
         _, channels, self.side, width = self.digits.images.shape
@@ -84,6 +90,8 @@ class MovingMNIST:
         limit = self.size - self.side
         if not 0 <= self.speed <= limit:
             raise ValueError(f"speed must be in [0, size - side of the digits = {limit}], got {self.speed}")
+        if not 0 <= self.background <= 1:
+            raise ValueError(f"background must be in [0, 1], got {self.background}")
 
     def sample(self, batch_size: int, generator: np.random.Generator) -> VideoBatch:
         """Draws videos; all randomness comes from ``generator``.
@@ -99,13 +107,18 @@ class MovingMNIST:
             )
         chosen = generator.integers(len(self.digits.images), size=(batch_size, self.num_digits))
         corners = bounce(generator, (batch_size, self.num_digits), self.num_frames, self.size - self.side, self.speed)
-        pixels = draw(self.digits.images[chosen, 0], corners, self.size)
+        digits = draw(self.digits.images[chosen, 0], corners, self.size)
+        pixels = digits
+        if self.background:
+            behind = drifting_textures(generator, batch_size, self.num_frames, self.size, self.speed)
+            pixels = np.maximum(digits, (self.background * behind).astype(np.uint8))
         # Digits are drawn at whole pixels; MNIST centres their mass in their square.
         centres = np.floor(corners) + np.float32((self.side - 1) / 2)
         return VideoBatch(
             torch.from_numpy(pixels[:, :, None]),
             torch.from_numpy(centres.astype(np.float32)),
-            torch.from_numpy(self.digits.labels[chosen]),
+            torch.from_numpy(chosen),
+            torch.from_numpy(digits[:, :, None]) if self.background else None,
         )
 
 
@@ -167,6 +180,37 @@ def draw(digits: UInt8[np.ndarray, "b k s s"], corners: NDArray[np.float64], siz
         square = frames[b, t, y : y + side, x : x + side]
         np.maximum(square, digits[b, k], out=square)
     return frames
+
+
+def drifting_textures(
+    generator: np.random.Generator, num_videos: int, num_frames: int, size: int, speed: float
+) -> NDArray[np.float32]:
+    """Videos of textures that drift, each at a steady velocity, by whole pixels; what leaves on one side comes back.
+
+    A texture is noise whose amplitude falls with its frequency, as in pictures of nature, without waves shorter than
+    four pixels.
+
+    Args:
+        generator: Source of textures, headings (uniform) and speeds (uniform up to ``speed``).
+        num_videos: Videos B.
+        num_frames: Frames T.
+        size: Side S of a frame, in pixels.
+        speed: The highest displacement between two frames.
+
+    Returns:
+        Brightness from 0 to 255, each texture over its full range, ``(B, T, S, S)``.
+    """
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size))  # cycles per pixel
+    amplitude = np.where((frequency > 0) & (frequency <= 0.25), 1 / np.maximum(frequency, 1 / size), 0.0)
+    noise = np.fft.rfft2(generator.standard_normal((num_videos, size, size), dtype=np.float32))
+    textures = np.fft.irfft2(noise * amplitude, s=(size, size)).astype(np.float32)
+    low, high = textures.min(axis=(1, 2), keepdims=True), textures.max(axis=(1, 2), keepdims=True)
+    textures = 255 * (textures - low) / np.maximum(high - low, 1e-12)
+    heading = generator.uniform(0.0, 2 * np.pi, num_videos)
+    velocity = generator.uniform(0.0, speed, num_videos) * np.stack([np.cos(heading), np.sin(heading)])  # (2, B)
+    x, y = np.floor(velocity[..., None] * np.arange(num_frames)).astype(int)  # (B, T) each
+    rows, columns = ((np.arange(size) - shift[..., None]) % size for shift in (y, x))  # (B, T, S) each
+    return textures[np.arange(num_videos)[:, None, None, None], rows[..., :, None], columns[..., None, :]]
 
 
 def write_canonical(path: Path, source: MovingMNIST, num_videos: int, seed: int, *, progress: bool = True) -> None:

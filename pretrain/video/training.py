@@ -4,6 +4,8 @@
 
     model     videos ──► VideoObjective   trains encoder and predictor
     heads     videos, cells ──► Heads     trains detection head and pixel decoder on the finished model's latents
+
+A supervised run is a ceiling: its first stage trains encoder, predictor and detection head on cells, end to end.
 """
 
 import numpy as np
@@ -70,6 +72,32 @@ class HeadsTraining(nn.Module):
         return loss, {"detection": detection.detach(), "painting": painting.detach(), "loss": loss.detach()}
 
 
+class SupervisedTraining(nn.Module):
+    """Encoder, predictor and detection head learn to tell the cells of frames seen and foretold from their labels.
+
+    Args:
+        model: The model.
+        detector: The head.
+        rollout_steps: Rounds of prediction.
+    """
+
+    def __init__(self, model: VideoJEPA, detector: DetectionHead, rollout_steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.detector = detector
+        self.rollout_steps = rollout_steps
+
+    def forward(self, batch: DetectionBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss to minimise and the metrics of a batch of videos and their cells."""
+        latents = self.model.encode(batch.pixels)
+        rounds = self.model.unroll(latents, self.rollout_steps)
+        foretold = batch.cells[:, self.model.context :]
+        logits = self.detector.logits(torch.cat([latents, *rounds], dim=1).flatten(0, 1))
+        cells = torch.cat([batch.cells, *[foretold] * len(rounds)], dim=1).flatten(0, 1)
+        loss = F.binary_cross_entropy_with_logits(logits, cells)
+        return loss, {"loss": loss.detach()}
+
+
 def build_training(config: VideoConfig, device: torch.device) -> Training:
     """Builds what is to be trained, untrained, with its normalisation fitted, and the stages that train it.
 
@@ -83,9 +111,11 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
     model = built(lambda: build_video_jepa(config.model, shape), config.model)
     sample = sources[0].sample(NORMALIZATION_VIDEOS, np.random.default_rng([config.seed, 0]))
     model.normalizer.fit(sample.pixels)
+    model.standardize(sample.pixels)
     detector = built(lambda: build_detector(config.model, shape), config.model)
     decoder = built(lambda: build_decoder(config.model, shape), config.model)
-    stages = [_model_stage(config, model, sources), _heads_stage(config, model, detector, decoder, sources)]
+    first = _supervised_stage(config, model, detector, sources) if config.supervised else None
+    stages = [first or _model_stage(config, model, sources), _heads_stage(config, model, detector, decoder, sources)]
     parts = {"model": model, "detector": detector, "decoder": decoder}
     sections = {"model": config.model, "data": PixelSpec(pixel_shape=shape)}
     return Training(
@@ -116,6 +146,23 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, sources: Sources) -> Sta
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
         draw=source.sample,
+        validate=lambda: validate_video(model, validation_source),
+    )
+
+
+def _supervised_stage(config: VideoConfig, model: VideoJEPA, detector: DetectionHead, sources: Sources) -> Stage:
+    source, validation_source = sources
+    module = SupervisedTraining(model, detector, config.rollout_steps)
+    frozen = [] if config.train_encoder else list(model.encoder.parameters())
+    trained = [p for p in module.parameters() if not any(p is other for other in frozen)]
+    return Stage(
+        name="model",
+        module=module,
+        frozen=frozen,
+        groups=[{"params": trained, "peak": config.learning_rate}],
+        num_steps=config.num_steps,
+        batch_size=config.data.batch_size,
+        draw=lambda size, generator: detection_batch(source.sample(size, generator), config.model.grid),
         validate=lambda: validate_video(model, validation_source),
     )
 

@@ -53,6 +53,7 @@ MOVING_MNIST = (
     ("--size 5", r"size must exceed the side of the digits \(28\), got 5"),
     ("--sheet same --gif same", r"sheet, gif and file must be different files, got .*same"),
     ("--num-digits 0", r"num_digits must be at least 1, got 0"),
+    ("--background 2", r"background must be at most 1, got 2"),
 )
 PRETRAIN = (
     ("--accelerator cuda", r"device must be one of 'cpu' on this machine, got 'cuda'"),
@@ -136,6 +137,9 @@ VIDEOS = (
     ("--data.size 63", r"frames must be square, with a side that model.stride .* divides .*, got 63 × 63"),
     ("--data.num-frames 2", r"data.num_frames must be greater than model.context \(2\), got 2"),
     ("--data.speed 1000", r"speed must be .*got 1000"),
+    ("--data.background -1", r"data.background must be at least 0, got -1"),
+    ("--model.predictor-blocks 1000", r"model.predictor_blocks must be at most 256, got 1000"),
+    ("--temperature 0", r"temperature must be greater than 0, got 0"),
     ("--model.context 0", r"model.context must be at least 1, got 0"),
     ("--projector 0", r"projector\[0\] must be at least 1, got 0"),
 )

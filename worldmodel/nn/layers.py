@@ -46,19 +46,11 @@ class ResidualBlock(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation (arXiv 1607.06450) of each position of an image over its channels.
-
-    Args:
-        num_channels: Number of channels ``C``.
-    """
-
-    def __init__(self, num_channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(num_channels)
+    """Layer normalisation (arXiv 1607.06450) of each position of an image over its channels, without parameters."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Normalises each position."""
-        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return F.layer_norm(x.movedim(1, -1), (x.shape[1],)).movedim(-1, 1)
 
 
 class BatchNorm(nn.Module):

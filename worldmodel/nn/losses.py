@@ -40,20 +40,25 @@ def temporal_similarity(latents: Float[Tensor, "b t *d"]) -> Float[Tensor, ""]:
     return F.mse_loss(latents[:, 1:], latents[:, :-1])
 
 
-def contrast(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], temperature: float = 0.1) -> Float[Tensor, ""]:
+def contrast(
+    first: Float[Tensor, "*b n d"], second: Float[Tensor, "*b n d"], temperature: float = 0.1
+) -> Float[Tensor, ""]:
     """InfoNCE (arXiv 1807.03748) by squared distances: each row's partner is told from all other rows' partners.
 
     The mean cross-entropy of ``softmax_j(−|first_i − second_j|² / (d · temperature))``, and of the same the other way.
 
     Args:
-        first: ``n`` samples of ``d`` features.
+        first: ``n`` samples of ``d`` features; with leading dimensions many such sets, each on its own.
         second: Their partners.
         temperature: Mean squared distance over features that counts as one nat.
     """
-    distances = (first[:, None] - second).square().mean(dim=-1)
-    partners = torch.arange(len(first), device=first.device)
-    logits = distances / -temperature
-    return 0.5 * (F.cross_entropy(logits, partners) + F.cross_entropy(logits.T, partners))
+    n, d = first.shape[-2:]
+    first, second = first.reshape(-1, n, d), second.reshape(-1, n, d)
+    # |a − b|² = |a|² + |b|² − 2 a·b: far less memory than all differences.
+    squares = first.square().sum(dim=-1)[:, :, None] + second.square().sum(dim=-1)[:, None]
+    logits = torch.baddbmm(squares, first, second.mT, alpha=-2.0) / (-d * temperature)  # (B, n, n)
+    partners = torch.arange(n, device=first.device).expand(len(first), n)
+    return 0.5 * (F.cross_entropy(logits.mT, partners) + F.cross_entropy(logits, partners))
 
 
 def sigreg(

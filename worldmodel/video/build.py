@@ -19,23 +19,25 @@ class VideoModelConfig:
     """The architecture of a Video-JEPA and of the heads that read its latents."""
 
     encoder: Annotated[str, Name(ENCODERS)] = "residual"
-    """residual: a shallow residual network."""
+    """residual: a residual network."""
     latent_channels: Width = 16
     """Channels D of a latent at each position."""
     hidden_channels: Width = 32
-    """Channels of the encoder's residual blocks."""
+    """Channels of the encoder's first residual blocks; twice as many whenever it halves the image."""
     num_blocks: Depth = 2
-    """Residual blocks of the encoder."""
+    """Residual blocks of the encoder at each size."""
     stride: Side = 1
     """Pixels of a frame for each position of a latent."""
     predictor: Annotated[str, Name(PREDICTORS)] = "unet"
     """unet: a residual U-Net."""
     predictor_channels: Widths = (32, 64, 64)
     """Channels of the predictor at each size; every further one is half as large."""
+    predictor_blocks: Depth = 0
+    """Residual blocks of the predictor at the smallest size."""
     context: Annotated[int, Ge(1), Le(1_000), number(int, "≥ 1")] = 2
     """Past latents that the predictor sees."""
     normalize_latents: bool = False
-    """Whether a layer normalisation, shared by encoder and predictor, keeps latents on one scale."""
+    """Whether encoded and predicted latents are normalised at each position, to mean 0 and variance 1 over channels."""
     grid: Side = 8
     """Cells along each side of the detection head's grid."""
     head_channels: Width = 64
@@ -71,7 +73,7 @@ def build_video_jepa(config: VideoModelConfig, pixel_shape: Sequence[int]) -> Vi
     encoder = construct(ENCODERS[config.encoder], channels, config.latent_channels, options=config)
     kind = PREDICTORS[config.predictor]
     predictor = construct(kind, config.latent_channels, config.context, options=config, prefix="predictor_")
-    norm = ChannelNorm(config.latent_channels) if config.normalize_latents else None
+    norm = ChannelNorm() if config.normalize_latents else None
     model = VideoJEPA(encoder, predictor, Normalizer(pixel_shape, action_dim=0), config.context, norm)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -26,7 +26,7 @@ class PretrainedVideo(Loaded):
 
 
 VIDEO_JEPA = Kind(
-    format="worldmodel.video-jepa/1",
+    format="worldmodel.video-jepa/2",
     result=PretrainedVideo,
     sections={"model": VideoModelConfig, "data": PixelSpec},
     parts={

@@ -1,4 +1,4 @@
-"""Heads that read spatial latents, for metrics and pictures; they never send gradients into the model."""
+"""Heads that read spatial latents, for metrics and pictures; called, they send no gradients into the model."""
 
 import torch
 from jaxtyping import Float
@@ -34,7 +34,11 @@ class DetectionHead(nn.Module):
 
     def forward(self, latents: Float[Tensor, "n d h w"]) -> Float[Tensor, "n k rows columns"]:
         """Returns logits that a thing of each kind is in each cell."""
-        return self.net(latents.detach()).float()
+        return self.logits(latents.detach())
+
+    def logits(self, latents: Float[Tensor, "n d h w"]) -> Float[Tensor, "n k rows columns"]:
+        """The same, with gradients to the latents: for models that learn from labels."""
+        return self.net(latents).float()
 
 
 class PixelDecoder(nn.Module):

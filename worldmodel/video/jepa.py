@@ -50,6 +50,20 @@ class VideoJEPA(nn.Module):
         latents = self.norm(self.encoder(self.normalizer.pixels(pixels)).float())
         return latents.reshape(*pixels.shape[:-3], *latents.shape[1:])
 
+    @torch.no_grad()
+    def standardize(self, pixels: Num[Tensor, "*b x y z"]) -> None:
+        """Scales the encoder's last layer so that each channel of these images' latents has mean 0 and variance 1.
+
+        To be called before training: at random weights most of a latent is a constant, beside which what an image shows
+        is small.
+        """
+        head: nn.Conv2d = self.encoder.head  # type: ignore[assignment]
+        assert head.bias is not None
+        std, mean = torch.std_mean(self.encoder(self.normalizer.pixels(pixels)), dim=(0, 2, 3))
+        std = std.clamp_min(1e-6)
+        head.weight.div_(std[:, None, None, None])
+        head.bias.sub_(mean).div_(std)
+
     def predict(self, history: Float[Tensor, "b k d h w"]) -> Float[Tensor, "b d h w"]:
         """Predicts the latents of the next frame from those of the last ``context`` frames."""
         return self.norm(self.predictor(history).float())

@@ -27,6 +27,9 @@ class VideoLossWeights:
     """Decorrelates projected features."""
     sigreg: NonNegative = 0.0
     """SIGReg (arXiv 2511.08544) on projected features; set variance and covariance to 0 to use it in their place."""
+    contrast: NonNegative = 0.0
+    """Tells each predicted latent from those of other frames at the same position (InfoNCE, arXiv 1807.03748): latents
+    keep what can be foretold, and nothing else; set the others to 0 to use it in their place."""
 
 
 class VideoObjective(nn.Module):
@@ -44,6 +47,7 @@ class VideoObjective(nn.Module):
         centred: Whether the regularisers see each position without its mean over the batch. Otherwise latents may vary
             by their place in the image alone, which convolutions know from their padding: that satisfies the
             regularisers, is trivial to predict, and leaves little room for what moves.
+        temperature: Of the contrast: mean squared distance over channels that counts as one nat.
         seed: Seed of SIGReg's random choices.
     """
 
@@ -56,6 +60,7 @@ class VideoObjective(nn.Module):
         rollout_steps: int = 4,
         projector: Sequence[int] = (64, 64),
         centred: bool = False,
+        temperature: float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -63,6 +68,7 @@ class VideoObjective(nn.Module):
         self.weights = weights
         self.rollout_steps = rollout_steps
         self.centred = centred
+        self.temperature = temperature
         self.seed = seed
         self.projector: nn.Module = nn.Identity()
         if projector:
@@ -101,4 +107,18 @@ class VideoObjective(nn.Module):
             max_rows=SIGREG_ROWS,
         )
         terms["prediction"] = prediction
+        if w.contrast:
+            # In float32 even under autocast: neighbouring frames differ by little.
+            with torch.autocast(pixels.device.type, enabled=False):
+                targets = _by_position(target)
+                contrasts = [
+                    losses.contrast(_by_position(predicted), targets, self.temperature) for predicted in rounds
+                ]
+            terms["contrast"] = torch.stack(contrasts).mean()
+            loss = loss + w.contrast * terms["contrast"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
+
+
+def _by_position(latents: Float[Tensor, "b t d h w"]) -> Float[Tensor, "positions frames d"]:
+    """Latents of all processes' frames, as one set for each position."""
+    return gather_batch(latents).float().permute(3, 4, 0, 1, 2).flatten(0, 1).flatten(1, 2)

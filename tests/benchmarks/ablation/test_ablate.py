@@ -235,9 +235,9 @@ def video_grid(monkeypatch, tmp_path, **options):
     variants = (Variant(name="one"), Variant(name="two", train={"rollout_steps": 2}))
     reduced = {"data.batch_size": 3}
     grid = Grid(preset="moving-mnist", measured="detection", reduced=reduced, variants=variants)
-    monkeypatch.setitem(ablations.GRIDS, "rollout", grid)
+    monkeypatch.setitem(ablations.GRIDS, "video", grid)
     return AblateConfig(
-        name="rollout",
+        name="video",
         seeds=(0, 1),
         num_videos=65,
         runs=tmp_path,
@@ -303,9 +303,9 @@ def test_ray_gives_the_same_rows(tmp_path, monkeypatch):
         measured="detection",
         variants=tuple(Variant(name=f"K = {k}", train=tiny | {"rollout_steps": k}) for k in (1, 2)),
     )
-    monkeypatch.setitem(ablations.GRIDS, "rollout", grid)
+    monkeypatch.setitem(ablations.GRIDS, "video", grid)
     config = AblateConfig(
-        name="rollout",
+        name="video",
         num_steps=1,
         num_videos=2,
         runs=tmp_path / "here",

@@ -10,7 +10,6 @@ from torch import nn
 from pretrain.data.labelled_images import LabelledImages, load_images
 from pretrain.video.detection import (
     HORIZONS,
-    constant_velocity_forecaster,
     copying_forecaster,
     detection_batch,
     drawn_cells,
@@ -88,6 +87,14 @@ def test_drawn_and_true_cells_mostly_agree_on_a_single_digit():
     assert 0.5 < both < 1  # boxes are not centred on the square that a digit comes in, but nearly
 
 
+def test_cells_are_of_the_digits_alone_where_there_is_a_background():
+    plain, textured = (
+        MovingMNIST(load_images("digits", "validation"), num_frames=3, background=share) for share in (0.0, 0.5)
+    )
+    cells = [detection_batch(source.sample(4, np.random.default_rng(0)), 8).cells for source in (plain, textured)]
+    assert torch.equal(*cells)
+
+
 def test_cells_need_known_centres():
     videos = VideoBatch(torch.zeros(1, 2, 1, 8, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match="known centres, got centres None"):
@@ -113,17 +120,6 @@ def test_copying_is_perfect_exactly_where_nothing_moves():
     copied, rolled = (make(model, BrightestCell())(moving[0]) for make in (copying_forecaster, rollout_forecaster))
     for a, b in zip(copied, rolled, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_constant_velocity_goes_on_straight_and_bounces():
-    oracle = constant_velocity_forecaster(context=2, size=32, side=8, grid=8)
-    # Whole pixels a frame along one axis: nothing is lost by drawing at whole pixels.
-    x = np.array([20.0, 22.0, 24.0, 22.0, 20.0, 18.0, 16.0, 14.0, 12.0, 10.0])  # the border is at 24
-    centres = np.stack([x, np.full(10, 5.0)], -1)[None, :, None] + 3.5
-    videos = VideoBatch(torch.zeros(1, 10, 1, 32, 32, dtype=torch.uint8), torch.from_numpy(centres.astype(np.float32)))
-    truth = true_cells(centres.astype(np.float32), 32, 8)[:, 2:]
-    for forecast in oracle(videos):
-        np.testing.assert_array_equal(forecast[:, :, 1] > 0, truth)
 
 
 def test_average_precisions_pool_as_they_say():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pretrain.data.labelled_images import LabelledImages, load_images
 from pretrain.loop.stages import select
 from pretrain.video.export import MovingMNISTConfig, contact_sheet, run
-from pretrain.video.moving_mnist import MovingMNIST, bounce, draw, write_canonical
+from pretrain.video.moving_mnist import MovingMNIST, bounce, draw, drifting_textures, write_canonical
 from worldmodel.config import ConfigError
 
 DIGITS = LabelledImages(np.full((3, 1, 5, 5), 200, np.uint8), np.arange(3, dtype=np.uint8))
@@ -65,16 +65,51 @@ def test_the_brighter_pixel_is_seen():
     np.testing.assert_array_equal(frames[0, 0], expected)
 
 
+def test_digits_are_seen_before_a_texture_that_drifts():
+    plain, textured = (MovingMNIST(DIGITS, size=16, num_frames=5, background=share) for share in (0.0, 0.4))
+    videos = textured.sample(6, np.random.default_rng(0))
+    # The digits move as without it.
+    digits = plain.sample(6, np.random.default_rng(0))
+    assert torch.equal(videos.foreground, digits.pixels)
+    assert torch.equal(videos.centres, digits.centres)
+    behind = videos.pixels[videos.foreground == 0]
+    assert behind.max() <= 0.4 * 255 < 200
+    assert behind.float().std() > 10
+    assert torch.equal(videos.pixels[videos.foreground > 0], videos.foreground[videos.foreground > 0])
+    assert select(videos, slice(2)).foreground.shape == (2, 5, 1, 16, 16)
+
+
+def test_a_texture_drifts_by_whole_pixels_at_a_steady_velocity():
+    textures = drifting_textures(np.random.default_rng(0), 8, 12, 32, 3.0)
+    assert (textures.shape, textures.min(), textures.max()) == ((8, 12, 32, 32), 0.0, pytest.approx(255.0))
+    speeds = []
+    for video in textures:
+        places = []
+        for frame in video:
+            # Where the first frame is found again, by circular correlation.
+            likeness = np.fft.ifft2(np.fft.fft2(frame) * np.fft.fft2(video[0]).conj()).real
+            y, x = np.unravel_index(likeness.argmax(), likeness.shape)
+            np.testing.assert_array_equal(frame, np.roll(video[0], (y, x), axis=(0, 1)))
+            places.append([(x + 16) % 32 - 16, (y + 16) % 32 - 16])
+        steps = np.diff(places, axis=0)
+        steps = (steps + 16) % 32 - 16
+        assert (np.ptp(steps, axis=0) <= 1).all()  # rounded down, so that two lengths of step take turns at most
+        speeds.append(np.linalg.norm(steps.mean(axis=0)))
+    assert max(speeds) <= 3.0 + 0.2
+    assert min(speeds) < 1.5 < max(speeds)
+
+
 def test_the_default_is_the_canonical_procedure():
     source = MovingMNIST(load_images("digits", "validation"))
     videos = source.sample(8, np.random.default_rng(0))
     assert (videos.pixels.shape, videos.pixels.dtype) == ((8, 20, 1, 64, 64), torch.uint8)
-    assert (videos.centres.shape, videos.labels.shape) == ((8, 20, 2, 2), (8, 2))
+    assert (videos.centres.shape, videos.digits.shape) == ((8, 20, 2, 2), (8, 2))
     again = source.sample(8, np.random.default_rng(0))
-    for first, second in zip(videos, again, strict=True):
+    assert videos.foreground is again.foreground is None
+    for first, second in zip(videos[:3], again[:3], strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(videos.pixels, source.sample(8, np.random.default_rng(1)).pixels)
-    assert torch.equal(select(videos, slice(2, 3)).labels, videos.labels[2:3])
+    assert torch.equal(select(videos, slice(2, 3)).digits, videos.digits[2:3])
 
 
 @pytest.mark.parametrize(
@@ -83,6 +118,7 @@ def test_the_default_is_the_canonical_procedure():
         ({"size": 5}, r"size must exceed the side of the digits \(5\), got 5"),
         ({"num_digits": 0}, "num_digits must be at least 1, got 0"),
         ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
+        ({"background": 1.5}, r"background must be in \[0, 1\], got 1.5"),
         ({"speed": 12.0}, r"speed must be in \[0, size - side of the digits = 11\], got 12.0"),
     ],
 )

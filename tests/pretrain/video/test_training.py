@@ -76,7 +76,7 @@ def test_a_run_is_a_checkpoint_and_a_log_and_resumes_exactly(tmp_path, optimizer
         latents = loaded.model.encode(videos.pixels)
         assert loaded.detector(latents[:, 0]).shape == (2, 2, 8, 8)
         assert loaded.decoder(latents[:, 0]).shape == (2, 1, 64, 64)
-    with pytest.raises(CheckpointError, match=r"must have format 'worldmodel.jepa/1', got 'worldmodel.video-jepa/1'"):
+    with pytest.raises(CheckpointError, match=r"must have format 'worldmodel.jepa/1', got 'worldmodel.video-jepa/2'"):
         load_pretrained(whole)
 
 
@@ -133,6 +133,25 @@ def test_the_untrained_baseline_keeps_its_encoder(tmp_path):
     assert any(
         not torch.equal(a, b) for a, b in zip(after.predictor.parameters(), longer.predictor.parameters(), strict=True)
     )
+
+
+def test_a_supervised_run_learns_from_labels_alone_end_to_end():
+    model_stage, heads_stage = build_training(replace(TINY, supervised=True), torch.device("cpu")).stages
+    module = model_stage.module
+    batch = model_stage.draw(4, np.random.default_rng(0))
+    loss, _ = module(batch, 0)
+    with torch.no_grad():
+        latents = module.model.encode(batch.pixels)
+        seen = [module.detector(latents[:, t]) for t in range(5)]
+        foretold = [module.detector(latents[:, t]) for latents in module.model.unroll(latents, 2) for t in range(3)]
+        cells = [batch.cells[:, t] for t in (*range(5), *(2, 3, 4), *(2, 3, 4))]
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(
+            torch.stack([*seen, *foretold]), torch.stack(cells)
+        )
+    torch.testing.assert_close(loss.detach(), expected)
+    loss.backward()
+    assert all(p.grad is not None for p in module.parameters())
+    assert heads_stage.module.detector is module.detector
 
 
 def test_no_digit_is_in_both_parts():

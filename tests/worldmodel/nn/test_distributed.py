@@ -48,10 +48,13 @@ def objective(weights):
     torch.manual_seed(0)
     return Objective(build_model(CONFIG, DATA), weights, rollout_steps=3)
 
-def video_objective(weights, centred=False):
+def video_objective(weights, centred=False, projector=(16, 8)):
     torch.manual_seed(0)
     model = VideoJEPA(ResidualEncoder(2, 8, stride=5), UNetPredictor(8, 2, (8, 8)), Normalizer((2, 20, 20), 0))
-    return VideoObjective(model, 8, weights, rollout_steps=2, projector=(16, 8), centred=centred)
+    return VideoObjective(model, 8, weights, rollout_steps=2, projector=projector, centred=centred)
+
+def contrast_video_objective(weights):
+    return video_objective(weights, projector=())
 
 def centred_video_objective(weights):
     return video_objective(weights, centred=True)
@@ -79,6 +82,8 @@ pixels[4:] //= 4  # the halves must differ in distribution, or statistics of one
 actions = torch.randn(8, 3, 2, generator=generator)
 CASES = {name: (objective, weights, (pixels, actions)) for name, weights in WEIGHTS.items()}
 CASES["video vicreg"] = video_objective, VideoLossWeights(), (pixels,)
+CONTRAST = VideoLossWeights(variance=0.0, covariance=0.0, contrast=1.0)
+CASES["video contrast"] = contrast_video_objective, CONTRAST, (pixels,)
 CASES["video centred"] = centred_video_objective, VideoLossWeights(), (pixels,)
 CASES["video sigreg"] = video_objective, VideoLossWeights(variance=0.0, covariance=0.0, sigreg=1.0), (pixels,)
 VICREG = ImageLossWeights(sigreg=0.0, variance=1.0, covariance=80.0)

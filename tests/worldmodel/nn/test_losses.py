@@ -32,6 +32,12 @@ def test_contrast_does_not_ask_which_is_first():
     torch.testing.assert_close(losses.contrast(first, second), losses.contrast(second, first))
 
 
+def test_contrast_of_many_sets_is_the_mean_over_them():
+    first, second = normal(12, 4).view(3, 4, 4), normal(12, 4, seed=1).view(3, 4, 4)
+    each = [losses.contrast(a, b) for a, b in zip(first, second, strict=True)]
+    torch.testing.assert_close(losses.contrast(first, second), torch.stack(each).mean())
+
+
 @pytest.mark.parametrize("margin", [1.0, 0.5, 3.0])
 def test_variance_of_data_with_known_standard_deviations(margin):
     # Values ±s have the unbiased standard deviation s · sqrt(n / (n − 1)).

@@ -142,6 +142,46 @@ def test_regularisers_see_projected_positions(monkeypatch):
     assert some[0] != pytest.approx(terms["sigreg"].item(), rel=1e-4)
 
 
+def test_contrast_tells_a_frame_from_others_at_the_same_position():
+    model = VideoJEPA(Pixels(), Drift(), Normalizer((1, 16, 16), 0))
+    weights = VideoLossWeights(variance=0.0, covariance=0.0, contrast=2.0)
+    objective = VideoObjective(model, 1, weights, rollout_steps=2, projector=(), temperature=0.3)
+    loss, terms, latents = objective(videos())
+    expected = []
+    for predicted in model.unroll(latents, 2):
+        for y, x in ((y, x) for y in range(16) for x in range(16)):
+            rows = predicted[..., y, x].reshape(-1, 1), latents[:, 2:, :, y, x].reshape(-1, 1)
+            expected.append(losses.contrast(*rows, temperature=0.3).item())
+    assert terms["contrast"].item() == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+    assert loss.item() == pytest.approx((terms["prediction"] + 2 * terms["contrast"]).item(), rel=1e-6)
+
+
+def test_latents_begin_standardised():
+    model = small_model()
+    before = model.encode(videos()).movedim(2, -1).flatten(0, -2)
+    model.standardize(videos())
+    after = model.encode(videos()).movedim(2, -1).flatten(0, -2)
+    torch.testing.assert_close(after, (before - before.mean(dim=0)) / before.std(dim=0), rtol=1e-3, atol=1e-4)
+
+
+def test_an_encoder_halves_what_patches_leave():
+    encoder = ResidualEncoder(1, 5, hidden_channels=4, num_blocks=1, stride=16)
+    assert encoder(torch.randn(2, 1, 32, 32)).shape == (2, 5, 2, 2)
+    widths = [module.weight.shape[0] for module in encoder.net if isinstance(module, nn.Conv2d)]
+    assert [*widths, encoder.head.weight.shape[0]] == [4, 8, 16, 5]
+    assert ResidualEncoder(1, 5, stride=5)(torch.randn(1, 1, 20, 20)).shape == (1, 5, 4, 4)
+
+
+def test_a_predictor_may_have_one_size_and_blocks():
+    predictor = UNetPredictor(4, 2, (8,), blocks=2)
+    history = torch.randn(3, 2, 4, 5, 7)
+    assert predictor(history).shape == (3, 4, 5, 7)
+    assert sum(p.numel() for p in predictor.blocks.parameters()) == 2 * 2 * (8 * 8 * 9 + 8)
+    nn.init.zeros_(predictor.head.weight)
+    nn.init.zeros_(predictor.head.bias)
+    assert torch.equal(predictor(history), history[:, -1])
+
+
 def test_everything_learns():
     objective = VideoObjective(small_model(), 4, VideoLossWeights(), rollout_steps=2, projector=(8,))
     optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
