@@ -218,6 +218,12 @@ def _videos() -> Iterator[Values]:
             "records": found,
             "table": detection.table(found).markdown(),
             "margins": {figure: detection.over_seeds(each, "+") for figure, each in margins.items() if each},
+            "map": detection.over_seeds(detection.figures(found, detection.MODEL, "reference_mean")),
+            "untrained": "".join(
+                detection.over_seeds(each)
+                for each in [detection.figures(found, detection.UNTRAINED, "reference_mean")]
+                if each
+            ),
             "film": _film(videos),
         }
 

@@ -164,6 +164,11 @@ def table(records: Sequence[Record]) -> Table:
     return Table.of(rows, f"{first.key['videos']}: found in {first.config['num_videos']} videos, average precision")
 
 
+def figures(records: Sequence[Record], policy: str, figure: str) -> list[float]:
+    """A figure ("reference_mean" or "strict_mean") of a forecast in each record that has it."""
+    return [row[figure] for record in records for row in record.rows if row["policy"] == policy]
+
+
 def margin(records: Sequence[Record], figure: str) -> list[float]:
     """By how much a model is above the one whose encoder was left untrained, for each record that has both.
 
