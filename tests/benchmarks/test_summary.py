@@ -7,7 +7,7 @@ import pytest
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Store
-from benchmarks.summary import SEEN, rows
+from benchmarks.summary import SEEN, VIDEO, rows
 from envs.domain import domains
 from worldmodel.storage.files import write_json
 
@@ -17,13 +17,17 @@ NAMES = [
 ]  # fmt: skip
 
 
+OF_VIDEOS = [
+    "environment", "policy", "seed", "videos", "map_reference", "map_true", "ap8_true", "train_minutes",
+]  # fmt: skip
+
 PUBLISHED = ("appearance", "compare", "headline", SEEN)
 """Folders of records."""
 
 
 @pytest.fixture(scope="module")
 def found():
-    return rows()
+    return [row for row in rows() if row["environment"] != "MovingMNIST"]
 
 
 def test_every_published_evaluation_has_a_row(found):
@@ -50,6 +54,18 @@ def test_rows_make_sense(found):
     assert encoders["jepa-mppi"] == "strided"
     assert encoders["gcbc"] == encoders["sac-pixels"] == "axial"
     assert encoders["sac-state"] is encoders["random"] is None
+
+
+def test_every_forecast_of_videos_has_a_row():
+    found = [row for row in rows() if row["environment"] == "MovingMNIST"]
+    records = list(Store(RESULTS / VIDEO).records())
+    assert len(found) == sum(len(record.rows) for record in records)
+    for row in found:
+        assert list(row) == OF_VIDEOS
+        assert 0 <= min(row["map_reference"], row["map_true"], row["ap8_true"])
+        assert max(row["map_reference"], row["map_true"], row["ap8_true"]) <= 1
+        assert bool(row["train_minutes"]) == row["policy"].startswith("video-jepa")
+    assert len({(row["policy"], row["seed"], row["videos"]) for row in found}) == len(found)
 
 
 def test_no_result_no_row(tmp_path: Path):

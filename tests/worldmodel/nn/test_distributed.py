@@ -158,6 +158,7 @@ def report(tmp_path_factory) -> dict:
             ("sigreg", 1e-5),
             ("all", 1e-5),
             ("video vicreg", 1e-5),
+            ("video contrast", 1e-5),
             ("video centred", 1e-5),
             ("video sigreg", 1e-5),
         ),
