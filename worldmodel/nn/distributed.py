@@ -1,5 +1,7 @@
 """Batch statistics over the joint batch of several processes, which data parallelism leaves out."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -28,4 +30,16 @@ def gather_batch(x: Tensor) -> Tensor:
         return x
     from torch.distributed.nn.functional import all_gather
 
-    return torch.cat(all_gather(x.contiguous()), dim=0)
+    return _ContiguousGradient.apply(torch.cat(all_gather(x.contiguous()), dim=0))
+
+
+class _ContiguousGradient(torch.autograd.Function):
+    """Passes a tensor on, and its gradient in the order of its memory: gloo sends that of views as it lies there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous()
