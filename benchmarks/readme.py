@@ -216,6 +216,7 @@ def _videos() -> Iterator[Values]:
         yield {
             "videos": videos,
             "records": found,
+            "trainings": [each["command"] for record in found for each in record.facts["trainings"].values()],
             "table": detection.table(found).markdown(),
             "margins": {figure: detection.over_seeds(each, "+") for figure, each in margins.items() if each},
             "map": detection.over_seeds(detection.figures(found, detection.MODEL, "reference_mean")),

@@ -100,7 +100,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         changed(TWO_ROOMS, {"data.dataset": "pillars/random-walk-v0"}),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; 45 minutes on two CPU cores.",
+        "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; half an hour on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(
                 latent_channels=64,

@@ -96,6 +96,7 @@ def run(config: DetectConfig) -> Record:
     horizons = HORIZONS[: source.num_frames - models[MODEL].model.context]
     told = {
         policy: {name: model.config["training"].get(name) for name in ("preset", "step", "seconds", "threads")}
+        | {"command": trainings[policy].command(model.config["training"].get("preset"), asked[policy])}
         for policy, model in models.items()
     }
     record = new_record(
@@ -266,6 +267,16 @@ class _Training:
     seed: int
     train_encoder: bool
     supervised: bool
+
+    def command(self, preset: str | None, folder: Path | str | None) -> str:
+        """The command that trained it, if nothing else was changed, into this folder."""
+        usual, options = VideoDataConfig(), [f"--seed {self.seed}"]
+        if self.data.num_digits != usual.num_digits:
+            options.append(f"--data.num-digits {self.data.num_digits}")
+        if self.data.background != usual.background:
+            options.append(f"--data.background {self.data.background:g}")
+        options += ["--no-train-encoder"] * (not self.train_encoder) + ["--supervised"] * self.supervised
+        return f"worldmodel pretrain {preset} {' '.join(options)} --output {folder}"
 
 
 def _training(trained: PretrainedVideo) -> _Training:
