@@ -213,6 +213,7 @@ def _videos() -> Iterator[Values]:
     for videos in dict.fromkeys(record.key["videos"] for record in records):
         found = sorted((r for r in records if r.key["videos"] == videos), key=lambda r: r.key["seed"])
         margins = {figure: detection.margin(found, figure) for figure in ("reference_mean", "strict_mean")}
+        untrained = detection.figures(found, detection.UNTRAINED, "reference_mean")
         yield {
             "videos": videos,
             "records": found,
@@ -220,11 +221,8 @@ def _videos() -> Iterator[Values]:
             "table": detection.table(found).markdown(),
             "margins": {figure: detection.over_seeds(each, "+") for figure, each in margins.items() if each},
             "map": detection.over_seeds(detection.figures(found, detection.MODEL, "reference_mean")),
-            "untrained": "".join(
-                detection.over_seeds(each)
-                for each in [detection.figures(found, detection.UNTRAINED, "reference_mean")]
-                if each
-            ),
+            "untrained": detection.over_seeds(untrained) if untrained else None,
+            "policies": sorted({row["policy"] for record in found for row in record.rows}),
             "film": _film(videos),
         }
 

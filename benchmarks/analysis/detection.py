@@ -145,7 +145,7 @@ def table(records: Sequence[Record]) -> Table:
     """Average precisions of each forecast, over the seeds of records of the same videos."""
     rows = []
     for policy, words in FORECASTS.items():
-        found = [row for record in records for row in record.rows if row["policy"] == policy]
+        found = _rows_of(records, policy)
         if not found:
             continue
         horizons = records[0].config["horizons"]
@@ -167,7 +167,7 @@ def table(records: Sequence[Record]) -> Table:
 
 def figures(records: Sequence[Record], policy: str, figure: str) -> list[float]:
     """A figure ("reference_mean" or "strict_mean") of a forecast in each record that has it."""
-    return [row[figure] for record in records for row in record.rows if row["policy"] == policy]
+    return [row[figure] for row in _rows_of(records, policy)]
 
 
 def margin(records: Sequence[Record], figure: str) -> list[float]:
@@ -206,6 +206,10 @@ def summary_rows(record: Record) -> Iterator[Row]:
         }
 
 
+def _rows_of(records: Sequence[Record], policy: str) -> list[Row]:
+    return [row for record in records for row in record.rows if row["policy"] == policy]
+
+
 def draw_rollouts(
     models: Sequence[PretrainedVideo], videos: VideoBatch, device: str = "cpu"
 ) -> Iterator[NDArray[np.uint8]]:
@@ -241,16 +245,16 @@ def _imagined(
 def _measure_all(
     config: DetectConfig, models: Mapping[str, PretrainedVideo], source: MovingMNIST, horizons: tuple[int, ...]
 ) -> Iterator[tuple[str, AveragePrecisions]]:
-    first = models[MODEL]
-    context, grid = first.model.context, first.config["model"]["grid"]
+    trained = models[MODEL]
+    context, grid = trained.model.context, trained.config["model"]["grid"]
     generator = np.random.default_rng(EVALUATION_SEED)
     starts = range(0, config.num_videos, BATCH_SIZE)
     batches = [source.sample(min(BATCH_SIZE, config.num_videos - first), generator) for first in starts]
     forecasters: dict[str, Forecaster] = {
         policy: detection.rollout_forecaster(model.model, model.detector, horizons) for policy, model in models.items()
     }
-    forecasters[COPIED] = detection.copying_forecaster(first.model, first.detector, horizons)
-    forecasters[SEEN] = detection.seeing_forecaster(first.model, first.detector, horizons)
+    forecasters[COPIED] = detection.copying_forecaster(trained.model, trained.detector, horizons)
+    forecasters[SEEN] = detection.seeing_forecaster(trained.model, trained.detector, horizons)
     if config.particles:
         forecasters[PARTICLES] = particle_forecaster(source, context=context, grid=grid, horizons=horizons)
     for policy in (policy for policy in FORECASTS if policy in forecasters):

@@ -34,6 +34,9 @@ def particle_forecaster(
         grid: Cells along a side.
         horizons: How far to forecast.
         seed: Seed of the guesses.
+
+    Raises:
+        ValueError: When it is called with videos whose centres or digits are unknown.
     """
     margin = (source.side - 1) / 2
     rng = np.random.default_rng(seed)

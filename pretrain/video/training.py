@@ -8,6 +8,8 @@
 A supervised run is a ceiling: its first stage trains encoder, predictor and detection head on cells, end to end.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -114,8 +116,11 @@ def build_training(config: VideoConfig, device: torch.device) -> Training:
     model.standardize(sample.pixels)
     detector = built(lambda: build_detector(config.model, shape), config.model)
     decoder = built(lambda: build_decoder(config.model, shape), config.model)
-    first = _supervised_stage(config, model, detector, sources) if config.supervised else None
-    stages = [first or _model_stage(config, model, sources), _heads_stage(config, model, detector, decoder, sources)]
+    if config.supervised:
+        first = _supervised_stage(config, model, detector, sources)
+    else:
+        first = _model_stage(config, model, sources)
+    stages = [first, _heads_stage(config, model, detector, decoder, sources)]
     parts = {"model": model, "detector": detector, "decoder": decoder}
     sections = {"model": config.model, "data": PixelSpec(pixel_shape=shape)}
     return Training(
@@ -137,12 +142,11 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, sources: Sources) -> Sta
     # A projector that nothing looks through gets no gradient.
     if not (config.weights.variance or config.weights.covariance or config.weights.sigreg):
         frozen += list(objective.projector.parameters())
-    trained = [p for p in objective.parameters() if not any(p is other for other in frozen)]
     return Stage(
         name="model",
         module=BatchLoss("objective", objective, "pixels"),
         frozen=frozen,
-        groups=[{"params": trained, "peak": config.learning_rate}],
+        groups=[{"params": _others(objective, frozen), "peak": config.learning_rate}],
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
         draw=source.sample,
@@ -154,17 +158,21 @@ def _supervised_stage(config: VideoConfig, model: VideoJEPA, detector: Detection
     source, validation_source = sources
     module = SupervisedTraining(model, detector, config.rollout_steps)
     frozen = [] if config.train_encoder else list(model.encoder.parameters())
-    trained = [p for p in module.parameters() if not any(p is other for other in frozen)]
     return Stage(
         name="model",
         module=module,
         frozen=frozen,
-        groups=[{"params": trained, "peak": config.learning_rate}],
+        groups=[{"params": _others(module, frozen), "peak": config.learning_rate}],
         num_steps=config.num_steps,
         batch_size=config.data.batch_size,
         draw=lambda size, generator: detection_batch(source.sample(size, generator), config.model.grid),
         validate=lambda: validate_video(model, validation_source),
     )
+
+
+def _others(module: nn.Module, frozen: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Parameters of a module that are not among these."""
+    return [p for p in module.parameters() if not any(p is other for other in frozen)]
 
 
 def _heads_stage(
