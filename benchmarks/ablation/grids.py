@@ -57,7 +57,7 @@ class Grid:
 OF_ENVIRONMENT = "of-environment"
 """In place of a preset's name: that of the world model in the environment's comparison."""
 
-VICREG = {"weights.variance": 10.0, "weights.covariance": 100.0, "weights.contrast": 0.0, "centred": True}
+VIDEO_VICREG = {"weights.variance": 10.0, "weights.covariance": 100.0, "weights.contrast": 0.0, "centred": True}
 """Videos: EB-JEPA's regularisers."""
 SHALLOW = {
     "model.stride": 4,
@@ -151,7 +151,7 @@ GRIDS = {
         variants=(
             Variant(name="ours"),
             Variant(name="encoder untrained", train={"train_encoder": False}),
-            Variant(name="variance and covariance for the contrast", train=VICREG),
+            Variant(name="variance and covariance for the contrast", train=VIDEO_VICREG),
             Variant(name="SIGReg for the contrast", train=SIGREG | {"weights.contrast": 0.0}),
             Variant(name="one round of prediction", train={"rollout_steps": 1}),
             Variant(name="the encoder of one size, stride 4", train=SHALLOW),
