@@ -16,8 +16,6 @@ from agents import rl
 from agents.evaluation.task import Task
 from agents.observations import KEYS
 from agents.offline.agent import OFFLINE_METHOD, OfflineAgent
-from agents.rl.codes import CodedPolicy, open_code
-from agents.rl.held_actions import HeldPolicy
 from agents.scripted import RandomPolicy
 from agents.world_model.agent import PlanningAgent
 from agents.world_model.config import PlannerConfig
@@ -57,7 +55,7 @@ class Source:
     name: str
     path: Path | None = None
     checkpoint: CheckpointFiles | None = None
-    run: rl.RunFiles | None = None
+    run: "rl.RunFiles | None" = None
 
     @property
     def sha256(self) -> str | None:
@@ -160,7 +158,7 @@ def make_policy(
     return agent, PIXELS
 
 
-def _learned(files: rl.RunFiles, task: Task, device: str) -> tuple[Policy, str]:
+def _learned(files: "rl.RunFiles", task: Task, device: str) -> tuple[Policy, str]:
     """A policy of reinforcement learning: the one that was best at validation, seeing and acting as it was trained."""
     run, path = files.config, files.folder / rl.CONFIG
     seen, done = run.read_spaces()
@@ -177,13 +175,13 @@ def _learned(files: rl.RunFiles, task: Task, device: str) -> tuple[Policy, str]:
         if given != _shapes(seen):
             raise ValueError(f"the observations of {task.env_id!r} must be as in {path}, {seen}")
     else:
-        code = open_code(run.kept_as, files.folder, given["observation"])
+        code = rl.open_code(run.kept_as, files.folder, given["observation"])
         if _shapes(seen)["observation"] != (code.dim,):
             raise CheckpointError(
                 f"{path} must describe observations of {code.dim} numbers, as {run.kept_as} are, got {seen}"
             )
-        policy = CodedPolicy(model, code)
-    return HeldPolicy(policy, run.action_repeat, task.action_space), kind
+        policy = rl.CodedPolicy(model, code)
+    return rl.HeldPolicy(policy, run.action_repeat, task.action_space), kind
 
 
 def _shapes(space: gym.Space[Any]) -> dict[str, tuple[int, ...]]:

@@ -89,12 +89,12 @@ def _show(config: DemoConfig, checkpoint: str) -> dict[str, Any]:
         for name, record in records.items()
     }
     write_json(output / "demo.json", content)
-    films = ""
+    films: list[Path] = []
     if config.video_episodes:
-        render.run(
+        films = render.run(
             render.RenderConfig(policy=checkpoint, episodes=config.video_episodes, output=output / "planning", **shared)
         )
-        films = ", planning.mp4, planning.gif"
     shown = success.table(list(records.values())).markdown()
-    logger.info("\n%s\n\nEverything is in %s/: the JSON files%s", shown, output, films)
+    names = "".join(f", {film.name}" for film in films)
+    logger.info("\n%s\n\nEverything is in %s/: the JSON files%s", shown, output, names)
     return content

@@ -29,7 +29,7 @@ def constraints() -> dict[str, Version]:
     return {canonicalize_name(name): Version(release) for name, release in pins}
 
 
-EXTRAS = ("mujoco", "pusht", "lerobot", "video")
+EXTRAS = ("rl", "video", "images", "mujoco", "pusht", "lerobot", "tensorboard")
 
 
 def requirements(*extras: str) -> list[Requirement]:

@@ -13,6 +13,41 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+EXTRAS = {
+    "stable_baselines3": "rl",
+    "sb3_contrib": "rl",
+    "sklearn": "images,video",
+    "scipy": "video",
+    "imageio": "video",
+    "imageio_ffmpeg": "video",
+    "moviepy": "video",
+    "pytorch_optimizer": "images,video",
+    "pooch": "images,video",
+    "kornia": "images",
+    "mujoco": "mujoco",
+    "gymnasium_robotics": "mujoco",
+    "pymunk": "pusht",
+    "pyarrow": "lerobot",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "ray": "ray",
+}
+"""Modules that are not installed with the package alone, and the extras that bring each."""
+
+
+def explain(error: ImportError, needed_by: str) -> str | None:
+    """Says in one line how to get what an import lacked; None if no extra brings it.
+
+    Example:
+        >>> explain(ModuleNotFoundError("No module named 'ray'", name="ray"), "tune")
+        "tune needs ray: pip install 'worldmodel[ray]'"
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS or not isinstance(error, ModuleNotFoundError):
+        return None
+    return f"{needed_by} needs {module}: pip install 'worldmodel[{EXTRAS[module]}]'"
+
+
 def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """A package's ``__getattr__``: a module is imported when a name of it is first used, for each takes seconds.
 
@@ -25,7 +60,12 @@ def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if name not in found:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(found[name]), name)
+        try:
+            return getattr(importlib.import_module(found[name]), name)
+        except ModuleNotFoundError as error:
+            if text := explain(error, f"{package}.{name}"):
+                raise ModuleNotFoundError(text, name=error.name) from error
+            raise
 
     return find
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from worldmodel import __version__
+from worldmodel import __version__, explain
 
 COMMANDS = {
     "collect": ("run a policy in an environment and write a Minari dataset", "pretrain.collection.collect"),
@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"\nworldmodel {name}: {what}\n")
         return 130
     except (ValueError, OSError, FloatingPointError, ImportError, LookupError, MemoryError) as error:
-        sys.stderr.write(f"worldmodel {name}: {_describe(error)}\n")
+        told = explain(error, name) if isinstance(error, ImportError) else None
+        sys.stderr.write(f"worldmodel {name}: {told or _describe(error)}\n")
         return 1
     return 0
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -30,8 +30,12 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"successes must be between 0 and the number of trials (at least 1), got {successes}/{trials}")
-    interval = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    rate, z = successes / trials, _quantile(confidence)
+    centre = rate + z**2 / (2 * trials)
+    half = z * sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2)
+    low, high = ((centre + end) / (1 + z**2 / trials) for end in (-half, half))
+    # Rounding alone would keep them from these ends.
+    return float(low) if successes else 0.0, float(high) if successes < trials else 1.0
 
 
 def spl(success: Sequence[bool], shortest: Sequence[float], travelled: Sequence[float]) -> float:
@@ -132,18 +136,25 @@ def compare_paired(first: Sequence[bool], second: Sequence[bool], confidence: fl
     n, only_a, only_b = len(a), int((a & ~b).sum()), int((b & ~a).sum())
     rate_a, rate_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = rate_a - rate_b
-    half = float(stats.norm.ppf(0.5 + confidence / 2)) * np.sqrt((rate_a + rate_b - centre**2) / (n + 2))
+    half = _quantile(confidence) * sqrt((rate_a + rate_b - centre**2) / (n + 2))
     discordant = only_a + only_b
+    # Twice the smaller tail of a fair coin's tosses.
+    tail = sum(comb(discordant, k) for k in range(min(only_a, only_b) + 1))
     return Comparison(
         rates=(float(a.mean()), float(b.mean())),
         difference=(only_a - only_b) / n,
         low=float(max(-1.0, centre - half)),
         high=float(min(1.0, centre + half)),
-        p_value=float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0,
+        p_value=min(1.0, 2 * tail / 2**discordant),
         only_first=only_a,
         only_second=only_b,
         num_episodes=n,
     )
+
+
+def _quantile(confidence: float) -> float:
+    """By how many standard deviations a normal variable strays at most, with this probability."""
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def _paired(first: Sequence[bool], second: Sequence[bool]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from agents.evaluation.statistics import compare_paired
 from agents.world_model.config import PlannerConfig
 from benchmarks.ablation.grids import Variant
-from benchmarks.analysis import detection, image_probe
+from benchmarks.analysis import detection
 from benchmarks.evaluation import success
 from benchmarks.records.store import Record
 from benchmarks.records.tables import gain, number, percent, quantiles
@@ -121,6 +121,8 @@ def _detection_cells(figures: Figures) -> dict[str, str]:
 
 
 def _measure_probe(checkpoint: str, variant: Variant, budget: Budget) -> Record:
+    from benchmarks.analysis import image_probe  # of the extra "images"
+
     config = image_probe.ProbeConfig(checkpoint=Path(checkpoint), untrained=variant.untrained, progress=False)
     record = image_probe.run(config)
     facts = {key: record.facts[key] for key in ("linear", "knn", "effective_rank")}

@@ -9,7 +9,6 @@ import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import ImageColor
-from scipy import stats
 from tqdm import tqdm
 
 from benchmarks.films.encoding import write_videos
@@ -186,6 +185,8 @@ def over_seeds(values: Sequence[float], sign: str = "") -> str:
     mean = fmean(values)
     if len(values) == 1:
         return f"{mean:{sign}.3f}"
+    from scipy import stats  # of the extra "video"
+
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return f"{mean:{sign}.3f} [{mean - half:{sign}.3f}, {mean + half:{sign}.3f}]"
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from agents.evaluation.task import make_task
 from agents.saved import open_checkpoint
@@ -73,7 +72,10 @@ def run(config: MapsConfig) -> Record:
         correlations.append(
             {"episode": episode}
             | {
-                kind: {"all": _rank(maps["true"], maps[kind]), "hidden": _rank(maps["true"][hidden], values[hidden])}
+                kind: {
+                    "all": _rank_correlation(maps["true"], maps[kind]),
+                    "hidden": _rank_correlation(maps["true"][hidden], values[hidden]),
+                }
                 for kind, values in maps.items()
                 if kind != "true"
             }
@@ -124,8 +126,14 @@ def distances(
     return maps
 
 
-def _rank(first: NDArray[Any], second: NDArray[Any]) -> float:
-    return float(spearmanr(first, second).statistic)
+def _rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Spearman's: the correlation of ranks, where equals share a rank."""
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places.ravel()]
 
 
 def _draw(simulation: Simulation, rows: list[Any], correlations: list[dict[str, Any]], path: Path) -> None:

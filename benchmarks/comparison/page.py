@@ -9,9 +9,9 @@ from typing import Any
 import jinja2
 
 from benchmarks.comparison import plots
-from benchmarks.comparison.compare import RESULTS
 from benchmarks.comparison.contest import Contest, contest_of
 from benchmarks.comparison.tables import table
+from benchmarks.records.provenance import RESULTS
 from benchmarks.records.tables import Table
 from worldmodel.config import command, config
 from worldmodel.storage.files import read_bytes, read_json, write_text

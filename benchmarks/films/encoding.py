@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
@@ -27,8 +26,8 @@ GIF_QUALITIES = ((1, 800, 128), (1, 640, 96), (2, 640, 64), (3, 560, 64), (4, 48
 
 def write_videos(
     paths: Sequence[Path], frames: Iterable[NDArray[np.uint8]], count: int, fps: float, *, gif_stride: int = 2
-) -> None:
-    """Writes the same frames, drawn once, to an MP4 file, a GIF or both.
+) -> list[Path]:
+    """Writes the same frames, drawn once, to an MP4 file, a GIF or both; without ffmpeg a GIF alone will do.
 
     Args:
         paths: Files, at most one of each format.
@@ -36,8 +35,13 @@ def write_videos(
         count: How many there are.
         fps: Frames a second.
         gif_stride: Of every how many frames the GIF has one, at least.
+
+    Returns:
+        The files written.
     """
     files = {path.suffix.removeprefix("."): path for path in paths}
+    if files.keys() > {"mp4"} and not _has_ffmpeg():
+        logger.info("%s is left out: MP4 needs pip install 'worldmodel[video]'", files.pop("mp4"))
     stride = max(gif_stride, -(-count // MAX_GIF_FRAMES))
     kept: list[Image.Image] = []
 
@@ -53,10 +57,13 @@ def write_videos(
         deque(passing(), maxlen=0)
     if "gif" in files:
         write_gif(files["gif"], kept, fps / stride)
+    return list(files.values())
 
 
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
     """Writes an H.264 video that browsers play; the file appears whole or not at all."""
+    import imageio_ffmpeg  # of the extra "video"
+
     coming = iter(frames)
     first = next(coming)
     size, options = first.shape[1::-1], ["-f", "mp4", "-movflags", "+faststart"]
@@ -68,6 +75,14 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
         writer.send(None)  # starts ffmpeg
         for frame in itertools.chain([first], coming):
             writer.send(np.ascontiguousarray(frame))
+
+
+def _has_ffmpeg() -> bool:
+    try:
+        import imageio_ffmpeg  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def write_gif(path: Path, frames: Sequence[Image.Image], fps: float, max_bytes: int = MAX_GIF_BYTES) -> None:

@@ -118,10 +118,10 @@ def run(config: RenderConfig) -> list[Path]:
     paths = [output.with_name(f"{output.name}.{suffix}") for suffix in config.formats]
     output.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(frames, total=count, desc="drawing", unit="frame", disable=not config.progress or None)
-    write_videos(paths, iter(bar), count, config.fps)
-    for path in paths:
+    written = write_videos(paths, iter(bar), count, config.fps)
+    for path in written:
         logger.info("written to %s (%.1f MB)", path, path.stat().st_size / 1e6)
-    return paths
+    return written
 
 
 main = command(RenderConfig, run, "render")

@@ -5,19 +5,18 @@ a part of the training images.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from agents.evaluation.statistics import wilson_interval
 from worldmodel.image.jepa import ImageJEPA
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 CHUNK = 512
 """Images that are encoded at once."""
@@ -77,6 +76,8 @@ def knn_accuracy(
         queries: Representations of test images.
         labels: Their classes.
     """
+    from sklearn.neighbors import KNeighborsClassifier  # of the extra "images"
+
     voters = KNeighborsClassifier(
         n_neighbors=min(NUM_NEIGHBOURS, len(bank)),
         metric="cosine",
@@ -104,6 +105,8 @@ def linear_accuracy(
     Returns:
         Its accuracy on the test images, and the inverse strength C.
     """
+    from sklearn.model_selection import train_test_split  # of the extra "images"
+
     fit, held_back, fit_labels, held_back_labels = train_test_split(
         train, train_labels, test_size=HELD_BACK, random_state=0, stratify=train_labels
     )
@@ -112,7 +115,11 @@ def linear_accuracy(
     return _accuracy(_linear(best).fit(train, train_labels).predict(test), labels), best
 
 
-def _linear(inverse_strength: float) -> Pipeline:
+def _linear(inverse_strength: float) -> "Pipeline":
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), LogisticRegression(C=inverse_strength, max_iter=MAX_ITERATIONS))
 
 

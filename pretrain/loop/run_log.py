@@ -1,10 +1,9 @@
-"""The log of a training run: JSON lines to compute with, TensorBoard to look at, Weights & Biases where wanted."""
+"""The log of a training run: JSON lines to compute with, TensorBoard and Weights & Biases to look at, where wanted."""
 
 import json
 import math
 from pathlib import Path
-
-from torch.utils.tensorboard import SummaryWriter
+from typing import Any
 
 from worldmodel.storage.files import read_rows, write_text
 
@@ -33,7 +32,7 @@ class RunLog:
         kept = [row for row in read_metrics(folder) if row["step"] <= first_step] if first_step else []
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        self._board = _open_board(folder, first_step)
         self._wandb = _start_wandb(folder, resume=first_step > 0) if wandb else None
 
     def write(self, split: str, step: int, values: dict[str, float]) -> None:
@@ -42,7 +41,7 @@ class RunLog:
         self._file.write(json.dumps({"step": step} | row) + "\n")
         self._file.flush()
         for key, value in row.items():
-            if value is not None:
+            if value is not None and self._board is not None:
                 self._board.add_scalar(key, value, step)
         if self._wandb is not None:
             self._wandb.log(row, step=step)
@@ -50,7 +49,8 @@ class RunLog:
     def close(self) -> None:
         """Closes all writers."""
         self._file.close()
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
 
@@ -62,6 +62,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         ValueError: If the file is no log.
     """
     return read_rows(folder / METRICS, {"step": int})
+
+
+def _open_board(folder: Path, first_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
 
 
 def _start_wandb(folder: Path, *, resume: bool):  # type: ignore[no-untyped-def]

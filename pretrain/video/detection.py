@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
-from scipy import ndimage
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from pretrain.video.moving_mnist import VideoBatch
@@ -101,6 +99,8 @@ def true_cells(centres: Float[np.ndarray, "b t k 2"], size: int, grid: int) -> B
 
 def drawn_cells(pixels: UInt8[np.ndarray, "b t s s"], grid: int) -> Bool[np.ndarray, "b t g g"]:
     """Cells that hold the centre of the bounding box of a connected shape."""
+    from scipy import ndimage  # of the extra "video"
+
     batch_size, num_frames, size, _ = pixels.shape
     # Diagonal neighbours belong together; frames do not.
     neighbours = np.zeros((3, 3, 3), bool)
@@ -214,4 +214,6 @@ def _scores(detector: nn.Module, latents: Tensor) -> NDArray[np.float32]:
 
 
 def _average_precision(truths: NDArray, scores: NDArray) -> float:
+    from sklearn.metrics import average_precision_score  # of the extra "video"
+
     return float(average_precision_score(truths.ravel() > 0.5, scores.ravel()))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import imageio_ffmpeg
 import numpy as np
 from numpy.lib import format as npy
 
@@ -76,6 +75,8 @@ def read_film(path: Path, first: int) -> Iterator[Array]:
     Yields:
         Frames uint8 ``(1, H, W, 3)``.
     """
+    import imageio_ffmpeg  # of the extra "video"
+
     # Each frame as it was encoded: none is dropped or repeated for an even rate.
     frames = imageio_ffmpeg.read_frames(str(path.absolute()), output_params=["-fps_mode", "passthrough"])
     width, height = next(frames)["size"]
@@ -86,6 +87,8 @@ def read_film(path: Path, first: int) -> Iterator[Array]:
 
 def film_shape(path: Path) -> tuple[int, int, int]:
     """``(H, W, 3)`` of the frames of a film."""
+    import imageio_ffmpeg  # of the extra "video"
+
     frames = imageio_ffmpeg.read_frames(str(path.absolute()))
     width, height = next(frames)["size"]
     frames.close()

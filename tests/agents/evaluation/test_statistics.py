@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from agents.evaluation.statistics import compare_paired, share_kept, spl, wilson_interval
@@ -12,6 +14,21 @@ from agents.evaluation.statistics import compare_paired, share_kept, spl, wilson
 )
 def test_wilson_interval_gives_newcombes_published_values(successes, trials, low, high):
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
+def test_wilson_interval_is_scipys(counts, confidence):
+    expected = stats.binomtest(*counts).proportion_ci(confidence, method="wilson")
+    assert wilson_interval(*counts, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(st.integers(0, 600), st.integers(0, 600))
+def test_the_paired_test_is_scipys_exact_one(only_first, only_second):
+    first = [True] * only_first + [False] * only_second + [True]
+    second = [False] * only_first + [True] * only_second + [True]
+    discordant = only_first + only_second
+    expected = stats.binomtest(only_first, discordant, 0.5).pvalue if discordant else 1.0
+    assert compare_paired(first, second).p_value == pytest.approx(expected, rel=1e-9)
 
 
 def test_wilson_interval_is_symmetric_and_stays_within_0_and_1():
