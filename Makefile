@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # torch goes first and by itself: so pip takes the build for CPUs where its configuration offers one.
 TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 
-.PHONY: help demo test test-lowest check format build docs docs-check figures lock clean
+.PHONY: help demo test test-lowest check format build docs docs-check install-size figures lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ docs: $(INSTALLED) ## Build the documentation into site/
 
 docs-check: docs ## Build the documentation, and check every command and example in it and in README
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_docs.py tests/benchmarks/test_readme.py $(ARGS)
+
+install-size: $(INSTALLED) ## Measure what an installation takes beside torch (ARGS=COMMIT measures that one too)
+	@$(BIN)/python tests/install_size.py $(ARGS)
 
 figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md and docs/results.md
 	@$(BIN)/python -m benchmarks.readme
