@@ -65,7 +65,7 @@ docs-check: docs ## Build the documentation, and check every command and example
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_docs.py tests/benchmarks/test_readme.py $(ARGS)
 
 install-size: $(INSTALLED) ## Measure what an installation takes beside torch (ARGS=COMMIT measures that one too)
-	@$(BIN)/python tests/install_size.py $(ARGS)
+	@$(BIN)/python -P tests/install_size.py $(ARGS)
 
 figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md and docs/results.md
 	@$(BIN)/python -m benchmarks.readme
