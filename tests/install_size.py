@@ -1,4 +1,4 @@
-"""Measures what an installation takes beside torch: `python -P tests/install_size.py [COMMIT]`, run by `make install-size`.
+"""Measures what an installation takes beside torch: `python -P tests/install_size.py [COMMIT]`.
 
 New environments get torch, then the project alone, then with all extras; where a commit is given, the project as it was
 then comes first. Sizes are those of files, in MB. Writes benchmarks/results/install.json.
