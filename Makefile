@@ -64,7 +64,7 @@ docs: $(INSTALLED) ## Build the documentation into site/
 docs-check: docs ## Build the documentation, and check every command and example in it and in README
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_docs.py tests/benchmarks/test_readme.py $(ARGS)
 
-figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md and docs/results.md
+figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md, docs/results.md and model cards
 	@$(BIN)/python -m benchmarks.readme
 
 lock: ## Resolve all dependencies anew and write constraints.txt (TORCH=torch==X.Y.Z changes the pinned torch)
