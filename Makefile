@@ -67,7 +67,7 @@ docs-check: docs ## Build the documentation, and check every command and example
 install-size: $(INSTALLED) ## Measure what an installation takes beside torch (ARGS=COMMIT measures that one too)
 	@$(BIN)/python -P tests/install_size.py $(ARGS)
 
-figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md and docs/results.md
+figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md, docs/results.md and model cards
 	@$(BIN)/python -m benchmarks.readme
 
 lock: ## Resolve all dependencies anew and write constraints.txt (TORCH=torch==X.Y.Z changes the pinned torch)

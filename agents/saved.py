@@ -1,4 +1,4 @@
-"""Any agent by its name: scripted, or the folder of a training run; its files are read once.
+"""Any agent by its name: scripted, the folder of a training run, or shipped, or on a hub; its files are read once.
 
 ::
 
@@ -32,6 +32,7 @@ from worldmodel.checkpoint import (
     shipped_checkpoints,
 )
 from worldmodel.config import ConfigError
+from worldmodel.storage import hub
 from worldmodel.storage.files import current
 
 RANDOM, EXPERT = "random", "expert"
@@ -45,7 +46,7 @@ class Source:
 
     Attributes:
         kind: A scripted policy, or what the folder of a training run holds.
-        name: Its name: a scripted policy's, or the folder's.
+        name: Its name: a scripted policy's, a hub's, or the folder's.
         path: The folder; None for scripted policies.
         checkpoint: Files of a checkpoint of this project.
         run: Files of a reinforcement learning run.
@@ -68,10 +69,11 @@ def open_source(policy: str | Path) -> Source:
     """Looks up what a policy's name stands for, and reads its files.
 
     Args:
-        policy: "random", "expert", the folder of a training run or the name of a shipped checkpoint.
+        policy: "random", "expert", the folder of a training run, or the name of a checkpoint that ships or is on a hub.
 
     Raises:
         ValueError: If there is no such policy, or its files are not valid.
+        ImportError: If it is on a hub and huggingface_hub is not installed.
     """
     if policy in SCRIPTED:
         return Source("scripted", str(policy))
@@ -80,12 +82,13 @@ def open_source(policy: str | Path) -> Source:
     except CheckpointError as error:
         names = ", ".join(map(repr, (*SCRIPTED, *shipped_checkpoints())))
         raise ConfigError("policy", f"one of {names} or the directory of a checkpoint", str(policy)) from error
+    name = str(policy) if hub.is_name(policy) else path.name
     # A checkpoint of this project is what its config.json says, whatever else lies in its folder.
     if not current(path, CONFIG).exists() and current(path, rl.CONFIG).exists():
-        return Source("rl", path.name, path, run=rl.read_files(path))
+        return Source("rl", name, path, run=rl.read_files(path))
     if read_format(path) == OFFLINE_METHOD.format:
-        return Source("offline", path.name, path, OFFLINE_METHOD.read(path))
-    return Source("world model", path.name, path, WORLD_MODEL.read(path))
+        return Source("offline", name, path, OFFLINE_METHOD.read(path))
+    return Source("world model", name, path, WORLD_MODEL.read(path))
 
 
 def find_hash(folder: Path) -> str | None:

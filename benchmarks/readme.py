@@ -1,4 +1,4 @@
-"""``python -m benchmarks.readme`` writes README.md, pages of docs, and benchmarks/results/summary.json.
+"""``python -m benchmarks.readme`` writes README.md, pages of docs, model cards, and benchmarks/results/summary.json.
 
 The pages' words stand in ``benchmarks/templates``, their figures in ``benchmarks/results``; here they meet. What has
 not been measured is left out of the pages.
@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import jinja2
 import tyro
 
 from agents.saved import SCRIPTED
@@ -23,18 +22,20 @@ from benchmarks.comparison import compare, plots, tune
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tables import overview, table
 from benchmarks.evaluation import appearance, headline, success
-from benchmarks.records import tables
+from benchmarks.records import pages, tables
 from benchmarks.records.provenance import RESULTS, ROOT
 from benchmarks.records.store import Record, Store, read_record
+from benchmarks.sharing.about import KINDS, open_about
+from benchmarks.sharing.card import card
+from benchmarks.sharing.figures import find_figures
 from envs.domain import VALIDATION, Domain, domains, find_domain
 from pretrain.presets import DEFAULT
-from worldmodel.checkpoint import SHIPPED, read_config
+from worldmodel.checkpoint import SHIPPED, read_config, shipped_checkpoints
 from worldmodel.config import config
 from worldmodel.storage.files import read_json, to_lines, write_text
+from worldmodel.storage.hub import CARD
 
 Values = dict[str, Any]
-TEMPLATES = Path(__file__).parent / "templates"
-"""Where the words lie."""
 PAGES = ("README.md", "docs/results.md", "docs/guides/own-environment.md")
 """The pages, by their places in the project; the template of each has its name."""
 SHOWN = ("random", "jepa-mppi", "jepa-actor", "sac-state", "gcivl")
@@ -65,7 +66,7 @@ def run(config: ReadmeConfig) -> None:
         ValueError: If a file that is checked is missing or differs.
     """
     found = values()
-    texts = {page: render(page, found) for page in PAGES} | {summary.SUMMARY: to_lines(summary.rows()) + "\n"}
+    texts = {page: render(page, found) for page in PAGES} | {summary.SUMMARY: to_lines(summary.rows()) + "\n"} | cards()
     for name, text in texts.items():
         path = config.folder / name
         if not config.check:
@@ -77,20 +78,17 @@ def run(config: ReadmeConfig) -> None:
 
 def render(page: str, found: Values) -> str:
     """The text of a page, from its template and the values that it shows."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "percent": tables.percent,
-        "number": tables.number,
-        "mean": fmean,
-        "machines": machines,
+    return pages.render(f"{Path(page).name}.jinja", found, mean=fmean, machines=machines)
+
+
+def cards() -> dict[str, str]:
+    """The model cards of the checkpoints that ship with the package, by their places in the project."""
+    names = [name for kind in KINDS for name in shipped_checkpoints(kind)]
+    found = {name: open_about(name) for name in names}
+    return {
+        f"worldmodel/checkpoints/{name}/{CARD}": card(about, name, find_figures(about.files.sha256, [RESULTS]))
+        for name, about in found.items()
     }
-    return environment.get_template(f"{Path(page).name}.jinja").render(found)
 
 
 def values() -> Values:

@@ -5,6 +5,7 @@ and module-scoped fixtures get it too.
 """
 
 import atexit
+import importlib
 import os
 import shutil
 import sys
@@ -48,6 +49,24 @@ jaxtyping.install_import_hook(CHECKED_PACKAGES, "beartype.beartype(conf=beartype
 def without_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a test as users run the code: for errors of our own on what the annotations forbid already."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub of models on the loopback, for huggingface_hub with an empty cache and no login."""
+    from hub_server import serving
+
+    constants = pytest.importorskip("huggingface_hub.constants")
+    with serving() as server:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_", "TRANSFORMERS_"))]:
+                patch.delenv(name)
+            patch.setenv("HF_ENDPOINT", server.endpoint)
+            patch.setenv("HF_HOME", str(tmp_path / "hub"))
+            patch.setenv("HF_HUB_DISABLE_XET", "1")  # a storage of its own, which the loopback does not have
+            importlib.reload(constants)
+            yield server
+        importlib.reload(constants)
 
 
 def pytest_configure() -> None:

@@ -31,6 +31,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "wandb": "wandb",
     "ray": "ray",
+    "huggingface_hub": "hub",
 }
 """Modules that are not installed with the package alone, and the extras that bring each."""
 

@@ -38,6 +38,8 @@ COMMANDS = {
     "compare": ("compare world model, RL and offline agents", "benchmarks.comparison.compare"),
     "tune": ("choose the hyperparameters of a contender of the comparison", "benchmarks.comparison.tune"),
     "report": ("write the comparison as one HTML file", "benchmarks.comparison.page"),
+    "push": ("upload a checkpoint and its model card; hub:NAME reads it", "benchmarks.sharing.push"),
+    "models": ("list shipped checkpoints, and those of a hub in the cache", "benchmarks.sharing.models"),
     "speed": ("time environment, data, training and planning", "benchmarks.analysis.speed"),
 }
 """Command → what it does, and the module whose ``main(argv)`` does it."""
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare() -> None:
-    """Sets up what commands rely on: a log, a console that takes any character, a cache, SIGTERM as Ctrl-C."""
+    """Sets up what commands rely on: a quiet log, a console that takes any character, a cache, SIGTERM as Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # consoles that are not UTF-8 show a question mark
@@ -90,6 +92,10 @@ def _prepare() -> None:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ.setdefault("MPLCONFIGDIR", folder)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for client in ("httpx", "httpx2"):  # what fetches from a hub tells of every request
+        logging.getLogger(client).setLevel(logging.WARNING)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 

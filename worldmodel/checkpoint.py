@@ -37,13 +37,14 @@ from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
 from worldmodel.nn.devices import check_device
 from worldmodel.nn.probes import Probe
+from worldmodel.storage import hub
 from worldmodel.storage.files import commit, current, parse_json, read_json, read_set
-from worldmodel.storage.weights import CONFIG, CheckpointError, check_finite, load_modules
+from worldmodel.storage.weights import CONFIG, WEIGHTS, CheckpointError, check_finite, load_modules
 
 FORMAT = "worldmodel.jepa/1"
 """Format name written to and required of ``config.json``."""
-WEIGHTS, TRAINING_STATE = "model.safetensors", "training_state.pt"
-"""Names of the files of a checkpoint."""
+TRAINING_STATE = "training_state.pt"
+"""Name of the file that a training run resumes from."""
 SHIPPED = Path(__file__).parent / "checkpoints"
 """Where the checkpoints that come with the package lie."""
 
@@ -99,7 +100,6 @@ class Kind(Generic[L]):
         parts: Builders of the modules from these configurations, by the prefix of their weights. A builder returns None
             where the configurations describe no such part.
         required: Sections that must be there; others may be null or missing.
-        ships: Whether some come with the package, and can be read by their name.
     """
 
     format: str
@@ -107,7 +107,6 @@ class Kind(Generic[L]):
     sections: Mapping[str, type]
     parts: Mapping[str, Callable[[Mapping[str, Any]], nn.Module | None]]
     required: tuple[str, ...] = ("model", "data")
-    ships: bool = False
 
     def save(
         self,
@@ -141,12 +140,12 @@ class Kind(Generic[L]):
         """Reads a checkpoint; nothing in it is executed.
 
         Args:
-            source: A checkpoint directory, the name of a checkpoint that comes with the package, or the files of one.
+            source: What :func:`locate` takes, or the files of a checkpoint.
             device: Where the modules go.
 
         Raises:
             CheckpointError: If it is missing, corrupt, or of another format or architecture.
-            ValueError: If there is no such device.
+            ValueError: If there is no such device, or a hub does not give it.
         """
         device = check_device(device)
         files = source if isinstance(source, CheckpointFiles) else self.read(source)
@@ -170,13 +169,14 @@ class Kind(Generic[L]):
         """Reads the files of a checkpoint, both of the same commit.
 
         Args:
-            source: A checkpoint directory, or the name of a checkpoint that comes with the package.
+            source: What :func:`locate` takes.
 
         Raises:
             CheckpointError: If a file is missing, too large or no regular file, or ``config.json`` is of another format
                 or has other sections.
+            worldmodel.storage.hub.HubError: If a hub does not give it.
         """
-        path = locate(source, self.format) if self.ships else Path(source)
+        path = locate(source, self.format)
         config, weights = _read(path, self.format, (CONFIG, WEIGHTS))
         needed = {"format", "worldmodel_version", "training", *self.required}
         lacking, unknown = sorted(needed - set(config)), sorted(set(config) - needed - set(self.sections))
@@ -219,7 +219,6 @@ WORLD_MODEL = Kind(
         "probe": lambda sections: build_probe(sections["model"], sections["data"]),
         "actor_critic": _build_actor_critic,
     },
-    ships=True,
 )
 """Checkpoints of world models; the actor and the critic may be left out."""
 load_pretrained = WORLD_MODEL.load
@@ -329,19 +328,24 @@ def load_training_state(path: Path) -> dict[str, Any]:
 
 
 def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
-    """The folder of a checkpoint, which may be a shipped one.
+    """The folder of a checkpoint, which may be a shipped one, or one of a hub: here every name becomes a folder.
 
     The plain name of a shipped checkpoint is that one, unless a folder of this name holds a checkpoint itself; a path
-    with a separator (``./two-rooms``) is always a folder.
+    with a separator (``./two-rooms``) is always a folder. ``hub:owner/name`` is fetched by
+    :mod:`worldmodel.storage.hub`.
 
     Args:
-        path_or_name: A directory, or the name of a shipped checkpoint.
+        path_or_name: A directory, the name of a shipped checkpoint, or that of one on a hub.
         format_name: Which format to look for.
 
     Raises:
-        CheckpointError: If it is neither.
+        CheckpointError: If it is none of these.
+        worldmodel.storage.hub.HubError: If a hub does not give it.
+        ImportError: If huggingface_hub is needed and not installed.
     """
     path, text = Path(path_or_name), str(path_or_name)
+    if hub.is_name(text):
+        return hub.fetch(text)
     shipped = shipped_checkpoints(format_name)
     if text in shipped and not (isinstance(path_or_name, str) and current(path, CONFIG).is_file()):
         return SHIPPED / text
@@ -349,9 +353,8 @@ def locate(path_or_name: Path | str, format_name: str = FORMAT) -> Path:
         if path.is_dir():
             return path.absolute()
     shown = repr(text if len(text) <= 200 else f"{text[:200]}…")
-    raise CheckpointError(
-        f"checkpoint must be a directory or one of {', '.join(map(repr, shipped)) or '(none shipped)'}, got {shown}"
-    )
+    names = f" or one of {', '.join(map(repr, shipped))}" if shipped else ""
+    raise CheckpointError(f"checkpoint must be a directory{names}, got {shown}")
 
 
 def _read(path: Path, format_name: str, names: Sequence[str]) -> tuple[Any, ...]:

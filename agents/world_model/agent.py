@@ -151,7 +151,8 @@ class PlanningAgent:
         """Makes an agent from a checkpoint.
 
         Args:
-            source: Directory of a checkpoint, name of one shipped with the package, or one that was read.
+            source: Directory of a checkpoint, name of one shipped with the package or on a hub
+                (``hub:owner/name@revision``), or one that was read.
             config: How to plan; by default ``PlannerConfig()``.
             action_space: Bounds of the actions; by default those stored in the checkpoint.
             max_norm: Norm bound of the actions; by default the one stored in the checkpoint.

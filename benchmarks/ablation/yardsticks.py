@@ -123,7 +123,7 @@ def _detection_cells(figures: Figures) -> dict[str, str]:
 def _measure_probe(checkpoint: str, variant: Variant, budget: Budget) -> Record:
     from benchmarks.analysis import image_probe  # of the extra "images"
 
-    config = image_probe.ProbeConfig(checkpoint=Path(checkpoint), untrained=variant.untrained, progress=False)
+    config = image_probe.ProbeConfig(checkpoint=checkpoint, untrained=variant.untrained, progress=False)
     record = image_probe.run(config)
     facts = {key: record.facts[key] for key in ("linear", "knn", "effective_rank")}
     return replace(record, facts={"images": record.config["images"]} | facts)

@@ -19,6 +19,7 @@ from worldmodel.config import command, config
 from worldmodel.image.build import build_image_jepa
 from worldmodel.image.checkpoint import PretrainedImages, load_image_jepa
 from worldmodel.image.jepa import ImageJEPA
+from worldmodel.storage import hub
 
 LABELS = {
     "linear": "linear probe",
@@ -32,8 +33,8 @@ LABELS = {
 class ProbeConfig:
     """Measures representations of images: linear probe and nearest neighbours."""
 
-    checkpoint: tyro.conf.Positional[Path]
-    """Folder of a run of an image preset."""
+    checkpoint: tyro.conf.Positional[str]
+    """Folder of a run of an image preset, or hub:owner/name."""
     images: str | None = None
     """Set of images, or its folder; by default what the run was trained on."""
     untrained: bool = False
@@ -41,7 +42,8 @@ class ProbeConfig:
     device: str = "cpu"
     """Where the network computes: cpu, cuda, mps."""
     output: Path | None = None
-    """JSON file to write; by default probe.json or probe-untrained.json in the run's folder."""
+    """JSON file to write; by default probe.json or probe-untrained.json in the run's folder, or here for a checkpoint
+    on a hub."""
     progress: bool = True
     """Whether to show the table."""
 
@@ -77,12 +79,14 @@ def run(config: ProbeConfig) -> Record:
     if config.untrained:
         told |= {"step": 0, "seconds": 0.0}
     measured = measure(model, pretrained.classifier if knows else None, train, test)
+    is_on_hub = hub.is_name(config.checkpoint)
+    name, folder = (config.checkpoint, Path()) if is_on_hub else (pretrained.path.resolve().name, pretrained.path)
     record = new_record(
-        {"analysis": "image probe", "policy": config.checkpoint.resolve().name, "untrained": config.untrained},
+        {"analysis": "image probe", "policy": name, "untrained": config.untrained},
         {"images": Path(images).name, "seed": seed, WEIGHTS: pretrained.sha256},
         facts={**measured, "training": told},
     )
-    path = config.output or config.checkpoint / ("probe-untrained.json" if config.untrained else "probe.json")
+    path = config.output or folder / ("probe-untrained.json" if config.untrained else "probe.json")
     write_record(path, record)
     if config.progress:
         table(record).show(path)

@@ -52,7 +52,7 @@ class EvaluateConfig:
 
     policy: tyro.conf.Positional[str] = DEFAULT
     """'random', 'expert', the folder of a training run (of a world model, an offline agent or reinforcement learning),
-    or the name of a checkpoint that ships with the package."""
+    the name of a checkpoint that ships with the package, or hub:owner/name."""
     manifest: str = domains()[0].compared_on[0]
     """Episodes: MANIFEST or ENVIRONMENT/MANIFEST, such as random-wall, two-rooms/held-out, or validation (for all
     tuning)."""

@@ -59,7 +59,8 @@ class RenderConfig:
     """Makes a video of an agent planning."""
 
     policy: tyro.conf.Positional[str] = DEFAULT
-    """'random', 'expert', the directory of a checkpoint, or the name of one that ships with the package."""
+    """'random', 'expert', the directory of a checkpoint, the name of one that ships with the package, or
+    hub:owner/name."""
     compare: tuple[str, ...] = ()
     """Other policies that play the same episodes beside it, each in a panel without plans."""
     manifest: str = domains()[0].compared_on[0]

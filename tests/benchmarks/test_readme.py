@@ -75,6 +75,7 @@ def test_checks_and_mends_pages(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(readme, "values", dict)
     monkeypatch.setattr(readme, "render", lambda page, found: f"text of {page}\n")
     monkeypatch.setattr(readme.summary, "rows", list)
+    monkeypatch.setattr(readme, "cards", dict)
     config = ReadmeConfig(folder=tmp_path)
     with pytest.raises(ValueError, match=r"README\.md must be as its template and the results make it"):
         run(ReadmeConfig(folder=tmp_path, check=True))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "config.json"
-"""Name of the file of a checkpoint that describes the architecture."""
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+"""Names of the files of a checkpoint: what describes the architecture, and the weights."""
 DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL", torch.uint8: "U8", torch.float64: "F64"}
 """How safetensors names types."""
 

@@ -34,7 +34,6 @@ VIDEO_JEPA = Kind(
         "detector": lambda sections: build_detector(sections["model"], sections["data"].pixel_shape),
         "decoder": lambda sections: build_decoder(sections["model"], sections["data"].pixel_shape),
     },
-    ships=True,
 )
 """Checkpoints of Video-JEPA."""
 load_video_jepa = VIDEO_JEPA.load

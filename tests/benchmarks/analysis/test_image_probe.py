@@ -77,13 +77,13 @@ def test_an_untrained_network_is_the_runs_at_its_start(folder):
 
 
 def test_the_output_goes_where_asked(folder, tmp_path):
-    record = run(ProbeConfig(checkpoint=folder, output=tmp_path / "a" / "b.json", progress=False))
+    record = run(ProbeConfig(checkpoint=str(folder), output=tmp_path / "a" / "b.json", progress=False))
     assert read_record(tmp_path / "a" / "b.json") == record
 
 
 def test_of_other_images_the_runs_own_classifier_is_not_asked(folder, tmp_path):
     results = {
-        images: run(ProbeConfig(checkpoint=folder, images=images, output=tmp_path / "b.json", progress=False))
+        images: run(ProbeConfig(checkpoint=str(folder), images=images, output=tmp_path / "b.json", progress=False))
         for images in ("digits", "elsewhere/digits", "elsewhere/other")
     }
     assert [images for images, one in results.items() if "online" in one.facts] == ["digits", "elsewhere/digits"]
