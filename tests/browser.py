@@ -69,7 +69,9 @@ def problems(site: Path, pages: Sequence[str], widths: Sequence[int] = WIDTHS) -
 
 def picture(site: Path, page: str, width: int, output: Path) -> None:
     """Takes a picture of a page; a frame in the browser's window, which has a least width, is as narrow as it needs."""
-    text = f'<!doctype html><style>* {{ margin: 0; border: 0 }}</style><iframe src="{page}" width={width} height={HEIGHT}>'
+    text = (
+        f'<!doctype html><style>* {{ margin: 0; border: 0 }}</style><iframe src="{page}" width={width} height={HEIGHT}>'
+    )
     with served(site, {"frame": text}) as (address, _):
         size = f"--window-size={max(width, 500)},{HEIGHT}"
         dump(f"{address}/frame", size, "--hide-scrollbars", f"--screenshot={output}")
@@ -119,7 +121,9 @@ def main(site: Path, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for page in pages:
         for width in WIDTHS:
-            picture(site, page, width, output.absolute() / f"{page.removesuffix('.html').replace('/', '-')}-{width}.png")
+            picture(
+                site, page, width, output.absolute() / f"{page.removesuffix('.html').replace('/', '-')}-{width}.png"
+            )
     sys.stdout.write(f"{len(pages)} pages, each {WIDTHS[0]} and {WIDTHS[1]} px wide, are in {output}\n")
     if found := problems(site, pages):
         sys.exit("\n".join(f"{what} {how}" for what, how in found.items()))

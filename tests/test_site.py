@@ -1,4 +1,4 @@
-"""The built site: links lead somewhere, nothing comes from elsewhere, images are described, no page scrolls sideways."""
+"""The built site: links lead somewhere, nothing comes from elsewhere, images are described, pages fit their width."""
 
 import importlib.util
 import os
@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import browser
 import pytest
 
 import agents
+import browser
 import envs
 import pretrain
 import worldmodel
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "object": "data"}
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "link": "href",
+    "object": "data",
+}
 """Attributes whose addresses a browser loads unasked, by element."""
 
 
@@ -94,11 +102,15 @@ def test_a_browser_loads_nothing_from_elsewhere(site: Site) -> None:
     assert [one for one in loaded if is_elsewhere(one[1])] == []
     styles = "".join(path.read_text("utf-8") for path in site.folder.rglob("*.css"))
     styles += "".join(path.read_text("utf-8") for path in site.pages)
-    assert [address for address in re.findall(r"(?:@import|url\()\s*[\"']?([^\"')\s;]+)", styles) if is_elsewhere(address)] == []
+    assert [
+        address for address in re.findall(r"(?:@import|url\()\s*[\"']?([^\"')\s;]+)", styles) if is_elsewhere(address)
+    ] == []
 
 
 def test_every_image_says_what_it_shows(site: Site) -> None:
-    images = [(page.name, attributes) for page, found in site.pages.items() for tag, attributes in found if tag == "img"]
+    images = [
+        (page.name, attributes) for page, found in site.pages.items() for tag, attributes in found if tag == "img"
+    ]
     assert len(images) > 20
     assert [(page, one.get("src")) for page, one in images if len(one.get("alt", "").split()) < 3] == []
 
@@ -125,14 +137,17 @@ def test_markup_of_docstrings_becomes_markdown() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    text = "As :class:`~a.b.Name` says::\n\n    x\n\n::\n\n    y\n\n====  ====\nkey   what\n====  ====\na     b c\n====  ====\n"
-    shown = "As `Name` says:\n\n    x\n\n\n\n    y\n\n| key | what |\n|---|---|\n| a | b c |\n"
-    assert module.in_markdown(text) == shown
+    assert module.in_markdown("As :class:`~a.b.Name` says::\n\n    x\n") == "As `Name` says:\n\n    x\n"
+    assert module.in_markdown("Drawn:\n\n::\n\n    y\n") == "Drawn:\n\n\n\n    y\n"
+    table = "====  ====\nkey   what\n====  ====\na     b c\n====  ====\n"
+    assert module.in_markdown(table) == "| key | what |\n|---|---|\n| a | b c |\n"
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------
 
-needs_browser = pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed (Debian's package chromium)")
+needs_browser = pytest.mark.skipif(
+    browser.find() is None, reason="no Chromium is installed (Debian's package chromium)"
+)
 
 
 @needs_browser

@@ -223,10 +223,10 @@ WORLD_MODEL = Kind(
 )
 """Checkpoints of world models; the actor and the critic may be left out."""
 load_pretrained = WORLD_MODEL.load
-"""Loads a world model: ``load_pretrained(path_or_name, device="cpu")`` returns a :class:`Pretrained`, in evaluation mode.
+"""Loads a world model: ``load_pretrained(source, device="cpu")`` returns a :class:`Pretrained`, in evaluation mode.
 
-``path_or_name`` is the folder of a run, or the name of a checkpoint that ships with the package. What cannot be read
-raises a ``CheckpointError``; nothing in the folder is executed.
+``source`` is the folder of a run, or the name of a checkpoint that ships with the package. What cannot be read raises a
+``CheckpointError``; nothing in the folder is executed.
 """
 
 
