@@ -56,7 +56,7 @@ FEW = {
 """What numbers on the pages are lowered to."""
 
 ADDED = {
-    "collect": "--num-episodes 12 --max-episode-steps 24 --no-progress",
+    "collect": "--num-episodes 12 --max-episode-steps 60 --no-progress",
     "evaluate": "--num-episodes 2 --latency-episodes 0 --no-progress",
     "appearance": "--num-episodes 2 --output outputs/appearance --no-progress",
     "attribute": "--num-episodes 2 --num-videos 0 --no-progress",
