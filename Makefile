@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # torch goes first and by itself: so pip takes the build for CPUs where its configuration offers one.
 TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 
-.PHONY: help demo test test-lowest check format build docs docs-check install-size figures lock clean
+.PHONY: help demo test test-lowest check format build docs docs-check docs-look install-size figures lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,11 +58,15 @@ build: $(INSTALLED) ## Build the wheel and the source distribution into dist/ an
 	@ls -sh1 dist
 
 docs: $(INSTALLED) ## Build the documentation into site/
-	@$(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "Built site/index.html"
 
-docs-check: docs ## Build the documentation, and check every command and example in it and in README
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_docs.py tests/benchmarks/test_readme.py $(ARGS)
+docs-check: docs ## Build the documentation, check its pages, and run the commands and examples in it and in README
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_site.py tests/test_docs.py tests/test_docs_commands.py \
+	  tests/benchmarks/test_readme.py $(ARGS)
+
+docs-look: docs ## Take pictures of all pages, 1400 and 400 pixels wide, into outputs/docs (needs Chromium)
+	@$(BIN)/python tests/browser.py site outputs/docs
 
 install-size: $(INSTALLED) ## Measure what an installation takes beside torch (ARGS=COMMIT measures that one too)
 	@$(BIN)/python -P tests/install_size.py $(ARGS)

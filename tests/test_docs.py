@@ -1,54 +1,37 @@
 """README and docs: every command parses, every example runs, every link leads somewhere.
 
-Blocks of commands may hold what :data:`CHECKS` knows and nothing else. Examples in Python run in an empty folder, each
-by itself; :func:`small` makes short what takes minutes. ``<!-- skip: reason -->`` above a block leaves it out.
+Blocks of commands may hold what :data:`CHECKS` knows and nothing else; ``tests/test_docs_commands.py`` runs them.
+Examples in Python run in an empty folder, each by itself; :func:`small` makes short what takes minutes.
+``<!-- skip: reason -->`` above a block leaves it out.
 """
 
 import contextlib
 import importlib
 import importlib.util
 import re
-import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pytest
+from packaging.requirements import Requirement
 
 import envs
-import pretrain.presets
 from agents.offline.agent import OFFLINE
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tune import CANDIDATES
 from benchmarks.evaluation.manifests import find_manifest
+from documents import BLOCK, PAGES, ROOT, blocks, commands, name_of, shorten
 from envs.domain import find_spec
 from pretrain.presets import PRESETS
-from pretrain.world_model.config import WorldModelConfig
+from worldmodel import ENCODERS
 from worldmodel import config as configurations
 from worldmodel.__main__ import COMMANDS
-from worldmodel.config import changed
 from worldmodel.planning import PLANNERS
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"(?:<!-- skip: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 MAX_README_BYTES = 8_000
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
-
-
-def blocks(language: str) -> list[Any]:
-    """The blocks in a language on all pages, each with its page; those to skip are marked so."""
-    found = []
-    for page in PAGES:
-        for number, match in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8"))):
-            if match["language"] == language:
-                marks = [pytest.mark.skip(match["reason"])] if match["reason"] else []
-                found.append(pytest.param(match["text"], id=f"{name_of(page)}-{number}", marks=marks))
-    return found
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -83,8 +66,9 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], Any]:
 
 def check_names(parsed: Any) -> None:
     """What is looked up later than arguments are parsed exists: manifests, environments, contenders."""
-    if hasattr(parsed, "manifest"):
-        find_manifest(parsed.manifest)
+    manifest = getattr(parsed, "manifest", None)
+    if manifest is not None:
+        find_manifest(manifest)
     env_id = getattr(parsed, "env_id", None)
     if env_id is not None and not env_id.startswith("my_env:"):
         find_spec(env_id)
@@ -117,30 +101,30 @@ def check_make(words: list[str], parse: Any) -> None:
 def check_python(words: list[str], parse: Any) -> None:
     assert words[0] == "-m"
     module = importlib.import_module(words[1])
+    if hasattr(module, "parse_args"):
+        module.parse_args(words[2:])
     kinds = [value for name, value in vars(module).items() if name.endswith("Config") and value.__module__ == words[1]]
     for kind in kinds[:1]:
         configurations.parse(kind, words[2:], prog=words[1], description="")
+
+
+def check_pip(words: list[str], parse: Any) -> None:
+    assert words[0] == "install"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for wanted in map(Requirement, [word for word in words[1:] if word not in ("-e", ".")]):
+        assert wanted.name == "worldmodel"
+        assert wanted.extras <= extras.keys()
 
 
 CHECKS: dict[str, Callable[[list[str], Any], None]] = {
     "worldmodel": check_worldmodel,
     "make": check_make,
     "python": check_python,
+    "pip": check_pip,
     "export": lambda words, parse: None,
-    "pip": lambda words, parse: None,
     ".venv/bin/pre-commit": lambda words, parse: None,
 }
 """How a line that begins with a word is checked."""
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of the commands in a block; of a loop, those of its first turn."""
-    for line in text.replace("\\\n", " ").splitlines():
-        if loop := re.fullmatch(r"for (\w+) in (\S+).*; do (.*); done", line):
-            line = loop[3].replace(f"${loop[1]}", loop[2])
-        words = shlex.split(line, comments=True)
-        if words:
-            yield words
 
 
 @pytest.mark.parametrize("text", blocks("bash"))
@@ -175,20 +159,16 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty folder, registries that are as before afterwards, and presets that train for two steps."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("envs.domain._DOMAINS", {domain.name: domain for domain in envs.domains()})
+    registries: list[tuple[dict, dict]] = [(registry, dict(registry)) for registry in (ENCODERS, PLANNERS)]
     before = set(gym.registry)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
-    original = pretrain.presets.preset
-
-    def preset(name: str) -> Any:
-        found = changed(original(name), {"num_steps": 2, "data.batch_size": 2, "validate_every": 2, "progress": False})
-        tiny = {f"{stage}.{name}": 2 for stage in ("refinement", "policy") for name in ("num_steps", "batch_size")}
-        tiny |= {"trajectories.count": 2}
-        return changed(found, tiny) if isinstance(found, WorldModelConfig) else found
-
-    monkeypatch.setattr(pretrain.presets, "preset", preset)
+    shorten(monkeypatch)
     yield
     for env_id in set(gym.registry) - before:
         del gym.registry[env_id]
+    for registry, as_before in registries:
+        registry.clear()
+        registry.update(as_before)
 
 
 @pytest.mark.parametrize("text", blocks("python"))
@@ -196,6 +176,11 @@ def test_examples_run(text, small):
     if "gym.register(" in text:
         pytest.skip("tests/test_end_to_end.py goes the whole way with this environment")
     exec(compile(text, "example", "exec"), {"__name__": "example"})
+
+
+def test_every_block_is_of_a_language_that_is_tried():
+    languages = {m["language"] for page in PAGES for m in BLOCK.finditer(page.read_text("utf-8"))}
+    assert languages == {"bash", "python", "diff", ""}  # the last are diagrams
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldmodel.checkpoint import load_pretrained
+    from worldmodel.encoders import ENCODERS
     from worldmodel.image.jepa import ImageJEPA
     from worldmodel.jepa import JEPA
+    from worldmodel.planning import PLANNERS, SamplingPlanner
+    from worldmodel.predictors import PREDICTORS
     from worldmodel.video.jepa import VideoJEPA
 
 __version__ = "0.1.0"
@@ -73,5 +76,13 @@ def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
 __getattr__ = exports(
     __name__,
-    {"checkpoint": "load_pretrained", "image.jepa": "ImageJEPA", "jepa": "JEPA", "video.jepa": "VideoJEPA"},
+    {
+        "checkpoint": "load_pretrained",
+        "encoders": "ENCODERS",
+        "image.jepa": "ImageJEPA",
+        "jepa": "JEPA",
+        "planning": "PLANNERS SamplingPlanner",
+        "predictors": "PREDICTORS",
+        "video.jepa": "VideoJEPA",
+    },
 )

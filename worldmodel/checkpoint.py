@@ -222,6 +222,11 @@ WORLD_MODEL = Kind(
 )
 """Checkpoints of world models; the actor and the critic may be left out."""
 load_pretrained = WORLD_MODEL.load
+"""Loads a world model: ``load_pretrained(source, device="cpu")`` returns a :class:`Pretrained`, in evaluation mode.
+
+``source`` is the folder of a run, or the name of a checkpoint that ships with the package. What cannot be read raises a
+``CheckpointError``; nothing in the folder is executed.
+"""
 
 
 def shipped_checkpoints(format_name: str = FORMAT) -> list[str]:
