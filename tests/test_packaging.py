@@ -29,7 +29,7 @@ def constraints() -> dict[str, Version]:
     return {canonicalize_name(name): Version(release) for name, release in pins}
 
 
-EXTRAS = ("rl", "video", "images", "mujoco", "pusht", "lerobot", "tensorboard", "hub")
+EXTRAS = ("rl", "video", "images", "mujoco", "pusht", "lerobot", "tensorboard", "hub", "export")
 
 
 def requirements(*extras: str) -> list[Requirement]:
@@ -131,7 +131,7 @@ def test_constraints_hold_public_releases_only():
 
 
 def test_third_party_imports_are_declared():
-    declared = {canonicalize_name(requirement.name) for requirement in requirements(*EXTRAS, "wandb", "ray", "hub")}
+    declared = {canonicalize_name(requirement.name) for requirement in requirements(*EXTRAS, "wandb", "ray")}
     distributions = packages_distributions()
     undeclared = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):

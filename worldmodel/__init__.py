@@ -35,6 +35,9 @@ EXTRAS = {
     "wandb": "wandb",
     "ray": "ray",
     "huggingface_hub": "hub",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
 }
 """Modules that are not installed with the package alone, and the extras that bring each."""
 

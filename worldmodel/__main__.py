@@ -31,6 +31,7 @@ COMMANDS = {
     "headline": ("evaluate every training seed on every published manifest", "benchmarks.evaluation.headline"),
     "appearance": ("measure what success is kept when scenes look otherwise", "benchmarks.evaluation.appearance"),
     "latency": ("draw success against planning latency", "benchmarks.analysis.latency"),
+    "export": ("write a world model as ONNX files, or torch.export", "worldmodel.export.folder"),
     "attribute": ("find out whether the model or the search fails episodes", "benchmarks.analysis.attribution"),
     "ablate": ("measure what each piece of the method is worth", "benchmarks.ablation.ablate"),
     "maps": ("draw latent distances beside the true ones", "benchmarks.analysis.maps"),
@@ -40,6 +41,7 @@ COMMANDS = {
     "report": ("write the comparison as one HTML file", "benchmarks.comparison.page"),
     "push": ("upload a checkpoint and its model card; hub:NAME reads it", "benchmarks.sharing.push"),
     "models": ("list shipped checkpoints, and those of a hub in the cache", "benchmarks.sharing.models"),
+    "time-export": ("time the exported actor beside PyTorch", "benchmarks.analysis.exported"),
     "speed": ("time environment, data, training and planning", "benchmarks.analysis.speed"),
 }
 """Command → what it does, and the module whose ``main(argv)`` does it."""

@@ -70,7 +70,9 @@ class Normalizer(nn.Module):
         Raises:
             ValueError: If the images have neither shape.
         """
-        images = self.turned(pixels).to(torch.float32, copy=True)
+        images = self.turned(pixels)
+        # Not `.to`: torch 2.6 exports nothing that changes its result in place.
+        images = torch.empty_like(images, dtype=torch.float32).copy_(images)
         mean = self.pixel_mean if self.pixel_mean.ndim == 3 else self.pixel_mean[:, None, None]
         return images.sub_(mean).mul_(self.pixel_std[:, None, None].reciprocal())
 
