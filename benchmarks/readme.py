@@ -17,7 +17,7 @@ from benchmarks import summary
 from benchmarks.ablation import ablate, findings
 from benchmarks.ablation.config import AblateConfig
 from benchmarks.ablation.grids import GRIDS
-from benchmarks.analysis import attribution, detection, speed
+from benchmarks.analysis import attribution, detection, scaling, speed
 from benchmarks.comparison import compare, plots, tune
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tables import overview, table
@@ -36,7 +36,7 @@ from worldmodel.storage.files import read_json, to_lines, write_text
 from worldmodel.storage.hub import CARD
 
 Values = dict[str, Any]
-PAGES = ("README.md", "docs/results.md", "docs/guides/own-environment.md")
+PAGES = ("README.md", "docs/results.md", "docs/guides/own-environment.md", "docs/guides/cluster.md")
 """The pages, by their places in the project; the template of each has its name."""
 SHOWN = ("random", "jepa-mppi", "jepa-actor", "sac-state", "gcivl")
 """Contenders that README.md shows of tasks with recorded data."""
@@ -44,6 +44,7 @@ ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "attribution": attribution.table,
     "latency": None,
     "maps": None,
+    "scaling": scaling.table,
     "speed": speed.table,
 }
 """Records in files of their own, and their tables."""

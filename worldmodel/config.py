@@ -329,7 +329,10 @@ _parsing = contextvars.ContextVar("parsing", default=False)
 @functools.cache
 def _annotations(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(kind)}
+    found = {field.name: hints[field.name] for field in fields(kind)}
+    # How the command line shows a part of a configuration makes it no other.
+    parts = {name: getattr(hint, "__origin__", None) for name, hint in found.items()}
+    return found | {name: part for name, part in parts.items() if is_dataclass(part)}
 
 
 @functools.cache

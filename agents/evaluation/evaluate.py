@@ -15,7 +15,7 @@ plan, and ``steps_per_plan``, the number of steps that a plan serves, the latenc
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -44,14 +44,15 @@ def evaluate(
     seed: int = 0,
     deterministic: bool = True,
     previous: EvalResult | None = None,
+    batches: Collection[int] | None = None,
     on_batch: Callable[[EvalResult], None] | None = None,
     progress: bool = True,
 ) -> EvalResult:
     """Runs a policy on the episodes of a manifest, in batches of ``num_envs`` that start together.
 
     A batch depends on the seed and its place alone, so an evaluation continued from ``previous`` has the rows of an
-    uninterrupted one. Environments that end episodes early are run on until the batch is done; what follows the end of
-    an episode does not count.
+    uninterrupted one, and so have batches that ran apart and were joined. Environments that end episodes early are run
+    on until the batch is done; what follows the end of an episode does not count.
 
     Args:
         policy: Anything with Stable-Baselines3's ``predict``.
@@ -63,6 +64,7 @@ def evaluate(
         seed: Seed of the policy; each batch derives its own.
         deterministic: Passed to ``predict``.
         previous: Unfinished result to continue.
+        batches: Run only the batches that begin with these episodes; by default all.
         on_batch: Called with the result so far after each batch.
         progress: Whether to show a progress bar.
 
@@ -73,21 +75,23 @@ def evaluate(
         ValueError: If there are fewer episodes than asked for, ``previous`` belongs to another evaluation, or the
             environment reports no ``is_success``.
     """
-    total = len(manifest) if num_episodes is None else num_episodes
-    if not 1 <= total <= len(manifest):
-        raise ValueError(f"num_episodes must be from 1 to {len(manifest)} (those of {manifest.name!r}), got {total}")
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    result = EvalResult(manifest.name, manifest.hash, total, num_envs, seed, deterministic)
-    if previous is not None:
-        _check_same_evaluation(previous, result)
-        result = previous
+    result = begin(
+        manifest,
+        num_episodes=num_episodes,
+        num_envs=num_envs,
+        seed=seed,
+        deterministic=deterministic,
+        previous=previous,
+    )
+    total = result.num_episodes
     env: VectorEnv | None = None
     closing = contextlib.ExitStack()
     steps = total * manifest.max_steps if manifest.max_steps else None
     bar = tqdm(total=steps, initial=result.env_steps, unit="step", desc=manifest.name, disable=not progress or None)
     with bar, closing:
-        for first in range(len(result.rows), total, num_envs):
+        for first in result.missing:
+            if batches is not None and first not in batches:
+                continue
             indices = range(first, min(first + num_envs, total))
             if env is None or env.num_envs != len(indices):
                 closing.close()
@@ -99,6 +103,32 @@ def evaluate(
             if on_batch is not None:
                 on_batch(result)
     return result
+
+
+def begin(
+    manifest: Manifest,
+    *,
+    num_episodes: int | None = None,
+    num_envs: int = 50,
+    seed: int = 0,
+    deterministic: bool = True,
+    previous: EvalResult | None = None,
+) -> EvalResult:
+    """The result of an evaluation before its first batch, or ``previous``; for arguments see :func:`evaluate`.
+
+    Raises:
+        ValueError: If there are fewer episodes than asked for, or ``previous`` belongs to another evaluation.
+    """
+    total = len(manifest) if num_episodes is None else num_episodes
+    if not 1 <= total <= len(manifest):
+        raise ValueError(f"num_episodes must be from 1 to {len(manifest)} (those of {manifest.name!r}), got {total}")
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    result = EvalResult(manifest.name, manifest.hash, total, num_envs, seed, deterministic)
+    if previous is None:
+        return result
+    _check_same_evaluation(previous, result)
+    return previous
 
 
 def measure_latency(
@@ -135,21 +165,22 @@ def _seed_policy(policy: Policy, seed: int, first: int) -> None:
 def _add_batch(
     result: EvalResult, policy: Policy, env: VectorEnv, manifest: Manifest, indices: range, bar: Any
 ) -> EvalResult:
-    """The result with the rows of one more batch."""
+    """The result with what one more batch gives."""
     started = time.perf_counter()
     timings: list[float] | None = getattr(policy, "timings", None)
     num_timed = len(timings or ())
     rows, seconds = _run_batch(policy, env, manifest, indices, result.deterministic, bar)
     if timings is not None:
         seconds = policy.timings[num_timed:]  # type: ignore[attr-defined]
-    return replace(
+    batch = replace(
         result,
-        rows=result.rows + rows,
-        plan_seconds=result.plan_seconds + tuple(round(float(s), 6) for s in seconds),
+        rows=rows,
+        plan_seconds=tuple(round(float(s), 6) for s in seconds),
         steps_per_plan=int(getattr(policy, "steps_per_plan", 1)),
-        wall_seconds=result.wall_seconds + time.perf_counter() - started,
-        env_steps=result.env_steps + sum(row.num_steps for row in rows),
+        wall_seconds=time.perf_counter() - started,
+        env_steps=sum(row.num_steps for row in rows),
     )
+    return result.joined(batch)
 
 
 def _run_batch(

@@ -1,6 +1,6 @@
 """Results of evaluations: one row an episode, aggregates, paired comparisons."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class EvalResult:
         rows: One entry an episode.
         plan_seconds: Seconds of each plan (of each call, if the policy reports no timings) for ``num_envs`` at once.
         steps_per_plan: Steps that a plan serves.
-        wall_seconds: Duration of the evaluation.
+        wall_seconds: Duration of all batches, one after the other.
         env_steps: Environment steps made.
     """
 
@@ -75,6 +75,23 @@ class EvalResult:
     def finished(self) -> bool:
         """Whether there is a row for each episode."""
         return len(self.rows) == self.num_episodes
+
+    @property
+    def missing(self) -> list[int]:
+        """First episodes of the batches whose rows are not there yet."""
+        done = {row.index for row in self.rows}
+        return [first for first in range(0, self.num_episodes, self.num_envs) if first not in done]
+
+    def joined(self, other: "EvalResult") -> "EvalResult":
+        """The result with what another one of the same evaluation has of other batches."""
+        return replace(
+            self,
+            rows=tuple(sorted(self.rows + other.rows, key=lambda row: row.index)),
+            plan_seconds=self.plan_seconds + other.plan_seconds,
+            steps_per_plan=other.steps_per_plan,
+            wall_seconds=self.wall_seconds + other.wall_seconds,
+            env_steps=self.env_steps + other.env_steps,
+        )
 
     def successes(self, kind: str = "final") -> NDArray[np.bool_]:
         """Whether each episode succeeded, ``(num_episodes,)``.

@@ -1,12 +1,11 @@
 """``worldmodel ablate NAME``: what each piece of the method is worth.
 
 A grid (:mod:`benchmarks.ablation.grids`) is a list of variants of one full method; each changes as little as it can.
-Every variant is trained and measured with every seed, one after the other or on a Ray cluster. Each measurement is a
+Every variant is trained and measured with every seed, one after the other or as tasks of Ray. Each measurement is a
 record in a folder, and is not repeated if its record is there: a grid can be filled over days. The report is one JSON
 file of all records of the folder, with intervals, and a picture beside it.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -32,6 +31,7 @@ from pretrain.config import UNSAVED_FIELDS
 from pretrain.train import fit
 from pretrain.world_model.config import WorldModelConfig
 from worldmodel.checkpoint import CONFIG, weights_hash
+from worldmodel.cluster.jobs import Workers, connect
 from worldmodel.config import changed, command
 from worldmodel.storage.files import absolute, current, read_json, write_json
 from worldmodel.storage.locks import locked
@@ -55,6 +55,7 @@ def run(config: AblateConfig) -> dict[str, Any]:
         ValueError: If a variant is asked for that is unknown or does not apply in the environment, the environment has
             no world model to train, or the folder holds records of other settings.
         ImportError: If Ray is asked for and not installed.
+        ConnectionError: If there is no such cluster.
     """
     grid = applicable(config, GRIDS[config.name])
     output = config.output or absolute(f"benchmarks/results/ablation-{name_of(config, grid)}.json")
@@ -76,12 +77,12 @@ def _fill(config: AblateConfig, grid: Grid, output: Path) -> dict[str, Any]:
     chosen = [v for v in grid.variants if not config.only or v.name in config.only or v is grid.variants[0]]
     jobs = [(variant, seed) for variant in chosen for seed in (config.seeds if grid.preset else (0,))]
     jobs = [(variant, seed) for variant, seed in jobs if (variant.name, seed) not in present]
-    made = _by_ray(config, grid, jobs) if config.ray and jobs else (measure(config, grid, *job) for job in jobs)
     report = None
-    for record in made:
-        store.save(record)
-        records.append(record)
-        report = _write_report(config, grid, records, output)
+    with connect(config.cluster, shared=config.runs, progress=config.progress) as workers:
+        for record in _measure_all(config, grid, jobs, workers):
+            store.save(record)
+            records.append(record)
+            report = _write_report(config, grid, records, output)
     return report or _write_report(config, grid, records, output)
 
 
@@ -121,10 +122,12 @@ def _manifest(config: AblateConfig, grid: Grid) -> str:
     return f"{environment_of(config, grid)}/{VALIDATION}"
 
 
-def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Record:
-    """Trains a variant if it must be, and measures it."""
+def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int, trained: bool = False) -> Record:
+    """Trains a variant, unless it is trained already, and measures it."""
     logger.info("%s, seed %d", variant.name, seed)
-    checkpoint, training = _train(config, grid, variant, seed)
+    if grid.preset and not trained:
+        _train(config, grid, variant, seed)
+    checkpoint, training = _trained(config, grid, variant, seed)
     key = {"grid": config.name, "variant": variant.name, "seed": seed}
     decides = plain(_decides(config, grid, variant, seed))
     folder = config.runs / "evaluate" / f"ablate-{fingerprint(key, decides)[:12]}"
@@ -144,46 +147,32 @@ def measure(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> Re
     return replace(measured, key=key, config=decides, facts=plain(facts))
 
 
-def _by_ray(config: AblateConfig, grid: Grid, jobs: Jobs) -> Iterator[Record]:
-    """All records, measured side by side by Ray Tune."""
-    try:
-        import ray
-        from ray import tune
-    except ImportError as error:
-        raise ImportError("ray needs the ray extra: pip install 'worldmodel[ray]'") from error
-
-    # Workers run in folders of their own, where paths must mean the same.
-    named = {name: getattr(config, name) for name in ("policy", "images")}
-    paths: dict[str, Any] = {name: str(absolute(path)) for name, path in named.items() if Path(path).exists()}
-    config = replace(config, **paths)
-    trial = tune.with_parameters(_trial, config=config, grid=grid, jobs=jobs)
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
-    tuner = tune.Tuner(
-        tune.with_resources(trial, {"cpu": config.cpus_per_run, "gpu": config.gpus_per_run}),
-        param_space={"job": tune.grid_search(list(range(len(jobs))))},
-        run_config=tune.RunConfig(
-            name=config.name, storage_path=str(config.runs / "ray"), verbose=int(config.progress)
-        ),
-    )
-    results = tuner.fit()
-    if results.errors:
-        raise results.errors[0]
-    # Ray gives them back in an order of its own.
-    for told in map(json.loads, results.get_dataframe().sort_values("config/job")["record"]):
-        yield Record(**told | {"rows": tuple(told["rows"])})
+def _measure_all(config: AblateConfig, grid: Grid, jobs: Jobs, workers: Workers | None) -> Iterator[Record]:
+    """All records: measured one after the other, or side by side once all is trained side by side."""
+    if workers is None:
+        yield from (measure(config, grid, *job) for job in jobs)
+        return
+    if grid.preset:  # variants that share a run have one task train it
+        runs = {folder_of(config, grid, *job).name: (config, grid, *job) for job in reversed(jobs)}
+        for _ in workers.map(_train, runs, "train"):
+            pass
+    cells = {f"{variant.name}, seed {seed}": (config, grid, variant, seed, True) for variant, seed in jobs}
+    for _, record in workers.map(measure, cells, "measure"):
+        told = {"command": provenance.command_line(), "ray": workers.resources}  # a task has another command
+        yield replace(record, provenance={**record.provenance, **told})
 
 
-def _trial(parameters: dict[str, int], config: AblateConfig, grid: Grid, jobs: Jobs) -> dict[str, str]:
-    return {"record": json.dumps(asdict(measure(config, grid, *jobs[parameters["job"]])))}
+def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> None:
+    """Trains a variant, or what is missing of its training."""
+    fit(run_config(config, grid, variant, seed), name=preset_of(config, grid, variant)[0])
 
 
-def _train(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tuple[str, dict[str, Any] | None]:
-    """The checkpoint of a variant, trained if it must be, and how long that took."""
+def _trained(config: AblateConfig, grid: Grid, variant: Variant, seed: int) -> tuple[str, dict[str, Any] | None]:
+    """The checkpoint of a variant, and how long its training took."""
     if grid.preset is None:
         return config.policy, None
     folder = folder_of(config, grid, variant, seed)
     trained = run_config(config, grid, variant, seed)
-    fit(trained, name=preset_of(config, grid, variant)[0])
     training = read_json(current(folder, CONFIG), "the configuration of a checkpoint")["training"]
     data = training["config"]["data"]
     stages = trained if isinstance(trained, WorldModelConfig) else None

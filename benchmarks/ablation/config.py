@@ -1,5 +1,6 @@
 """Configuration of ``worldmodel ablate``."""
 
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,8 @@ from annotated_types import MinLen
 
 from envs.domain import domains
 from pretrain.presets import DEFAULT
-from worldmodel.config import Count, CountFromZero, NonNegative, Seed, config
+from worldmodel.cluster.config import Cluster, ClusterConfig
+from worldmodel.config import Count, CountFromZero, Seed, config
 
 
 @config
@@ -52,12 +54,8 @@ class AblateConfig:
     and a folder of records have the same name."""
     overwrite: bool = False
     """Measure everything anew, even where the folder holds a record of it."""
-    ray: bool = False
-    """Runs side by side with Ray Tune, on the cluster that RAY_ADDRESS names or on this machine (needs the ray
-    extra). On a cluster, runs must be a folder that all machines see."""
-    cpus_per_run: Count = 1
-    """With Ray: cores of each run."""
-    gpus_per_run: NonNegative = 0.0
-    """With Ray: GPUs of each run; it may be a part of one."""
+    cluster: Cluster = field(default_factory=ClusterConfig)
+    """Whether trainings and measurements run side by side as tasks of Ray. On a cluster, runs must be a folder that all
+    machines see."""
     progress: bool = True
     """Whether to show progress bars and the table."""

@@ -10,9 +10,10 @@ What the store holds is not run again, so the table can be filled over days, by 
 
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from annotated_types import MinLen
@@ -25,9 +26,12 @@ from benchmarks.comparison.contest import Contest, find_contest
 from benchmarks.comparison.plots import draw
 from benchmarks.comparison.tables import table
 from benchmarks.evaluation import success
+from benchmarks.evaluation.config import DEFAULT_EPISODES, EvaluateConfig
 from benchmarks.records import provenance
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Record, Store, file_name
+from worldmodel.cluster.config import Cluster, ClusterConfig
+from worldmodel.cluster.jobs import Workers, connect, modules_of
 from worldmodel.config import ConfigError, Count, Name, Positive, Seed, command, config
 from worldmodel.storage.files import write_json, write_text
 from worldmodel.storage.locks import locked
@@ -73,6 +77,9 @@ class CompareConfig:
     output: Path | None = None
     """JSON file to write, by default benchmarks/results/compare.json or compare-ENVIRONMENT.json of the project, with
     env-id runs/compare/ENVIRONMENT/compare.json; table and plots go beside it."""
+    cluster: Cluster = field(default_factory=ClusterConfig)
+    """Whether contenders are trained, and episodes played, side by side as tasks of Ray. Minutes of training are then
+    those of a task, with one thread. On a cluster, runs must be a folder that all machines see."""
     only_report: bool = False
     """Only make JSON, table and plots of what the store holds."""
     progress: bool = True
@@ -105,12 +112,20 @@ def run(config: CompareConfig) -> dict[str, Any]:
     if unknown := [name for name in config.contenders if name not in known]:
         raise ValueError(f"contenders must be among {', '.join(map(repr, known))}, got {unknown[0]!r}")
     content = None
-    with locked(store, "results store"):
+    modules = modules_of(config.env_id, config.goal_image.goals, config.goal_image.success)
+    link = connect(config.cluster, modules=modules, shared=config.runs, progress=config.progress)
+    with locked(store, "results store"), link as workers:
         if not config.only_report:
-            for contender in (known[name] for name in config.contenders or known):
-                for seed in _seeds(config, contender):
-                    if _measure(config, contest, contender, seed):
-                        content = report(config, contest)
+            chosen = [known[name] for name in config.contenders or known]
+            cells = [_cell(config, contest, one, seed) for one in chosen for seed in _seeds(config, one)]
+            if workers is not None:
+                _measure_side_by_side([cell for cell in cells if cell.is_missing()], workers)
+            for cell in cells if workers is None else ():
+                if cell.is_missing():
+                    logger.info("%s, seed %d", cell.contender.title, cell.seed)
+                    cell.train({"progress": config.progress})
+                    success.run_all(cell.evaluations(), None)
+                    content = report(config, contest)
         content = content or report(config, contest)
     if config.progress:
         table(content, short=True).show(output_of(config))
@@ -139,7 +154,7 @@ def _asked(config: CompareConfig) -> tuple[str, dict[str, Any] | None]:
     if config.env_id is None:
         return config.environment, None
     goal_image = config.goal_image.keywords().get(GOAL_IMAGE, {})
-    episodes = {"num_episodes": config.num_episodes or success.DEFAULT_EPISODES}
+    episodes = {"num_episodes": config.num_episodes or DEFAULT_EPISODES}
     return config.env_id, {"goal_image": goal_image, "dataset": config.dataset, **episodes}
 
 
@@ -150,20 +165,51 @@ def _seeds(config: CompareConfig, contender: Contender) -> tuple[int, ...]:
     return config.seeds[:1] if contender.extends else config.seeds
 
 
-def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> bool:
-    """Trains and evaluates a contender, as far as the store lacks it.
+class _Cell(NamedTuple):
+    """A contender that was trained with a seed, or is to be.
 
-    Returns:
-        Whether it lacked anything.
-
-    Raises:
-        ValueError: If the store holds another evaluation in the place of one of this contender's.
+    Attributes:
+        contender: Who.
+        seed: The seed.
+        folder: Folder of the training run.
+        begun: Folder of the run that it continues, if any.
+        minutes: The budget.
+        asked: An evaluation on each manifest.
     """
+
+    contender: Contender
+    seed: int
+    folder: Path
+    begun: Path | None
+    minutes: float
+    asked: tuple[success.Request, ...]
+
+    def is_missing(self) -> bool:
+        """Whether the store lacks any of its evaluations.
+
+        Raises:
+            ValueError: If the store holds another evaluation in the place of one of these.
+        """
+        found = [one.find(plans=self.contender.kind == "world model") for one in self.asked]
+        return not all(found)
+
+    def train(self, changes: Mapping[str, Any] | None = None) -> None:
+        """Trains it, or goes on with its training."""
+        if self.begun is not None:
+            _begin_with(self.folder, self.begun)
+        training.train(self.contender, self.folder, self.seed, self.minutes, changes)
+
+    def evaluations(self) -> list[success.Request]:
+        """Its evaluations, once it is trained."""
+        facts = {"training": training.costs(self.contender, self.folder)}
+        return [one._replace(facts=facts) for one in self.asked]
+
+
+def _cell(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> _Cell:
+    """What is asked for of a contender with a seed."""
     folder = _folder(config, contest, contender, seed)
     minutes = config.minutes * contender.budgets
     trained = {"training": {"minutes": minutes, **training.settings(contender, seed)}} if contender.run else {}
-    given = {"settings": trained, "defaults": {"training": training.defaults(contender)}}
-    plans = contender.kind == "world model"
     asked = []
     for place, (name, manifest) in enumerate(contest.manifests.items()):
         key = {
@@ -174,7 +220,7 @@ def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed
             "manifest": name,
         }
         count = config.num_episodes and min(config.num_episodes, len(manifest))
-        evaluation = success.EvaluateConfig(
+        evaluation = EvaluateConfig(
             policy=str(folder) if contender.run else contender.name,
             planner=contender.planner,
             latency_episodes=0 if place else LATENCY_EPISODES,
@@ -182,18 +228,28 @@ def _measure(config: CompareConfig, contest: Contest, contender: Contender, seed
             progress=False,
             **{"num_episodes": count, **contest.evaluations[name]},
         )
-        asked.append((key, evaluation))
-    found = [success.find_record(one, key=key, plans=plans, **given) for key, one in asked]
-    if all(found):
-        return False
-    logger.info("%s, seed %d", contender.title, seed)
-    if contender.extends:
-        _begin_with(folder, _folder(config, contest, contest.contenders[contender.extends], seed))
-    training.train(contender, folder, seed, minutes, {"progress": config.progress})
-    facts = {"training": training.costs(contender, folder)}
-    for key, evaluation in asked:
-        success.run(evaluation, key=key, **given, facts=facts)
-    return True
+        asked.append(success.Request(evaluation, key, trained, {"training": training.defaults(contender)}))
+    extended = contest.contenders[contender.extends] if contender.extends else None
+    begun = None if extended is None else _folder(config, contest, extended, seed)
+    return _Cell(contender, seed, folder, begun, minutes, tuple(asked))
+
+
+def _measure_side_by_side(cells: Sequence[_Cell], workers: Workers) -> None:
+    """Trains all side by side, then plays all episodes side by side."""
+    runs: dict[str, dict[Path, _Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.minutes):
+        if cell.contender.run:  # contenders may share a run, and continue it: one task does all of that
+            runs.setdefault(f"{cell.contender.run}, seed {cell.seed}", {})[cell.folder] = cell
+    jobs = {name: tuple(of_one.values()) for name, of_one in runs.items()}
+    for _ in workers.map(_train_in_turn, jobs, "train"):
+        pass
+    success.run_all([request for cell in cells for request in cell.evaluations()], workers)
+
+
+def _train_in_turn(*cells: _Cell) -> None:
+    """What a task does."""
+    for cell in cells:
+        cell.train({"progress": False})
 
 
 def _folder(config: CompareConfig, contest: Contest, contender: Contender, seed: int) -> Path:

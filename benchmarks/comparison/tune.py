@@ -6,19 +6,23 @@ Each candidate is a record of a folder, and is not run again if it is there.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
 from benchmarks.comparison import training
-from benchmarks.comparison.contenders import CONTENDERS
+from benchmarks.comparison.contenders import CONTENDERS, Contender
 from benchmarks.evaluation import success
+from benchmarks.evaluation.config import EvaluateConfig
 from benchmarks.records.provenance import RESULTS
 from benchmarks.records.store import Record, Store, file_name
 from benchmarks.records.tables import Table, number, percent
 from envs.domain import VALIDATION, domains, find_domain
+from worldmodel.cluster.config import Cluster, ClusterConfig
+from worldmodel.cluster.jobs import Workers, connect
 from worldmodel.config import Count, Positive, Seed, command, config
 from worldmodel.storage.locks import locked
 
@@ -85,6 +89,9 @@ class TuneConfig:
     """Episodes of the validation manifest."""
     runs: Path = Path("runs/tune")
     """Folder of the training runs."""
+    cluster: Cluster = field(default_factory=ClusterConfig)
+    """Whether candidates are trained, and episodes played, side by side as tasks of Ray. On a cluster, runs must be a
+    folder that all machines see."""
     output: Path | None = None
     """Folder of the records; by default benchmarks/results/tune/CONTENDER of the project."""
     overwrite: bool = False
@@ -109,8 +116,13 @@ def run(config: TuneConfig) -> list[Record]:
         names = ", ".join(map(repr, known)) or "none"
         raise ValueError(f"contender must be one of {names}, got {config.contender!r}")
     folder = config.output or FOLDER / config.contender
-    with locked(folder, "results store"):
-        records = [_measure(config, folder, changes) for changes in CANDIDATES[config.contender]]
+    link = connect(config.cluster, shared=config.runs, progress=config.progress)
+    with locked(folder, "results store"), link as workers:
+        candidates = [_candidate(config, folder, changes) for changes in CANDIDATES[config.contender]]
+        found = [None if config.overwrite else candidate.asked.find(plans=False) for candidate in candidates]
+        missing = [candidate for candidate, record in zip(candidates, found, strict=True) if record is None]
+        measured = _measure(config, missing) if workers is None else _measure_side_by_side(missing, workers)
+        records = [record or next(measured) for record in found]
     if config.progress:
         title = f"{config.contender}: {config.num_episodes} validation episodes"
         Table.of([_cells(record) for record in records], title).show(folder)
@@ -154,8 +166,36 @@ def describe(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in changes.items())
 
 
-def _measure(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> Record:
-    """The record of a candidate, which is trained and measured where there is none."""
+class _Candidate(NamedTuple):
+    """Hyperparameters to try.
+
+    Attributes:
+        contender: Whose.
+        changes: The hyperparameters.
+        folder: Folder of the training run.
+        config: How it is trained.
+        asked: Its evaluation.
+    """
+
+    contender: Contender
+    changes: Mapping[str, Any]
+    folder: Path
+    config: TuneConfig
+    asked: success.Request
+
+    def train(self, progress: bool) -> None:
+        """Trains it, or goes on with its training."""
+        changes = {**self.changes, "progress": progress}
+        training.train(self.contender, self.folder, self.config.seed, self.config.minutes, changes)
+
+    def evaluation(self) -> success.Request:
+        """Its evaluation, once it is trained."""
+        costs = training.costs(self.contender, self.folder)
+        return self.asked._replace(facts={"changes": dict(self.changes), "training": costs})
+
+
+def _candidate(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> _Candidate:
+    """A candidate whose record belongs into a folder."""
     contender, candidate = CONTENDERS[config.environment][config.contender], describe(changes)
     key = {
         "environment": config.environment,
@@ -166,7 +206,7 @@ def _measure(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> Re
     run_folder = config.runs / file_name(
         f"{config.environment}-{contender.run}-{config.minutes:g}min-seed{config.seed}-{candidate}"
     )
-    evaluation = success.EvaluateConfig(
+    evaluation = EvaluateConfig(
         policy=str(run_folder),
         manifest=f"{config.environment}/{VALIDATION}",
         num_episodes=config.num_episodes,
@@ -177,14 +217,24 @@ def _measure(config: TuneConfig, folder: Path, changes: Mapping[str, Any]) -> Re
         progress=False,
     )
     trained = {"minutes": config.minutes, **training.settings(contender, config.seed, changes)}
-    given = {"settings": {"training": trained}, "defaults": {"training": training.defaults(contender)}}
-    found = None if config.overwrite else success.find_record(evaluation, key=key, plans=False, **given)
-    if found is not None:
-        return found
-    logger.info("%s: %s", config.contender, candidate)
-    training.train(contender, run_folder, config.seed, config.minutes, {**changes, "progress": config.progress})
-    facts = {"changes": dict(changes), "training": training.costs(contender, run_folder)}
-    return success.run(evaluation, key=key, **given, facts=facts)
+    asked = success.Request(evaluation, key, {"training": trained}, {"training": training.defaults(contender)})
+    return _Candidate(contender, changes, run_folder, config, asked)
+
+
+def _measure(config: TuneConfig, candidates: Sequence[_Candidate]) -> Iterator[Record]:
+    """Trains and measures candidates one after the other."""
+    for candidate in candidates:
+        logger.info("%s: %s", config.contender, describe(candidate.changes))
+        candidate.train(config.progress)
+        yield from success.run_all([candidate.evaluation()], None)
+
+
+def _measure_side_by_side(candidates: Sequence[_Candidate], workers: Workers) -> Iterator[Record]:
+    """Trains candidates side by side, then measures them side by side."""
+    jobs = {describe(candidate.changes): (candidate, False) for candidate in candidates}
+    for _ in workers.map(_Candidate.train, jobs, "train"):
+        pass
+    yield from success.run_all([candidate.evaluation() for candidate in candidates], workers)
 
 
 def _cells(record: Record) -> dict[str, str]:

@@ -4,25 +4,26 @@ Each evaluation is a record in ``benchmarks/results/headline/`` and is not run a
 from these records, by :func:`table`.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from agents.world_model.config import PlannerConfig
 from benchmarks.evaluation import success
+from benchmarks.evaluation.config import EvaluateConfig
 from benchmarks.records import provenance
 from benchmarks.records.store import Record, Store
 from benchmarks.records.tables import Table, number, percent
 from envs.domain import VALIDATION, Domain, domains, find_domain
 from pretrain.presets import DEFAULT, PRESETS
 from worldmodel.checkpoint import read_config
+from worldmodel.cluster.config import Cluster, ClusterConfig
+from worldmodel.cluster.jobs import connect
 from worldmodel.config import CountFromZero, changed, command, config, to_json
 from worldmodel.storage.files import read_json
 from worldmodel.storage.locks import locked
-
-logger = logging.getLogger(__name__)
 
 RESULTS = provenance.RESULTS / "headline"
 """Where the evaluations lie."""
@@ -57,6 +58,8 @@ class HeadlineConfig:
     """Episodes of the main manifest on which latency is measured, with a single environment."""
     output: Path = RESULTS
     """Folder to write to."""
+    cluster: Cluster = field(default_factory=ClusterConfig)
+    """Whether batches of episodes run side by side as tasks of Ray."""
     progress: bool = True
     """Whether to show progress bars and the table."""
 
@@ -71,8 +74,9 @@ def run(config: HeadlineConfig) -> list[Record]:
         ValueError: If there is no such environment, or a checkpoint is of no training run.
     """
     domain = find_domain(config.environment)
-    with locked(config.output, "results store"):
-        records = [record for checkpoint in config.checkpoints for record in _evaluate(config, domain, checkpoint)]
+    with locked(config.output, "results store"), connect(config.cluster, progress=config.progress) as workers:
+        requests = [request for checkpoint in config.checkpoints for request in _requests(config, domain, checkpoint)]
+        records = success.run_all(requests, workers)
     if config.progress:
         table(config.output, config.environment).show()
     return records
@@ -81,8 +85,8 @@ def run(config: HeadlineConfig) -> list[Record]:
 main = command(HeadlineConfig, run, "headline")
 
 
-def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Iterator[Record]:
-    """The evaluations of a checkpoint, run where they are missing."""
+def _requests(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Iterator[success.Request]:
+    """The evaluations of a checkpoint."""
     training = read_config(checkpoint).get("training")
     if not training or "preset" not in training:
         raise ValueError(f"checkpoints must be folders of training runs of a preset, got {str(checkpoint)!r}")
@@ -90,9 +94,8 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
     trained = {"preset": training["preset"], "recipe": _recipe(data), "seed": seed}
     for i, (manifest, planners) in enumerate(_manifests(domain, trained["recipe"]).items()):
         for planner in planners:
-            logger.info("%s on %s with %s", checkpoint.name, manifest, planner)
             key = {"environment": domain.name, **trained, "manifest": manifest, "planner": planner}
-            evaluation = success.EvaluateConfig(
+            evaluation = EvaluateConfig(
                 policy=str(checkpoint),
                 manifest=f"{domain.name}/{manifest}",
                 planner=changed(PlannerConfig(), {"planner": planner}),
@@ -101,7 +104,7 @@ def _evaluate(config: HeadlineConfig, domain: Domain, checkpoint: Path) -> Itera
                 progress=False,
             )
             facts = {"training": {"seed": seed, "steps": training["step"], "seconds": training["seconds"]}}
-            yield success.run(evaluation, key=key, settings={"training": trained}, facts=facts)
+            yield success.Request(evaluation, key=key, settings={"training": trained}, facts=facts)
 
 
 def _manifests(domain: Domain, recipe: str | None) -> dict[str, Sequence[str]]:

@@ -24,10 +24,12 @@ from pretrain.collection.episodes import Recorder, Source
 from pretrain.collection.joining import join, num_joined, num_published, publish, restore_replaced
 from pretrain.collection.policies import agent_digest
 from pretrain.collection.shards import ShardFolder, collecting, discard, remove_discarded
-from pretrain.collection.workers import record_in_processes
+from pretrain.collection.workers import record_in_processes, record_in_tasks
 from pretrain.data.paths import dataset_folder, work_folder
 from pretrain.loop.interruption import Interruption
-from worldmodel.config import Count, JsonDict, Seed, command, config
+from worldmodel.cluster.config import Cluster, ClusterConfig
+from worldmodel.cluster.jobs import connect, modules_of
+from worldmodel.config import ConfigError, Count, JsonDict, Seed, command, config
 
 MAX_DEFAULT_NAME = 50
 """Most characters of each half of a dataset id that nobody chose."""
@@ -61,11 +63,22 @@ class CollectConfig:
     smaller than images, from which training draws the same pixels; {"observation": "pixels"} stores images."""
     num_workers: Count = 1
     """Processes that step environments, each one at a time; the dataset is the same for any number of them."""
+    cluster: Cluster = field(default_factory=ClusterConfig)
+    """Whether episodes are recorded in tasks of Ray, in place of processes of this machine."""
     overwrite: bool = False
     """Replace an existing dataset (once the new one is complete), and discard an unfinished collection made with other
     parameters."""
     progress: bool = True
     """Show a progress bar."""
+
+    def rules(self) -> None:
+        """What the fields must be together.
+
+        Raises:
+            ConfigError: If there are to be both processes and tasks.
+        """
+        if self.cluster.ray is not None and self.num_workers > 1:
+            raise ConfigError("num_workers", "1 with --ray, whose tasks do the work", self.num_workers)
 
 
 def collect(config: CollectConfig) -> minari.MinariDataset:
@@ -156,9 +169,13 @@ def _collect_missing(
     bar = tqdm(
         total=config.num_episodes, initial=len(done), desc=label, unit="episode", disable=not config.progress or None
     )
-    with bar, Interruption() as interruption:
+    modules = modules_of(config.env_id, config.goal_image.goals, config.goal_image.success)
+    workers_of = connect(config.cluster, modules=modules, progress=False)
+    with bar, Interruption() as interruption, workers_of as workers:
         num_workers = min(config.num_workers, len(missing))
-        if num_workers > 1:
+        if workers is not None:
+            episodes = record_in_tasks(source, missing, workers, lambda: interruption.requested)
+        elif num_workers > 1:
             episodes = record_in_processes(source, missing, num_workers, lambda: interruption.requested)
         else:
             episodes = ((i, recorder.record(i)) for i in missing if not interruption.requested)

@@ -5,14 +5,15 @@
     this process  ──► number of an episode ──►  worker: environment, policy
                   ◄── the episode, or an error ◄──
 
-Workers are started anew (spawn), so that they share no handle of a simulator or a window with this process. One whose
+Workers are processes of this machine, or tasks of Ray, which record some episodes each.
+
+Processes are started anew (spawn), so that they share no handle of a simulator or a window with this process. One whose
 connection ends, because this process is gone, ends too.
 """
 
 import contextlib
 import itertools
 import multiprocessing
-import pickle
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -25,11 +26,13 @@ from gymnasium.envs.registration import EnvSpec
 from envs.domain import find_spec
 from pretrain.collection.episodes import Source
 from pretrain.collection.shards import RecordedEpisode
+from worldmodel.cluster.errors import portable
+from worldmodel.cluster.jobs import Workers
 
+EPISODES_PER_TASK = 8
+"""Episodes for which a task makes environment and policy once; the dataset is the same for any number of them."""
 PATIENCE = 0.2
 """Seconds after which a request to stop is seen, and that a worker has to end."""
-ERRORS = (ValueError, FloatingPointError, ImportError, LookupError, MemoryError, OSError)
-"""Kinds of errors that commands tell in a line; others stand for faults in the program."""
 
 
 def record_in_processes(
@@ -82,6 +85,25 @@ def record_in_processes(
             process.close()
 
 
+def record_in_tasks(
+    source: Source, indices: Sequence[int], workers: Workers, is_stopped: Callable[[], bool]
+) -> Generator[tuple[int, RecordedEpisode], None, None]:
+    """Records episodes in tasks of Ray; for the rest see :func:`record_in_processes`."""
+    spec, jobs = find_spec(source.env_id), {}
+    for first in range(0, len(indices), EPISODES_PER_TASK):
+        some = tuple(indices[first : first + EPISODES_PER_TASK])
+        jobs[f"episodes {some[0]} to {some[-1]}"] = (source, spec, some)
+    for _, episodes in workers.map(_record_some, jobs, "record", is_stopped=is_stopped):
+        yield from episodes
+
+
+def _record_some(source: Source, spec: EnvSpec, indices: tuple[int, ...]) -> list[tuple[int, RecordedEpisode]]:
+    """What a task does."""
+    _register(spec, source.env_id)
+    with source.open() as recorder:
+        return [(index, recorder.record(index)) for index in indices]
+
+
 @contextlib.contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
     """Holds Ctrl-C back: from this process for a moment, from those that it starts meanwhile for ever.
@@ -123,13 +145,18 @@ def _death(process: SpawnProcess, index: int) -> ChildProcessError:
     )
 
 
+def _register(spec: EnvSpec, env_id: str) -> None:
+    """Registers an environment here that was registered by whoever started this, not by a module."""
+    try:
+        find_spec(env_id)
+    except ValueError:
+        gym.registry[spec.id] = spec
+
+
 def _work(connection: Connection, source: Source, spec: EnvSpec) -> None:
     """What a worker does: it records the episodes that it is asked for, until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        find_spec(source.env_id)
-    except ValueError:  # registered by whoever started this, not by a module
-        gym.registry[spec.id] = spec
+    _register(spec, source.env_id)
     recorder = None
     with contextlib.ExitStack() as closing, contextlib.suppress(EOFError, ConnectionError):
         while True:
@@ -138,16 +165,5 @@ def _work(connection: Connection, source: Source, spec: EnvSpec) -> None:
                 recorder = recorder or closing.enter_context(source.open())
                 answer: RecordedEpisode | BaseException = recorder.record(index)
             except Exception as error:
-                answer = _portable(error)
+                answer = portable(error)
             connection.send(answer)
-
-
-def _portable(error: Exception) -> Exception:
-    """An error that another process can read: itself, or one of its kind with its message."""
-    try:
-        if str(pickle.loads(pickle.dumps(error))) == str(error):
-            return error
-    except Exception:
-        pass
-    kind = next((kind for kind in ERRORS if isinstance(error, kind)), None)
-    return RuntimeError(f"{type(error).__name__}: {error}") if kind is None else kind(str(error))

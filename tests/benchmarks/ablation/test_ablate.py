@@ -289,36 +289,3 @@ def test_a_grid_of_image_models(tmp_path, monkeypatch):
     assert len({row["linear"]["correct"] for row in rows}) > 1
     assert all(0.2 < row["linear"]["accuracy"] < 1 for row in rows)
     assert ablations.table(report).markdown().splitlines()[4].startswith("| raw | ")
-
-
-def test_ray_gives_the_same_rows(tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
-    # Workers are other processes, where nothing is patched: the grid itself makes a tiny model of the preset.
-    tiny = {
-        "model.hidden_channels": 4, "model.num_blocks": 1, "model.stride": 8, "model.predictor_channels": (4,),
-        "data.num_frames": 4, "data.batch_size": 2, "heads.batch_size": 2, "heads.num_steps": 1, "accelerator": "cpu",
-    }  # fmt: skip
-    grid = Grid(
-        preset="moving-mnist",
-        measured="detection",
-        variants=tuple(Variant(name=f"K = {k}", train=tiny | {"rollout_steps": k}) for k in (1, 2)),
-    )
-    monkeypatch.setitem(ablations.GRIDS, "video", grid)
-    config = AblateConfig(
-        name="video",
-        num_steps=1,
-        num_videos=2,
-        runs=tmp_path / "here",
-        output=tmp_path / "rollout.json",
-        progress=False,
-    )
-    alone = run(config)["rows"]
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        config = replace(config, ray=True, runs=tmp_path / "there", output=tmp_path / "side-by-side.json")
-        side_by_side = run(config)["rows"]
-    finally:
-        ray.shutdown()
-    for a, b in zip(alone, side_by_side, strict=True):
-        assert (a["variant"], a["seed"], a["detection"]) == (b["variant"], b["seed"], b["detection"])
-    assert json.loads(config.output.read_text())["rows"] == json.loads(json.dumps(side_by_side))

@@ -62,7 +62,7 @@ def test_every_contender_is_trained_evaluated_and_shown_once(tiny, monkeypatch):
     def never(*_, **__):
         raise AssertionError("run twice")
 
-    monkeypatch.setattr(compare.success, "run", never)
+    monkeypatch.setattr(compare.success, "run_all", never)
     assert run(config)["rows"] == content["rows"]
     assert run(replace(config, only_report=True))["rows"] == content["rows"]
 
@@ -134,7 +134,7 @@ def test_what_was_trained_elsewhere_is_not_trained_again(tiny, quick, tmp_path, 
     config = replace(config, contenders=("gcbc", "sac-state"))
     content = run(config)
     (tmp_path / "runs").rename(tmp_path / "gone")
-    monkeypatch.setattr(success, "run", None)  # calling it would fail
+    monkeypatch.setattr(success, "run_all", None)  # calling it would fail
     assert run(config)["rows"] == content["rows"]
 
 
@@ -243,7 +243,7 @@ def test_what_is_published_is_of_the_contenders_as_they_are(tmp_path, monkeypatc
         config = CompareConfig(environment=environment, runs=tmp_path)
         contender = CONTENDERS[environment][name]
         if seed in compare._seeds(config, contender):
-            assert not compare._measure(config, find_contest(environment), contender, seed)
+            assert not compare._cell(config, find_contest(environment), contender, seed).is_missing()
 
 
 def test_what_is_published_makes_the_published_table():

@@ -15,7 +15,7 @@ import pytest
 from pretrain.collection import shards
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.collection.episodes import Source
-from pretrain.collection.workers import _portable
+from worldmodel.cluster.errors import portable
 from worldmodel.config import ConfigError
 
 TESTS = Path(__file__).parents[2]
@@ -90,10 +90,10 @@ def test_errors_that_cannot_be_sent_keep_their_kind_and_message():
     class LocalError(RuntimeError):
         """Cannot be imported by name."""
 
-    assert str(_portable(ConfigError("a", "b", 3))) == "a must be b, got 3"
-    assert isinstance(_portable(ConfigError("a", "b", 3)), ValueError)
-    assert _portable(PermissionError(errno.EACCES, "no")).errno == errno.EACCES
-    assert str(_portable(LocalError("x"))) == "LocalError: x"
+    assert str(portable(ConfigError("a", "b", 3))) == "a must be b, got 3"
+    assert isinstance(portable(ConfigError("a", "b", 3)), ValueError)
+    assert portable(PermissionError(errno.EACCES, "no")).errno == errno.EACCES
+    assert str(portable(LocalError("x"))) == "LocalError: x"
 
 
 def start(root: Path) -> subprocess.Popen:
