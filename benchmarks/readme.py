@@ -42,6 +42,7 @@ SHOWN = ("random", "jepa-mppi", "jepa-actor", "sac-state", "gcivl")
 """Contenders that README.md shows of tasks with recorded data."""
 ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "attribution": attribution.table,
+    "install": None,
     "latency": None,
     "maps": None,
     "scaling": scaling.table,
