@@ -38,6 +38,7 @@ NOT_RUN = {
     r"tune": "trains each candidate by the clock; tests/benchmarks/comparison/test_tune.py runs it with few steps",
     r"pretrain two-rooms --accelerator cuda": "needs a GPU",
     r"pretrain two-rooms --devices 4": "starts four processes, each of which trains",
+    r"(evaluate|render) hub:|push (?!.*--dry-run)": "needs a hub of models; tests/benchmarks/sharing has one",
     r"pretrain .*--help": "tests/test_command_line.py reads the help",
 }
 """Commands that are parsed and not run, and why."""
@@ -69,7 +70,7 @@ ADDED = {
     "render": "--max-steps 2 --hold-seconds 0 --frames-per-step 1 --no-progress",
     "speed": "--repeats 1 --seconds 0.01 --num-envs 2",
     "train-rl": "--max-steps 40 --eval-every 20 --eval-episodes 1 --num-envs 2 --action-repeat 1 --no-progress",
-    "ablate": "--only CEM --num-episodes 2 --no-progress",
+    "ablate": "--only CEM --num-episodes 2 --overwrite --no-progress",
 }
 """What is added to a command, unless the page has it."""
 

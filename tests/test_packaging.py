@@ -46,7 +46,7 @@ def package_directories() -> list[str]:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
 def readme_commands() -> list[list[str]]:
@@ -232,12 +232,13 @@ def test_one_thread_a_process_and_repeatable_examples():
 
 
 def test_make_has_the_promised_targets():
-    assert make_targets() == {*("help", "demo", "test", "check", "format", "docs", "figures", "build", "lock", "clean")}
+    promised = {*("help", "demo", "test", "check", "format", "docs", "figures", "build", "lock", "clean")}
+    assert promised <= make_targets()
 
 
 def test_make_help_lists_the_targets():
     result = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(re.findall(r"^  make (\w+)", result.stdout, flags=re.MULTILINE)) == make_targets()
+    assert set(re.findall(r"^  make ([\w-]+)", result.stdout, flags=re.MULTILINE)) == make_targets()
 
 
 def test_make_refuses_an_old_python(tmp_path):

@@ -31,11 +31,11 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"successes must be between 0 and the number of trials (at least 1), got {successes}/{trials}")
     rate, z = successes / trials, _quantile(confidence)
-    centre = rate + z**2 / (2 * trials)
-    half = z * sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2)
-    low, high = ((centre + end) / (1 + z**2 / trials) for end in (-half, half))
-    # Rounding alone would keep them from these ends.
-    return float(low) if successes else 0.0, float(high) if successes < trials else 1.0
+    scale = 2 * (trials + z**2)
+    centre = (2 * trials * rate + z**2) / scale
+    half = z / scale * sqrt(4 * trials * rate * (1 - rate) + z**2)
+    # Rounding alone would keep the interval from its ends.
+    return centre - half if successes else 0.0, centre + half if successes < trials else 1.0
 
 
 def spl(success: Sequence[bool], shortest: Sequence[float], travelled: Sequence[float]) -> float:
