@@ -100,7 +100,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         changed(TWO_ROOMS, {"data.dataset": "pillars/random-walk-v0"}),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST: a frame in 512 numbers, 8 at each of 8 × 8 places; half an hour on two CPU cores.",
+        "Video-JEPA on Moving MNIST: a frame in 512 numbers, 8 at each of 8 × 8 positions; half an hour on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(
                 latent_channels=8,
