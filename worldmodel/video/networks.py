@@ -115,8 +115,9 @@ def _convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 ENCODERS: dict[str, type[nn.Module]] = {"residual": ResidualEncoder}
-"""Encoders by name; the last layer of each is a convolution ``head``. One is built from ``in_channels`` and ``latent_channels``, and from fields of
-:class:`worldmodel.video.build.VideoModelConfig` with the names of its further keywords."""
+"""Encoders by name; the last layer of each is a convolution ``head``. One is built from ``in_channels`` and
+``latent_channels``, and from fields of :class:`worldmodel.video.build.VideoModelConfig` with the names of its further
+keywords."""
 PREDICTORS: dict[str, type[nn.Module]] = {"unet": UNetPredictor}
 """Predictors by name. One is built from ``latent_channels`` and ``context``, and from such fields
 (``predictor_channels`` for ``channels``)."""
