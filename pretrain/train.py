@@ -4,6 +4,7 @@ Every batch is a function of (seed, process, step) alone, so a resumed run sees 
 uninterrupted one sees, and nothing about the data has to be saved.
 """
 
+import atexit
 import contextlib
 import importlib
 import itertools
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from pretrain.config import UNSAVED_FIELDS, PretrainConfig
 from pretrain.loop.interruption import Interruption
 from pretrain.loop.memory import keep_memory
-from pretrain.loop.processes import any_process, is_first_process, make_fabric
+from pretrain.loop.processes import any_process, is_first_process, leave_processes, make_fabric
 from pretrain.loop.run_log import RunLog
 from pretrain.loop.stages import Stage, Training, freeze, select, stage_at, to_modules, total_steps
 from pretrain.presets import PRESETS, preset
@@ -84,6 +85,7 @@ def fit(config: PretrainConfig, name: str = "run") -> Path:
         if is_first_process():
             recover(output)
         fabric.launch()
+        atexit.register(leave_processes)
         if fabric.device.type == "cpu":
             keep_memory()
         fabric.seed_everything(config.seed, verbose=False)

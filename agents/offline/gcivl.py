@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from agents.offline.imitation import act, encode_frames, goal_latents, pair_dim
 from worldmodel.jepa import JEPA
-from worldmodel.nn.distributed import gather_batch, process_rank
+from worldmodel.nn.distributed import gather_batch, own_share
 from worldmodel.nn.layers import perceptron
 
 MAX_WEIGHT = 100.0
@@ -133,6 +133,5 @@ def _transitions(latents: Tensor, stills: Tensor, goals: Tensor) -> tuple[Tensor
     """Features of images, of those that follow and of the goals, ``(2 B, S, D)``: of own goals, then of others'."""
     wanted = goal_latents(stills, goals)
     now, then = latents[:, :-1].repeat(2, 1, 1), latents[:, 1:].repeat(2, 1, 1)
-    rank, count = process_rank(), len(wanted)
-    previous = gather_batch(wanted).roll(1, dims=0)[rank * count : (rank + 1) * count]  # in the batch of all processes
+    previous = own_share(gather_batch(wanted).roll(1, dims=0))  # in the batch of all processes
     return now, then, torch.cat([wanted, previous])

@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments import (
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from torch import distributed as dist
 
 from pretrain.config import PretrainConfig
 from worldmodel.nn.devices import check_device
@@ -69,6 +70,12 @@ def is_first_process() -> bool:
     """Whether this is the process that writes, as far as the environment tells before processes are connected."""
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     return rank == "0" and os.environ.get("GROUP_RANK", os.environ.get("NODE_RANK", "0")) == "0"
+
+
+def leave_processes() -> None:
+    """Ends the connection to other processes: gloo's threads abort a program that ends while they run."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def any_process(fabric: Fabric, wish: bool) -> bool:

@@ -25,6 +25,7 @@ from lightning_fabric import Fabric
 import pretrain.video.training, pretrain.world_model.training, pretrain.world_model.validation
 from agents.offline.agent import MethodConfig
 from pretrain.data.config import DataConfig
+from pretrain.loop.processes import leave_processes
 from pretrain.loop.stages import freeze, select
 from pretrain.offline.config import OfflineConfig
 from pretrain.train import build_training
@@ -98,6 +99,7 @@ for kind, training in trainings():
         stage.module.zero_grad()
 if fabric.global_rank == 0:
     open(sys.argv[1], "w").write(json.dumps(report))
+leave_processes()
 """
 STAGES = [
     *(f"world model, {stage}" for stage in ("model", "refinement", "policy")),

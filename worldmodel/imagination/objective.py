@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from worldmodel.imagination.actor_critic import ActorCritic
 from worldmodel.jepa import JEPA
-from worldmodel.nn.distributed import num_processes, process_rank
+from worldmodel.nn.distributed import num_processes, own_share
 from worldmodel.nn.randomness import step_generator
 
 CRITIC_WEIGHT = 5.0
@@ -104,9 +104,8 @@ class Imagination(nn.Module):
         """Least future cost ``(b,)`` over random first actions."""
         generator = step_generator(states.device, self.seed, step)
         # Those of the joint batch of all processes, of which this process takes its share.
-        rank, count = process_rank(), len(states)
-        shape = self.random_actions, num_processes() * count, len(self.actor_critic.low)
-        raw = torch.randn(shape, generator=generator, device=states.device)[:, rank * count : (rank + 1) * count]
+        shape = self.random_actions, num_processes() * len(states), len(self.actor_critic.low)
+        raw = own_share(torch.randn(shape, generator=generator, device=states.device), dim=1)
         starts, wanted = (one.expand(self.random_actions, *one.shape).flatten(0, 1) for one in (states, goals))
         cost = self._future_cost(starts, wanted, self.actor_critic.bounded(raw).flatten(0, 1))
         return cost.view(self.random_actions, -1).amin(dim=0)

@@ -33,6 +33,11 @@ def gather_batch(x: Tensor) -> Tensor:
     return _ContiguousGradient.apply(torch.cat(all_gather(x.contiguous()), dim=0))
 
 
+def own_share(joint: Tensor, dim: int = 0) -> Tensor:
+    """This process's rows of a tensor of the joint batch, of which each process has as many."""
+    return joint.chunk(num_processes(), dim)[process_rank()]
+
+
 class _ContiguousGradient(torch.autograd.Function):
     """Passes a tensor on, and its gradient in the order of its memory: gloo sends that of views as it lies there."""
 

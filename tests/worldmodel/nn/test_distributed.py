@@ -22,7 +22,7 @@ import json, sys
 import torch
 from lightning_fabric import Fabric
 from pretrain.image.training import view_seed
-from pretrain.loop.processes import any_process
+from pretrain.loop.processes import any_process, leave_processes
 from worldmodel.build import DataSpec, ModelConfig, build_model
 from worldmodel.nn.distributed import gather_batch
 from worldmodel.image.encoders import ResNet18
@@ -125,6 +125,7 @@ seeds = fabric.all_gather(torch.tensor(view_seed(3, 4)))
 report["view_seeds"] = seeds.tolist()
 if fabric.global_rank == 0:
     open(sys.argv[1], "w").write(json.dumps(report))
+leave_processes()
 """
 
 
