@@ -1,14 +1,18 @@
 """Presets: complete, named training configurations."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
 from agents.offline.agent import MethodConfig
-from pretrain.config import PretrainConfig
+from pretrain.config import UNSAVED_FIELDS, PretrainConfig
 from pretrain.data.config import DataConfig
 from pretrain.image.config import ImageConfig, ImageDataConfig
 from pretrain.offline.config import OfflineConfig
 from pretrain.video.config import HeadsConfig, VideoConfig, VideoDataConfig
 from pretrain.world_model.config import PolicyConfig, RefinementConfig, WorldModelConfig
 from worldmodel.build import ModelConfig
-from worldmodel.config import changed
+from worldmodel.config import changed, to_json
 from worldmodel.image.build import ImageModelConfig
 from worldmodel.image.objective import ImageLossWeights
 from worldmodel.objective import LossWeights
@@ -100,22 +104,22 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         changed(TWO_ROOMS, {"data.dataset": "pillars/random-walk-v0"}),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; half an hour on two CPU cores.",
+        "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; three quarters of an hour on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(
-                latent_channels=64,
+                latent_channels=8,
                 num_blocks=1,
                 stride=8,
                 predictor_channels=(96,),
                 predictor_blocks=3,
                 normalize_latents=True,
             ),
-            data=VideoDataConfig(batch_size=8),
-            weights=VideoLossWeights(variance=0.0, covariance=0.0, contrast=1.0),
-            heads=HeadsConfig(num_steps=3_000, learning_rate=4e-3, on_rollouts=True),
+            data=VideoDataConfig(batch_size=4),
+            weights=VideoLossWeights(variance=0.0, covariance=0.0, contrast=1.0, random_target=2.0),
+            heads=HeadsConfig(num_steps=2_000, learning_rate=4e-3, on_rollouts=True),
             optimizer="muon",
             rollout_steps=4,
-            num_steps=6_000,
+            num_steps=12_000,
             learning_rate=2e-3,
             warmup_fraction=0.05,
             validate_every=1_000,
@@ -203,3 +207,33 @@ def preset(name: str) -> PretrainConfig:
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(map(repr, PRESETS))}, got {name!r}")
     return PRESETS[name][1]
+
+
+def training_command(name: str, config: Mapping[str, Any], output: Path | str) -> str:
+    """The command that trains what a checkpoint says of its training.
+
+    Args:
+        name: Its preset.
+        config: Its configuration in JSON types; fields that it lacks, being older, are left as they are.
+        output: The folder of the run.
+
+    Example:
+        >>> training_command("moving-mnist", {"seed": 1, "train_encoder": False, "data": {"num_digits": 3}}, "runs/few")
+        'worldmodel pretrain moving-mnist --seed 1 --data.num-digits 3 --no-train-encoder --output runs/few'
+    """
+    changes = {key: value for key, value in config.items() if key not in ("seed", *UNSAVED_FIELDS)}
+    options = sorted(_options(to_json(preset(name)), changes))
+    return " ".join(["worldmodel pretrain", name, f"--seed {config['seed']}", *options, f"--output {output}"])
+
+
+def _options(usual: Mapping[str, Any], config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Options of the fields of a configuration that are not the usual ones."""
+    for key, value in config.items():
+        name = prefix + key.replace("_", "-")
+        if isinstance(value, Mapping):
+            yield from _options(usual[key], value, f"{name}.")
+        elif isinstance(value, bool) and value != usual[key]:
+            first, dot, last = name.rpartition(".")
+            yield f"--{name}" if value else f"--{first}{dot}no-{last}"
+        elif value != (list(usual[key]) if isinstance(usual[key], tuple) else usual[key]):
+            yield f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"

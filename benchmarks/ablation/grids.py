@@ -153,6 +153,7 @@ GRIDS = {
             Variant(name="encoder untrained", train={"train_encoder": False}),
             Variant(name="variance and covariance for the contrast", train=VIDEO_VICREG),
             Variant(name="SIGReg for the contrast", train=SIGREG | {"weights.contrast": 0.0}),
+            Variant(name="no random targets", train={"weights.random_target": 0.0}),
             Variant(name="one round of prediction", train={"rollout_steps": 1}),
             Variant(name="the encoder of one size, stride 4", train=SHALLOW),
             Variant(name="the encoder of one size, untrained", train=SHALLOW | {"train_encoder": False}),

@@ -15,6 +15,7 @@ from benchmarks.films.encoding import write_videos
 from benchmarks.records import plots
 from benchmarks.records.store import WEIGHTS, Record, Row, new_record, write_record
 from benchmarks.records.tables import Table, number
+from pretrain.presets import PRESETS, training_command
 from pretrain.video import detection
 from pretrain.video.config import HeadsConfig, VideoDataConfig
 from pretrain.video.detection import BATCH_SIZE, HORIZONS, AveragePrecisions, Forecaster
@@ -95,7 +96,7 @@ def run(config: DetectConfig) -> Record:
     horizons = HORIZONS[: source.num_frames - models[MODEL].model.context]
     told = {
         policy: {name: model.config["training"].get(name) for name in ("preset", "step", "seconds", "threads")}
-        | {"command": trainings[policy].command(model.config["training"].get("preset"), asked[policy])}
+        | {"command": _command(model, asked[policy])}
         for policy, model in models.items()
     }
     record = new_record(
@@ -273,16 +274,6 @@ class _Training:
     train_encoder: bool
     supervised: bool
 
-    def command(self, preset: str | None, folder: Path | str | None) -> str:
-        """The command that trained it, if nothing else was changed, into this folder."""
-        usual, options = VideoDataConfig(), [f"--seed {self.seed}"]
-        if self.data.num_digits != usual.num_digits:
-            options.append(f"--data.num-digits {self.data.num_digits}")
-        if self.data.background != usual.background:
-            options.append(f"--data.background {self.data.background:g}")
-        options += ["--no-train-encoder"] * (not self.train_encoder) + ["--supervised"] * self.supervised
-        return f"worldmodel pretrain {preset} {' '.join(options)} --output {folder}"
-
 
 def _training(trained: PretrainedVideo) -> _Training:
     """How a checkpoint says that it was trained.
@@ -302,6 +293,12 @@ def _training(trained: PretrainedVideo) -> _Training:
     if not isinstance(seed, int) or not isinstance(supervised, bool):
         raise CheckpointError(f"{path}: training.config must have a 'seed' and say whether it was 'supervised'")
     return _Training(data=data, heads=heads, seed=seed, train_encoder=found["train_encoder"], supervised=supervised)
+
+
+def _command(trained: PretrainedVideo, folder: Path | str | None) -> str | None:
+    """The command that trained it, into this folder; none where its preset is not known."""
+    told = trained.config["training"]
+    return training_command(told["preset"], told["config"], folder or "runs") if told.get("preset") in PRESETS else None
 
 
 def _require_kinds(trainings: Mapping[str, _Training], paths: Mapping[str, Path | str | None]) -> None:

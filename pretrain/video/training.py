@@ -142,6 +142,8 @@ def _model_stage(config: VideoConfig, model: VideoJEPA, sources: Sources) -> Sta
     # A projector that nothing looks through gets no gradient.
     if not (config.weights.variance or config.weights.covariance or config.weights.sigreg):
         frozen += list(objective.projector.parameters())
+    if config.weights.random_target:
+        frozen += list(objective.random_encoder.parameters())
     return Stage(
         name="model",
         module=BatchLoss("objective", objective, "pixels"),

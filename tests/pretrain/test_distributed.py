@@ -39,7 +39,7 @@ VIDEO = VideoConfig(
     model=VideoModelConfig(latent_channels=4, hidden_channels=8, num_blocks=1, stride=4, predictor_channels=(8, 8),
                            head_channels=8),
     data=VideoDataConfig(num_frames=5, batch_size=8), heads=HeadsConfig(on_rollouts=True), projector=(),
-    weights=VideoLossWeights(variance=0.0, covariance=0.0, contrast=1.0), rollout_steps=2,
+    weights=VideoLossWeights(variance=0.0, covariance=0.0, contrast=1.0, random_target=1.0), rollout_steps=2,
 )
 def offline(name):
     return OfflineConfig(method=MethodConfig(name=name, latent_dim=8, hidden_dim=16, num_layers=1),

@@ -1,6 +1,8 @@
 """Presets: complete, named, and checked before anything is trained."""
 
 import importlib
+import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.presets import PRESETS, preset
-from worldmodel.config import changed
+from pretrain.presets import PRESETS, preset, training_command
+from worldmodel.config import changed, parse, to_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,3 +87,23 @@ def test_numbers_that_must_be_positive(name: str) -> None:
 def test_a_latent_needs_two_features() -> None:
     with pytest.raises(ValueError, match=r"model\.latent_dim must be at least 2, got 1"):
         changed(preset("two-rooms"), {"model.latent_dim": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("moving-mnist", {"seed": 3, "train_encoder": False, "learning_rate": 4e-3, "data.num_digits": 3}),
+        ("moving-mnist", {"heads.on_rollouts": False, "model.predictor_channels": (8, 16), "supervised": True}),
+        ("images", {}),
+        ("two-rooms", {"policy.num_steps": 7, "precision": "32-true"}),
+    ],
+)
+def test_the_command_of_a_training_gives_its_configuration(name: str, changes: dict) -> None:
+    config = changed(preset(name), changes)
+    saved = json.loads(json.dumps(to_json(config)))
+    program, *options = shlex.split(training_command(name, saved, "runs/again"))[2:]
+    assert program == name
+    assert len(options) <= 2 * len(changes) + 5, "only what differs is said"
+    assert parse(type(config), options, prog="", description="", default=preset(name)) == changed(
+        config, {"output": Path("runs/again")}
+    )

@@ -1,5 +1,6 @@
 """The training objective of Video-JEPA: prediction over several rounds, and terms against collapse."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -30,6 +31,9 @@ class VideoLossWeights:
     contrast: NonNegative = 0.0
     """Tells each predicted latent from those of other frames at the same position (InfoNCE, arXiv 1807.03748): latents
     keep what can be foretold, and nothing else; set the others to 0 to use it in their place."""
+    random_target: NonNegative = 0.0
+    """Latents and predictions tell, through a convolution, the latents that the encoder gave the frame before training:
+    so they keep details that the contrast has no need of. Random targets as in BEST-RQ (arXiv 2202.01855)."""
 
 
 class VideoObjective(nn.Module):
@@ -74,6 +78,9 @@ class VideoObjective(nn.Module):
         if projector:
             *hidden, out = projector
             self.projector = perceptron(latent_channels, hidden, out)
+        if weights.random_target:
+            self.random_encoder = copy.deepcopy(model.encoder).requires_grad_(False)
+            self.reader = nn.Conv2d(latent_channels, latent_channels, 3, padding=1)
 
     def forward(
         self, pixels: UInt8[Tensor, "b t c y x"], step: int = 0
@@ -116,6 +123,15 @@ class VideoObjective(nn.Module):
                 ]
             terms["contrast"] = torch.stack(contrasts).mean()
             loss = loss + w.contrast * terms["contrast"]
+        if w.random_target:
+            with torch.no_grad():
+                images = self.model.normalizer.pixels(pixels)
+                random = self.model.norm(self.random_encoder(images).float()).unflatten(0, latents.shape[:2])
+            future = random[:, self.model.context :]
+            pairs = [(latents, random), *((predicted, future) for predicted in rounds)]
+            errors = [F.mse_loss(self.reader(a.flatten(0, 1)).float(), b.flatten(0, 1)) for a, b in pairs]
+            terms["random_target"] = torch.stack(errors).mean()
+            loss = loss + w.random_target * terms["random_target"]
         return loss, {name: term.detach() for name, term in terms.items()}, latents.detach()
 
 

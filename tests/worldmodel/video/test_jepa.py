@@ -156,6 +156,29 @@ def test_contrast_tells_a_frame_from_others_at_the_same_position():
     assert loss.item() == pytest.approx((terms["prediction"] + 2 * terms["contrast"]).item(), rel=1e-6)
 
 
+def test_latents_and_predictions_tell_what_the_encoder_saw_before_training():
+    torch.manual_seed(0)
+    model = small_model()
+    weights = VideoLossWeights(variance=0.0, covariance=0.0, random_target=3.0)
+    objective = VideoObjective(model, 4, weights, rollout_steps=2, projector=())
+    seen = model.encode(videos()).detach()
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.mul_(1.5)
+    loss, terms, latents = objective(videos())
+    assert (latents - seen).abs().max() > 0.1
+    told = [(latents, seen), *((predicted, seen[:, 2:]) for predicted in model.unroll(latents, 2))]
+    errors = [(objective.reader(a.flatten(0, 1)) - b.flatten(0, 1)).square().mean().item() for a, b in told]
+    assert terms["random_target"].item() == pytest.approx(sum(errors) / 3, rel=1e-4)
+    assert loss.item() == pytest.approx((terms["prediction"] + 3 * terms["random_target"]).item(), rel=1e-5)
+    # It teaches what sees and what foretells; the target stays.
+    terms_loss = loss - terms["prediction"]
+    terms_loss.backward()
+    for module in (model.encoder, model.predictor, objective.reader):
+        assert all(parameter.grad is not None for parameter in module.parameters())
+    assert all(parameter.grad is None for parameter in objective.random_encoder.parameters())
+
+
 def test_latents_begin_standardised():
     model = small_model()
     before = model.encode(videos()).movedim(2, -1).flatten(0, -2)
