@@ -51,7 +51,10 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pretrain.video.training.NUM_VIDEOS", 8)
         patch.setattr("pretrain.video.training.NORMALIZATION_VIDEOS", 8)
-        return {name: fit(replace(config, output=str(folder / name))) for name, config in configs.items()}
+        return {
+            name: fit(replace(config, output=str(folder / name)), name="moving-mnist")
+            for name, config in configs.items()
+        }
 
 
 def test_a_table_and_a_film(runs, tmp_path, capsys):
@@ -86,9 +89,12 @@ def test_a_table_and_a_film(runs, tmp_path, capsys):
         assert film.std() > 10
 
     commands = [training["command"] for training in record.facts["trainings"].values()]
-    assert commands[0].endswith(f"--seed 0 --output {runs['trained']}")
-    assert commands[1].endswith(f"--seed 0 --no-train-encoder --output {runs['untrained']}")
-    assert commands[2].endswith(f"--seed 0 --supervised --output {runs['supervised']}")
+    for command, name in zip(commands, ("trained", "untrained", "supervised"), strict=True):
+        assert command.startswith("worldmodel pretrain moving-mnist --seed 0 ")
+        assert "--model.latent-channels 4 " in command
+        assert ("--no-train-encoder " in command) == (name == "untrained")
+        assert ("--supervised " in command) == (name == "supervised")
+        assert command.endswith(f"--output {runs[name]}")
 
     rows = list(summary_rows(record))
     assert [row["policy"] for row in rows] == list(FORECASTS)
