@@ -104,7 +104,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         changed(TWO_ROOMS, {"data.dataset": "pillars/random-walk-v0"}),
     ),
     "moving-mnist": (
-        "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; three quarters of an hour on two CPU cores.",
+        "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; half an hour on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(
                 latent_channels=8,
@@ -116,10 +116,10 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
             ),
             data=VideoDataConfig(batch_size=4),
             weights=VideoLossWeights(variance=0.0, covariance=0.0, contrast=1.0, random_target=2.0),
-            heads=HeadsConfig(num_steps=2_000, learning_rate=4e-3, on_rollouts=True),
+            heads=HeadsConfig(num_steps=1_500, learning_rate=4e-3, on_rollouts=True),
             optimizer="muon",
             rollout_steps=4,
-            num_steps=12_000,
+            num_steps=8_000,
             learning_rate=2e-3,
             warmup_fraction=0.05,
             validate_every=1_000,
