@@ -1,7 +1,7 @@
 """What stable-worldmodel 0.1.1 asks of environments, policies and solvers, in a few lines; for machines without it.
 
-``World``, ``WorldModelPolicy`` and ``PlanConfig`` take the same arguments, hand over infos of the same names and shapes,
-and refuse the same environments. Tests that run on these run on the library itself where it can be imported.
+``World``, ``WorldModelPolicy`` and ``PlanConfig`` take the same arguments, hand over infos of the same names and
+shapes, and refuse the same environments. Tests on these run on the library itself where it can be imported.
 """
 
 from collections import deque

@@ -3,18 +3,16 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
-from agents import PlannerConfig, PlanningAgent, RandomPolicy, ShiftedPolicy, make_policy, make_task, rl
-from agents.rl.vec_env import SB3VecEnv
+from agents import PlannerConfig, PlanningAgent, make_policy, make_task, rl
 from rl_rooms import described, make, rooms
 
-PPO_OPTIONS = {"n_steps": 8, "batch_size": 16, "n_epochs": 1}
+PPO_OPTIONS = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
 SAC_OPTIONS = {"buffer_size": 200, "learning_starts": 8, "batch_size": 8}
 
 
@@ -23,7 +21,7 @@ def agent():
     return PlanningAgent.from_pretrained("two-rooms", PlannerConfig(planner="policy"))
 
 
-def one_by_one(num_envs, observation, steps=10):
+def one_by_one(num_envs, observation, steps=6):
     return DummyVecEnv([lambda: gym.make("TwoRooms-v0", observation=observation, max_episode_steps=steps)] * num_envs)
 
 
@@ -40,19 +38,16 @@ def evaluated(policy, env, num_episodes=3):
     return *evaluate_policy(policy, env, **options), ends
 
 
-@pytest.mark.parametrize("kind", ["planning", "shifted", "expert", "random"])
+@pytest.mark.parametrize("kind", ["planning", "expert", "random"])
 def test_evaluate_policy_takes_every_agent_and_both_kinds_of_vector_environments(agent, kind):
     task = make_task("TwoRooms-v0")
-    if kind in ("planning", "shifted"):
-        policies = [(agent if kind == "planning" else ShiftedPolicy(agent, "brightness"), "pixels")] * 2
-    else:
-        policies = [make_policy(kind, task, seed=1) for _ in range(2)]
+    policies = [(agent, "pixels")] * 2 if kind == "planning" else [make_policy(kind, task, seed=1) for _ in range(2)]
     native, single = (
-        evaluated(policy, env(2, observation=sees))
+        evaluated(policy, env(2, observation=sees, steps=6))
         for env, (policy, sees) in zip((rooms, one_by_one), policies, strict=True)
     )
     assert native == single
-    assert native[1] == [10] * 3
+    assert native[1] == [6] * 3
     assert len(set(native[2])) == 3
 
 
@@ -65,8 +60,8 @@ def test_normalized_images_are_refused(agent, wrap):
 
 
 def test_normalized_rewards_change_no_action(agent):
-    env = VecNormalize(VecMonitor(rooms(2, observation="pixels")), training=False, norm_obs=False)
-    assert evaluated(agent, env) == evaluated(agent, VecMonitor(rooms(2, observation="pixels")))
+    plain, env = (VecMonitor(rooms(2, observation="pixels", steps=4)) for _ in range(2))
+    assert evaluated(agent, VecNormalize(env, training=False, norm_obs=False)) == evaluated(agent, plain)
 
 
 def test_stacked_images_are_refused(agent):
@@ -101,8 +96,7 @@ def test_runs_that_keep_no_statistics_refuse_vec_normalize(tmp_path):
     make("sac", rooms())
 
 
-@pytest.mark.parametrize("algorithm", [PPO, SAC])
-@pytest.mark.parametrize("kind", ["native", "one", "normalized"])
+@pytest.mark.parametrize(("algorithm", "kind"), [(PPO, "one"), (PPO, "normalized"), (SAC, "native")])
 def test_eval_callback_measures_and_keeps_the_best_model(algorithm, kind, tmp_path):
     options = PPO_OPTIONS if algorithm is PPO else SAC_OPTIONS
     if kind == "one":
@@ -126,9 +120,3 @@ def test_eval_callback_measures_and_keeps_the_best_model(algorithm, kind, tmp_pa
     assert algorithm.load(tmp_path / "best_model").predict(observation)[0].shape[-1] == 2
     if kind == "normalized":  # the callback hands the training's statistics over
         assert np.array_equal(evaluate.obs_rms["observation"].mean, train.obs_rms["observation"].mean)
-
-
-def test_random_policies_are_told_nothing_by_observations():
-    policy = RandomPolicy(spaces.Box(-1, 1, (2,)), 0)
-    env = VecNormalize(SB3VecEnv(gym.make_vec("TwoRooms-v0", num_envs=2, autoreset_mode="SameStep")), training=False)
-    assert policy.predict(env.reset())[0].shape == (2, 2)

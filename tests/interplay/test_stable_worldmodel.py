@@ -1,6 +1,6 @@
-"""Agents and planners of this project in stable-worldmodel's loops: in the library where it is installed, and without it.
+"""Agents and planners of this project in stable-worldmodel's loops, with the library or without it.
 
-``tests/worlds.py`` stands in for the library, with the same names and shapes.
+``tests/worlds.py`` stands in for the library, with the same names and shapes; where that is installed, it is tried too.
 """
 
 from importlib.util import find_spec
