@@ -103,14 +103,27 @@ class PlannerSolver:
     Args:
         model: What gives the costs.
         planner: What searches.
+        batch_size: Environments whose plans the model is asked about at once, as of the library's solvers: LeWM takes
+            one alone.
         seed: Seed of the planner's noise.
         device: Where to plan.
+
+    Raises:
+        ValueError: If ``batch_size`` is less than one.
     """
 
     def __init__(
-        self, model: CostModel, planner: Planner, *, seed: int = 0, device: torch.device | str = "cpu"
+        self,
+        model: CostModel,
+        planner: Planner,
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.model, self.planner = model, planner
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.model, self.planner, self.batch_size = model, planner, batch_size
         self.seed, self.device = seed, torch.device(device)
         self._num_envs, self._num_calls = 0, 0
 
@@ -181,9 +194,13 @@ class PlannerSolver:
         given = {key: _placed(value, self.device) for key, value in info_dict.items()}
 
         def costs(actions: Tensor) -> Tensor:
-            # Anew at each call, since models leave in it what they encoded, for as many candidates as there were.
-            infos = {key: _repeated(value, actions.shape[1]) for key, value in given.items()}
-            return self.model.get_cost(infos, actions).float()
+            found = []
+            for first in range(0, len(actions), self.batch_size):
+                some = slice(first, first + self.batch_size)
+                # Anew at each call, since models leave in it what they encoded, for as many candidates as there were.
+                infos = {key: _repeated(value[some], actions.shape[1]) for key, value in given.items()}
+                found.append(self.model.get_cost(infos, actions[some]).float())
+            return torch.cat(found)
 
         return costs
 

@@ -113,6 +113,8 @@ def test_planning_goes_on_from_a_plan_and_the_same_seed_plans_the_same():
     good = PlannerSolver(PointCost(), make_planner(num_samples=512, num_iterations=8)).solve(infos)
     started = first.solve(infos, init_action=good["actions"])
     assert all(cost <= best + 1e-4 for cost, best in zip(started["costs"], good["costs"], strict=True))
+    together = PlannerSolver(PointCost(), make_planner(**few), batch_size=2)
+    assert torch.equal(together.solve(infos)["actions"], plans)
     # A shorter one is continued with zeros.
     assert first.solve(infos, init_action=good["actions"][:, :1])["actions"].shape == (2, 4, 4)
 
@@ -136,6 +138,8 @@ def test_protocols():
     ],
 )
 def test_planners_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        PlannerSolver(PointCost(), make_planner(), batch_size=0)
     config = worlds.PlanConfig(**{"horizon": 4, "receding_horizon": 1, "action_block": 2} | changes)
     space = spaces.Box(-2.45, 2.45, (3, 2), np.float32)
     with pytest.raises(ValueError, match=message):
