@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agents.world_model.agent import PlanningAgent
     from agents.saved import make_policy, open_source
     from agents.scripted import RandomPolicy
+    from agents.stable_worldmodel import PlannerSolver, WithoutInfo, WorldPolicy
     from agents.world_model.config import PlannerConfig
 
 __getattr__ = exports(
@@ -28,6 +29,7 @@ __getattr__ = exports(
         "world_model.agent": "PlanningAgent",
         "saved": "make_policy open_source",
         "scripted": "RandomPolicy",
+        "stable_worldmodel": "PlannerSolver WithoutInfo WorldPolicy",
         "world_model.config": "PlannerConfig",
     },
 )

@@ -119,6 +119,7 @@ def declare(
         modes = [mode.value for mode in AutoresetMode]
         autoreset_mode = AutoresetMode(check_choice("autoreset_mode", autoreset_mode, modes))
     env.metadata = type(env).metadata | {"autoreset_mode": autoreset_mode}
+    env.autoreset_mode = autoreset_mode  # type: ignore[attr-defined]  # as Gymnasium's own have; TorchRL reads it
     _check_memory(num_envs, observation_space)
     env.single_observation_space, env.observation_space = observation_space, batch_space(observation_space, num_envs)
     env.single_action_space, env.action_space = action_space, batch_space(action_space, num_envs)

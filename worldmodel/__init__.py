@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from worldmodel.encoders import ENCODERS
     from worldmodel.image.jepa import ImageJEPA
     from worldmodel.jepa import JEPA
-    from worldmodel.planning import PLANNERS, SamplingPlanner
+    from worldmodel.planning import PLANNERS, ActionBounds, SamplingPlanner, SearchOptions
     from worldmodel.predictors import PREDICTORS
     from worldmodel.video.jepa import VideoJEPA
 
@@ -84,7 +84,7 @@ __getattr__ = exports(
         "encoders": "ENCODERS",
         "image.jepa": "ImageJEPA",
         "jepa": "JEPA",
-        "planning": "PLANNERS SamplingPlanner",
+        "planning": "PLANNERS ActionBounds SamplingPlanner SearchOptions",
         "predictors": "PREDICTORS",
         "video.jepa": "VideoJEPA",
     },

@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.rl.storage.arrays import open_arrays, read_array
 from agents.rl.storage.files import BEST, CURVE, EVALUATIONS, Progress
 from agents.rl.storage.weights import check_finite, model_bytes
+from agents.rl.vec_env import refuse_normalized
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.storage.files import read_rows
 
@@ -72,6 +73,9 @@ class Evaluation(BaseCallback):
 
     Attributes:
         findings: What has been found.
+
+    Raises:
+        ValueError: If the environments are in VecNormalize.
     """
 
     env: VecEnv
@@ -85,6 +89,7 @@ class Evaluation(BaseCallback):
     findings: Findings = field(init=False, default_factory=Findings)
 
     def __post_init__(self) -> None:
+        refuse_normalized("env", self.env)
         super().__init__()
 
     def files(self) -> dict[str, bytes | None]:

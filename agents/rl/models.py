@@ -28,6 +28,7 @@ from agents.rl.storage.files import CONFIG, MODEL, PROGRESS, REPLAY, RunConfig, 
 from agents.rl.storage.memory import require_buffer, require_networks
 from agents.rl.storage.replay import read_replay
 from agents.rl.storage.weights import load_all, load_policy
+from agents.rl.vec_env import refuse_normalized
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.nn.devices import check_device
 
@@ -47,9 +48,10 @@ def make_model(
         log: Folder for TensorBoard; None: none.
 
     Raises:
-        ValueError: If the environment has other spaces, an option makes no sense for so many environments, or the
-            model does not fit into memory.
+        ValueError: If the environment has other spaces or is in VecNormalize, an option makes no sense for so many
+            environments, or the model does not fit into memory.
     """
+    refuse_normalized("env", env)
     wanted, found = run.read_spaces(), (env.observation_space, env.action_space)
     if wanted != found:
         raise ValueError(f"the observation and action space of env must be those of the run, {wanted}, got {found}")

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import Env, Wrapper
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 Indices = int | Iterable[int] | None
 
@@ -199,6 +199,19 @@ class SB3VecEnv(VecEnv):
             raise AttributeError(f"{type(self.vector_env.unwrapped).__name__} has no attribute {name!r}")
         values = method(name, *args, **kwargs)
         return [values[i] for i in chosen]
+
+
+def refuse_normalized(name: str, env: VecEnv) -> None:
+    """Raises ValueError if Stable-Baselines3's ``VecNormalize`` is among the wrappers of an environment.
+
+    What a policy sees through it depends on running statistics, which no run keeps: it would act on other numbers than
+    it was trained on, without an error.
+    """
+    if unwrap_vec_normalize(env) is not None:
+        raise ValueError(
+            f"{name} must be without VecNormalize, whose statistics a run does not keep (features standardise what "
+            f"they are given), got it in {type(env).__name__}"
+        )
 
 
 def _split(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def _open_board(folder: Path, first_step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1 if first_step else None)
 
 
 def _start_wandb(folder: Path, *, resume: bool):  # type: ignore[no-untyped-def]
