@@ -14,8 +14,8 @@ from agents.evaluation.manifest import Manifest
 from agents.evaluation.task import GoalImageConfig
 from benchmarks.comparison.contenders import CONTENDERS, EXPERT, RANDOM, Contender, adapted, learned, named, planned
 from benchmarks.evaluation.config import EvaluateConfig
+from benchmarks.evaluation.episodes import find_episodes
 from benchmarks.evaluation.manifests import load_manifest
-from benchmarks.evaluation.success import find_episodes
 from envs.domain import STATE, find_domain
 from worldmodel.config import from_json
 

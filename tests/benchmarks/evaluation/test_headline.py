@@ -34,7 +34,7 @@ def test_every_checkpoint_on_every_manifest_once(checkpoints, tmp_path, monkeypa
         changes |= {"shortest_paths": manifest.shortest_paths[:2], "max_steps": 8}
         return Manifest(**{**{f: getattr(manifest, f) for f in manifest.__dataclass_fields__}, **changes})
 
-    monkeypatch.setattr("benchmarks.evaluation.success.load_manifest", short)
+    monkeypatch.setattr("benchmarks.evaluation.episodes.load_manifest", short)
     config = HeadlineConfig(checkpoints=checkpoints, latency_episodes=1, output=tmp_path / "out", progress=False)
     records = run(config)
     assert len(records) == 2 * (4 + 3 * 2) + 4 + 4
