@@ -10,19 +10,24 @@ import numpy as np
 import pytest
 
 import cluster_jobs
+from agents.evaluation.manifest import Manifest
 from agents.world_model.config import PlannerConfig
 from benchmarks.ablation import ablate
 from benchmarks.ablation.config import AblateConfig
 from benchmarks.ablation.grids import GRIDS, Grid, Variant
-from benchmarks.comparison import compare
+from benchmarks.comparison import compare, tune
 from benchmarks.comparison.compare import CompareConfig
-from benchmarks.evaluation import success
+from benchmarks.comparison.tune import TuneConfig
+from benchmarks.evaluation import episodes, headline, success
 from benchmarks.evaluation.config import EvaluateConfig
+from benchmarks.evaluation.headline import HeadlineConfig
+from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import log
 from benchmarks.records.store import Store, read_record
 from pretrain.collection import shards
 from pretrain.collection.collect import CollectConfig, collect
 from worldmodel.__main__ import main
+from worldmodel.checkpoint import SHIPPED
 from worldmodel.cluster import jobs
 from worldmodel.cluster.config import ClusterConfig
 from worldmodel.cluster.jobs import connect
@@ -209,6 +214,37 @@ def test_a_comparison_fills_the_store_that_one_without_ray_goes_on_from(joined, 
     assert compare.run(alone)["rows"][0]["manifests"] == content["rows"][0]["manifests"]
     monkeypatch.setattr(success, "run_all", None)  # calling it would fail
     assert compare.run(config)["rows"] == content["rows"]
+
+
+def test_candidates_that_train_side_by_side_are_those_of_one_process(joined, tmp_path, monkeypatch):
+    candidates = ({"learning_rate": 1e-3, "num_steps": 3}, {"learning_rate": 3e-4, "num_steps": 3})
+    monkeypatch.setattr(tune, "CANDIDATES", {"gcbc": candidates})
+    config = TuneConfig(contender="gcbc", minutes=5.0, num_episodes=2, progress=False)
+    alone = tune.run(replace(config, runs=tmp_path / "here", output=tmp_path / "alone"))
+    there = replace(config, runs=tmp_path / "there", output=tmp_path / "stored", cluster=joined)
+    records = tune.run(there)
+    assert [record.facts["changes"] for record in records] == list(candidates)
+    assert [(record.key, record.rows) for record in records] == [(record.key, record.rows) for record in alone]
+    monkeypatch.setattr(success, "run_all", None)  # calling it would fail
+    assert tune.run(replace(there, cluster=ClusterConfig())) == records
+
+
+def test_all_planners_on_all_manifests_give_the_records_of_one_process(joined, tmp_path, monkeypatch):
+    def short(name: str) -> Manifest:
+        found = load_manifest(name)
+        halves = {"seeds": found.seeds[:2], "episodes": found.episodes[:2], "shortest_paths": found.shortest_paths[:2]}
+        return replace(found, **halves, max_steps=8)
+
+    monkeypatch.setattr(episodes, "load_manifest", short)
+    monkeypatch.setattr(headline, "PLANNERS", {"policy": "the actor alone"})
+    monkeypatch.setattr(headline, "ELSEWHERE", ("policy",))
+    config = HeadlineConfig(
+        checkpoints=(SHIPPED / "two-rooms",), latency_episodes=0, output=tmp_path / "here", progress=False
+    )
+    alone = headline.run(config)
+    records = headline.run(replace(config, output=tmp_path / "there", cluster=joined))
+    assert len(records) == 4
+    assert [(record.key, record.rows) for record in records] == [(record.key, record.rows) for record in alone]
 
 
 def test_errors_of_jobs_are_told_as_they_are(joined, monkeypatch):

@@ -282,7 +282,7 @@ def shorter_episodes(patch: pytest.MonkeyPatch) -> None:
         parts = {part: getattr(manifest, part) for part in ("seeds", "episodes", "shortest_paths")}
         return replace(manifest, max_steps=6, **{part: rows and rows[:2] for part, rows in parts.items()})
 
-    for module in ("success", "appearance"):
+    for module in ("episodes", "appearance"):
         patch.setattr(f"benchmarks.evaluation.{module}.load_manifest", short)
     for module in ("attribution", "latency", "maps", "speed"):
         patch.setattr(f"benchmarks.analysis.{module}.load_manifest", short)

@@ -105,7 +105,7 @@ def shortened(name):
 @pytest.fixture
 def short_episodes(monkeypatch):
     """Episodes of the manifests end early."""
-    for module in ("evaluation.success", "comparison.contest", "ablation.ablate"):
+    for module in ("evaluation.episodes", "comparison.contest", "ablation.ablate"):
         monkeypatch.setattr(f"benchmarks.{module}.load_manifest", shortened)
 
 
