@@ -41,7 +41,7 @@ SAMPLES = 20
 """How often the clock and the memory are looked at in a stage, about."""
 FEW_SAMPLES = 4
 """Looks of which a rate can be told: the first ones hold compilation."""
-EPISODES, TINY_EPISODES = 200, 3
+EPISODES, TINY_EPISODES = 100, 3
 """Episodes that are collected where an environment has no simulation."""
 
 SHORT: dict[type, dict[str, Any]] = {
