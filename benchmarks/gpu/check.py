@@ -69,7 +69,7 @@ def stages(config: GpuConfig) -> Iterator[Stage]:
         yield Stage(title, partial(work, config, name), seconds)
     for mode in (training.COMPILED, training.GRAPHS):
         for name in kinds:
-            yield Stage(f"train {name}, {mode}", partial(training.train, config, name, mode), 60)
+            yield Stage(f"train {name}, {mode}", partial(training.train, config, name, mode), 90)
 
 
 def run(config: GpuConfig) -> Record:

@@ -35,8 +35,10 @@ MODES: dict[str, dict[str, bool]] = {EAGER: {}, COMPILED: {"compile": True}, GRA
 """How a training step runs, and the fields of a run that say so."""
 BOUND = 1.1
 """How many times its peak in the first half of a stage the memory may reach in the second."""
-MOST_MINUTES = 1.5
-"""Minutes after which a training is stopped."""
+MOST_MINUTES = 3.0
+"""Minutes after which a training is stopped, at the end of a step: the first one compiles."""
+FURTHER = ("refinement", "policy", "heads")
+"""Stages behind the model's, of the kinds of runs that have them."""
 SAMPLES = 20
 """How often the clock and the memory are looked at in a stage, about."""
 FEW_SAMPLES = 4
@@ -238,6 +240,9 @@ def train(config: GpuConfig, name: str, mode: str = EAGER) -> Finding:
                 f"got {late:,}"
             )
     steps = read_json(current(folder, CONFIG))["training"]["step"]
+    asked = run.num_steps + sum(getattr(run, stage).num_steps for stage in FURTHER if hasattr(run, stage))
+    if steps < asked:
+        faults.append(f"training must end within {MOST_MINUTES:g} minutes, got {steps} of {asked} steps")
     return Finding({"steps": steps, "stages": stages}, faults)
 
 

@@ -184,6 +184,13 @@ def test_memory_that_grows_is_a_fault(config, monkeypatch, small):
     ]
 
 
+def test_a_training_that_does_not_end_is_a_fault(config, monkeypatch, small):
+    monkeypatch.setattr(training, "MOST_MINUTES", 1e-9)
+    found, faults = training.train(config, "images")
+    assert found == {"steps": 0, "stages": []}
+    assert faults == ["training must end within 1e-09 minutes, got 0 of 4 steps"]
+
+
 def test_rates_leave_the_first_half_out():
     samples = [Sample(1, 10.0, 5), Sample(2, 11.0, 6), Sample(3, 11.5, 4), Sample(4, 12.0, 3)]
     assert training.summary(samples) == {"steps_per_second": 2.0, "early_peak_bytes": 6, "late_peak_bytes": 4}
