@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # torch goes first and by itself: so pip takes the build for CPUs where its configuration offers one.
 TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 
-.PHONY: help demo test test-lowest check format build docs docs-check docs-look install-size figures lock clean
+.PHONY: help demo test test-lowest check format build docs docs-check docs-look install-size figures gpu-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ install-size: $(INSTALLED) ## Measure what an installation takes beside torch (A
 
 figures: $(INSTALLED) ## Write the figures of benchmarks/results into README.md, docs/results.md and model cards
 	@$(BIN)/python -m benchmarks.readme
+
+gpu-check: $(INSTALLED) ## Check training, planning and memory on a GPU: a JSON in benchmarks/results (ARGS="--device cpu --tiny" tries it)
+	@$(BIN)/worldmodel gpu-check $(ARGS)
 
 lock: ## Resolve all dependencies anew and write constraints.txt (TORCH=torch==X.Y.Z changes the pinned torch)
 	@echo "Resolving in a new environment"

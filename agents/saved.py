@@ -150,7 +150,7 @@ def make_policy(
         return _learned(source.run, task, device)
     assert source.checkpoint is not None
     if source.kind == "offline":
-        offline = OfflineAgent.from_pretrained(source.checkpoint, task.action_space)
+        offline = OfflineAgent.from_pretrained(source.checkpoint, task.action_space, device)
         _check_images(task, offline.pixel_shape)
         return offline, PIXELS
     pretrained = load_pretrained(source.checkpoint, device)

@@ -22,6 +22,7 @@ from benchmarks.comparison import compare, plots, tune
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tables import overview, table
 from benchmarks.evaluation import appearance, headline, success
+from benchmarks.gpu import check
 from benchmarks.records import pages, tables
 from benchmarks.records.provenance import RESULTS, ROOT
 from benchmarks.records.store import Record, Store, read_record
@@ -42,6 +43,7 @@ SHOWN = ("random", "jepa-mppi", "jepa-actor", "sac-state", "gcivl")
 """Contenders that README.md shows of tasks with recorded data."""
 ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "attribution": attribution.table,
+    "gpu": check.table,
     "install": None,
     "latency": None,
     "maps": None,

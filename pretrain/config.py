@@ -14,6 +14,7 @@ UNSAVED_FIELDS = (
     "num_nodes",
     "accelerator",
     "compile",
+    "cuda_graphs",
     "log_wandb",
     "progress",
 )
@@ -63,6 +64,8 @@ class PretrainConfig:
     """Machines."""
     compile: bool = False
     """Compiles the training step with torch.compile."""
+    cuda_graphs: bool = False
+    """Compiles the training step, and on a CUDA device replays it as CUDA graphs: faster where networks are small."""
     log_every: Count = 50
     """Steps between two rows of the log."""
     validate_every: Count = 1_000

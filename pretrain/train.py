@@ -183,15 +183,20 @@ class Run:
         """Trains a stage of which ``done`` steps are done; returns whether it came to its end."""
         config, fabric = self.config, self.fabric
         wrapped, wrapped_optimizer = fabric.setup(stage.module, optimizer)
-        forward = torch.compile(wrapped) if config.compile else wrapped
+        forward = wrapped
+        if config.compile or config.cuda_graphs:
+            forward = torch.compile(wrapped, mode="reduce-overhead" if config.cuda_graphs else None)
         metrics: dict[str, Tensor] = {}
         for step in range(done, stage.num_steps):
             if any_process(fabric, time.monotonic() >= self._deadline or self._interruption.requested):
                 self._save(optimizer, metrics)
                 return False
             _set_learning_rates(optimizer, stage, config.warmup_fraction, step)
-            loss, metrics = forward(next(batches), step)
+            # First of all: a CUDA graph writes where the results of the step before lie, gradients among them.
             wrapped_optimizer.zero_grad(set_to_none=True)
+            if config.cuda_graphs:
+                torch.compiler.cudagraph_mark_step_begin()
+            loss, metrics = forward(next(batches), step)
             fabric.backward(loss)
             # Fabric's clipping would count all of the optimizer's parameters.
             metrics["gradient_norm"] = nn.utils.clip_grad_norm_(stage.clipped, config.clip_norm)

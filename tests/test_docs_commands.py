@@ -38,6 +38,7 @@ NOT_RUN = {
     r"tune": "trains each candidate by the clock; tests/benchmarks/comparison/test_tune.py runs it with few steps",
     r"pretrain two-rooms --accelerator cuda": "needs a GPU",
     r"pretrain two-rooms --log-wandb": "the variable before it is not set; tests/interplay/test_logs.py logs offline",
+    r"gpu-check": "compiles every kind of training; tests/benchmarks/gpu runs all stages without",
     r"pretrain two-rooms --devices 4": "starts four processes, each of which trains",
     r"(evaluate|render) hub:|push (?!.*--dry-run)": "needs a hub of models; tests/benchmarks/sharing has one",
     r"pretrain .*--help": "tests/test_command_line.py reads the help",

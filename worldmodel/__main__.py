@@ -42,6 +42,7 @@ COMMANDS = {
     "push": ("upload a checkpoint and its model card; hub:NAME reads it", "benchmarks.sharing.push"),
     "models": ("list shipped checkpoints, and those of a hub in the cache", "benchmarks.sharing.models"),
     "time-export": ("time the exported actor beside PyTorch", "benchmarks.analysis.exported"),
+    "gpu-check": ("check training, planning and memory on a GPU", "benchmarks.gpu.check"),
     "speed": ("time environment, data, training and planning", "benchmarks.analysis.speed"),
 }
 """Command → what it does, and the module whose ``main(argv)`` does it."""

@@ -141,6 +141,8 @@ class OfflineAgent:
     def __init__(self, method: nn.Module, data: DataSpec, action_space: spaces.Box | None = None) -> None:
         check_action_space(action_space, data.action_dim)
         self.method = method
+        weights = next(method.parameters(), None)
+        self._device = torch.device("cpu") if weights is None else weights.device
         encoders = [(module.context, module.frame_skip) for module in method.modules() if isinstance(module, JEPA)]
         self._seen = encoders[0] if encoders else (1, 1)
         self.pixel_shape = data.pixel_shape
@@ -149,14 +151,17 @@ class OfflineAgent:
 
     @classmethod
     def from_pretrained(
-        cls, source: Path | str | CheckpointFiles, action_space: spaces.Box | None = None
+        cls,
+        source: Path | str | CheckpointFiles,
+        action_space: spaces.Box | None = None,
+        device: torch.device | str = "cpu",
     ) -> "OfflineAgent":
-        """Reads an agent from a checkpoint, or from the files of one; nothing in it is executed.
+        """Reads an agent from a checkpoint, or from the files of one, to act on a device; nothing in it is executed.
 
         Raises:
             CheckpointError: If it is missing, corrupt, or of another format or architecture.
         """
-        pretrained = OFFLINE_METHOD.load(source)
+        pretrained = OFFLINE_METHOD.load(source, device)
         return cls(pretrained.method, pretrained.data, action_space)
 
     @torch.no_grad()
@@ -177,7 +182,8 @@ class OfflineAgent:
         histories = continue_histories(state, read_starts(episode_start, len(images)))
         seen = np.stack([recent_frames(*pair, *self._seen) for pair in zip(histories, images, strict=True)])
         assert isinstance(self.method, Method)
-        actions = self.method.act(torch.from_numpy(seen), torch.from_numpy(goals)).float()
+        pixels, wanted = (torch.from_numpy(images).to(self._device) for images in (seen, goals))
+        actions = self.method.act(pixels, wanted).float().cpu()
         check_defined(actions.numpy())
         chosen = self.bounds.project(actions).numpy()
         if self.action_space is not None:

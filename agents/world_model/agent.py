@@ -9,6 +9,7 @@
 It follows Stable-Baselines3's ``predict`` protocol, so every loop written for that runs it unchanged.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -170,6 +171,8 @@ class PlanningAgent:
             raise TypeError(f"config must be a PlannerConfig or None, got {config!r}")
         pretrained = source if isinstance(source, Pretrained) else load_pretrained(source, device)
         model = pretrained.model
+        if pretrained.actor_critic is not None:  # which was perhaps read on another device, as the model was
+            pretrained.actor_critic.to(device)
         check_action_space(action_space, model.action_dim)
         measure = build_measure(config, pretrained)
         data, block = pretrained.data, 1 if config.constant_blocks else model.frame_skip
@@ -300,10 +303,13 @@ class PlanningAgent:
         context, skip = self.model.context, self.model.frame_skip
         if context == 1:
             return {i: envs[i].latents[-1] for i in due}
-        idle = self.model.idle_action.cpu().numpy()
-        latents, actions = zip(*(envs[i].recent(context, skip, idle) for i in due), strict=True)
+        latents, actions = zip(*(envs[i].recent(context, skip, self._idle_action) for i in due), strict=True)
         between = torch.from_numpy(np.stack(actions)).to(self._device)
         return dict(zip(due, self.model.states(torch.stack(latents), between)[:, 0], strict=True))
+
+    @functools.cached_property
+    def _idle_action(self) -> NDArray[np.float32]:
+        return self.model.idle_action.cpu().numpy()
 
     def _make_cost(self, start: Tensor, goal: Tensor) -> CostFn:
         return make_cost(self._rollout, start, goal, self.measure, chunk_size=self.chunk_size)

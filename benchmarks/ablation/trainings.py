@@ -79,7 +79,7 @@ def preset_of(config: AblateConfig, grid: Grid, variant: Variant) -> tuple[str, 
     assert name is not None
     if name != OF_ENVIRONMENT:
         return name, {}
-    model = _world_model(config.environment)
+    model = world_model(config.environment)
     assert model.preset is not None
     return model.preset, model.changes
 
@@ -106,7 +106,7 @@ def run_config(config: AblateConfig, grid: Grid, variant: Variant, seed: int) ->
     return changed(found, {**changes, **grid.reduced, **given, **images, **variant.train, **run})
 
 
-def _world_model(environment: str) -> Contender:
+def world_model(environment: str) -> Contender:
     """The world model of an environment's comparison.
 
     Raises:

@@ -151,7 +151,8 @@ class ActionBounds:
             return _shortened_exactly(_finite(parts), max_norm)
         norm = torch.linalg.vector_norm(parts, dim=-1, keepdim=True)
         shortened = parts * (max_norm / norm.clamp_min(max_norm))
-        if norm.numel() == 0 or float(norm.amax()) <= EASY_LENGTH:
+        # Elsewhere, asking would wait for the device.
+        if norm.device.type == "cpu" and (norm.numel() == 0 or float(norm.amax()) <= EASY_LENGTH):
             return shortened
         return torch.where(norm <= EASY_LENGTH, shortened, _shortened_exactly(_finite(parts), max_norm))
 
@@ -162,7 +163,7 @@ def _finite(parts: Tensor) -> Tensor:
 
 def _shortened_exactly(parts: Tensor, max_norm: float) -> Tensor:
     """Actions of norm ``max_norm`` at most, where squares or reciprocals in single precision over- or underflow."""
-    exact = parts.cpu().double()  # not every device has double precision
+    exact = (parts.cpu() if parts.device.type == "mps" else parts).double()  # which is not on every device
     norm = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
     return (exact * torch.where(norm > max_norm, max_norm / norm, 1.0)).to(parts)
 

@@ -124,34 +124,63 @@ class SamplingPlanner:
         # Environment by environment: each gets the same numbers, bit for bit, whichever others are planned for.
         shape = sum(samples), options.horizon, bounds.action_dim
         noise = torch.stack([coloured_noise(*shape, options.noise_beta, generator) for generator in generators])
+        search = functools.partial(self._search, cost, given, init is not None, noise, started, record)
+        # Each iteration must know whether there are costs that are not finite. Asking a device would wait for it every
+        # time, so there the search trusts that all are, and is made again where that was wrong.
+        asks = _is_free(device)
+        progress, trace, costs = search(asks=asks)
+        if not asks and float(torch.cat(costs, 1).max()) >= WORST:
+            progress, trace, _ = search(asks=True)
+        check_finite(progress.best_cost)
+        return _conclude(progress, cost, bounds, options, trace)
+
+    def _search(
+        self, cost: CostFn, given: Tensor, has_init: bool, noise: Tensor, started: float, record: bool, *, asks: bool
+    ) -> tuple[_Progress, Trace, list[Tensor]]:
+        """All iterations, from plans ``given`` and with their noise.
+
+        Args:
+            cost: What to minimise.
+            given: Plans to start from.
+            has_init: Whether somebody gave them, so that they are candidates.
+            noise: Of all candidates of all iterations.
+            started: When the search began.
+            record: Keep all candidates.
+            asks: Whether it asks after each iteration for candidates of no finite cost, and leaves them out.
+
+        Returns:
+            How the search ended, how it went, and the costs of each iteration's candidates.
+        """
+        options, bounds, samples = self.options, self.bounds.to(given.device), self.options.samples_per_iteration
         progress = self._begin(given, noise.dtype)
-        rows, recorded = [], []
+        rows, seen, recorded = [], [], []
         for i, iteration_noise in enumerate(noise.split(samples, dim=1)):
             candidates = bounds.project(torch.addcmul(progress.mean[:, None], progress.std[:, None], iteration_noise))
             if i == 0:
-                _inject(candidates, given, init is not None, bounds, options)
+                _inject(candidates, given, has_init, bounds, options)
             elif self.mean_candidate and i == len(samples) - 1 and samples[i] > 1:
                 # Allowed but for rounding, since the elites are.
                 allowed = bounds.allow(progress.mean)[..., None]
-                projected = progress.mean if bool(allowed.all()) else bounds.project(progress.mean)
+                fits = _is_free(allowed.device) and bool(allowed.all())
+                projected = progress.mean if fits else bounds.project(progress.mean)
                 candidates[:, 0] = torch.where(allowed, progress.mean, projected)
             costs = evaluate(cost, candidates)
-            progress = self._advance(progress, candidates, costs)
+            progress = self._advance(progress, candidates, costs, asks=asks)
             rows.append(progress.trace)
+            seen.append(costs)
             if record:
-                recorded.append((candidates, costs))
+                recorded.append(candidates)
             if _finished(progress, started, options):
                 break
-        check_finite(progress.best_cost)
         best, mean, elite = torch.stack(rows, 1).unbind(-1)
         trace = Trace(
             best=best,
             mean=mean,
             elite=elite,
-            candidates=tuple(c for c, _ in recorded) if record else None,
-            candidate_costs=tuple(c for _, c in recorded) if record else None,
+            candidates=tuple(recorded) if record else None,
+            candidate_costs=tuple(seen) if record else None,
         )
-        return _conclude(progress, cost, bounds, options, trace)
+        return progress, trace, seen
 
     def _begin(self, given: Tensor, dtype: torch.dtype) -> _Progress:
         num_envs, _, horizon, action_dim = given.shape
@@ -167,7 +196,7 @@ class SamplingPlanner:
             num_iterations=torch.zeros(num_envs, dtype=torch.int64, device=given.device),
         )
 
-    def _advance(self, progress: _Progress, candidates: Tensor, costs: Tensor) -> _Progress:
+    def _advance(self, progress: _Progress, candidates: Tensor, costs: Tensor, *, asks: bool) -> _Progress:
         """One iteration's selection and refinement; environments whose search has stopped stay as they are."""
         options = self.options
         kept, kept_costs = progress.elites[:, : options.num_kept], progress.elite_costs[:, : options.num_kept]
@@ -178,7 +207,7 @@ class SamplingPlanner:
         envs = torch.arange(len(costs), device=costs.device)[:, None]
         elites, elite_costs = population[envs, order], population_costs[envs, order]
         mean, std = self._refined(elites, elite_costs, progress.mean, progress.std)
-        if float(population_costs.max()) >= WORST:
+        if asks and float(population_costs.max()) >= WORST:
             mean, std = self._of_finite_cost(mean, std, elites, elite_costs, costs, progress)
         better = elite_costs[:, 0] < progress.best_cost
         best_cost = torch.where(better, elite_costs[:, 0], progress.best_cost)
@@ -298,6 +327,11 @@ def _conclude(progress: _Progress, cost: CostFn, bounds: ActionBounds, options: 
         num_iterations=progress.num_iterations,
         trace=trace,
     )
+
+
+def _is_free(device: torch.device) -> bool:
+    """Whether a number can be read without waiting for the device."""
+    return device.type == "cpu"
 
 
 def _finished(progress: _Progress, started: float, options: SearchOptions) -> bool:

@@ -208,3 +208,26 @@ def test_any_positive_temperature_gives_a_plan(temperature, execute):
     plan, best = found(temperature), found(1e-30)
     assert torch.isfinite(plan.actions).all()
     assert torch.equal(plan.actions, best.actions) or temperature > 1  # the best elite alone
+
+
+@pytest.mark.parametrize("kind", PLANNERS)
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9])
+def test_a_search_that_does_not_wait_for_its_device_plans_the_same(kind, fraction, monkeypatch):
+    """Where all costs are finite it is right at once, elsewhere it is made again."""
+    bad = torch.rand(3, 16, generator=torch.Generator().manual_seed(0)) < fraction
+    bad[:, 0] = False
+    planner, calls = make(kind, keep_elites=0.5, tolerance=0.01), []
+
+    def cost(actions):
+        calls.append(len(actions))
+        return torch.where(bad, math.inf, distance(actions))
+
+    expected = planner.plan(cost, init=None, generators=generators(3), record=True)
+    count = len(calls)
+    monkeypatch.setattr("worldmodel.planning.search._is_free", lambda device: False)
+    plan = planner.plan(cost, init=None, generators=generators(3), record=True)
+    assert len(calls) - count >= (2 if fraction else 1) * min(count, 2)
+    for name in ("actions", "cost", "elites", "num_iterations"):
+        assert torch.equal(getattr(plan, name), getattr(expected, name)), name
+    assert all(map(torch.equal, plan.trace.candidates, expected.trace.candidates))
+    assert torch.equal(plan.trace.best, expected.trace.best)
