@@ -1,12 +1,13 @@
 """For MkDocs: pages may link to files of the project outside of docs/; the site gets a copy of each, in ``files/``.
 
-So the same links work on GitHub and on the site, and pictures of results lie in one place. Pages that are notebooks show
-what their cells gave, if they have run.
+So the same links work on GitHub and on the site, and pictures of results lie in one place. Notebooks that have run show
+what their cells gave.
 """
 
 import json
 import posixpath
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,21 @@ def with_outputs(markdown: str, ran: Path) -> str:
     cells = [cell for cell in json.loads(ran.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
     if ["".join(cell["source"]) for cell in cells] != CELL.findall(markdown):
         return markdown
-    outputs = iter(["".join(map(_in_html, cell["outputs"])) for cell in cells])
+    outputs = iter([_in_markdown(cell["outputs"]) for cell in cells])
     return CELL.sub(lambda cell: cell[0] + next(outputs), markdown)
 
 
-def _in_html(output: dict[str, Any]) -> str:
-    """An output of a cell: a picture, a film, or what it printed. Warnings and logs are left out."""
-    data = output.get("data", {})
-    if png := "".join(data.get("image/png", "")):
-        return f'\n\n<p><img alt="What the code above draws" src="data:image/png;base64,{png.strip()}"></p>'
-    if "text/html" in data:
-        return "\n\n" + "".join(data["text/html"]).strip()
-    text = "".join(output["text"]) if output.get("name") == "stdout" else ""
-    return f"\n\n```text\n{text.strip()}\n```" if text.strip() else ""
+def _in_markdown(outputs: Sequence[dict[str, Any]]) -> str:
+    """What a cell printed, then its pictures and films; warnings and logs are left out."""
+    printed = "".join(text for output in outputs if output.get("name") == "stdout" for text in output["text"])
+    parts = [f"```text\n{printed.rstrip()}\n```"] if printed else []
+    for data in (output.get("data", {}) for output in outputs):
+        if "image/png" in data:
+            address = "data:image/png;base64," + "".join(data["image/png"]).strip()
+            parts.append(f'<p><img alt="What the code above draws" src="{address}"></p>')
+        elif "text/html" in data:
+            parts.append("".join(data["text/html"]).strip())
+    return "".join(f"\n\n{part}" for part in parts)
 
 
 def _outside(page: str, link: str) -> str | None:

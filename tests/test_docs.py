@@ -1,13 +1,13 @@
 """README and docs: every command parses, every example runs, every link leads somewhere.
 
 Blocks of commands may hold what :data:`CHECKS` knows and nothing else; ``tests/test_docs_commands.py`` runs them.
-Examples in Python run in an empty folder, each by itself; :func:`small` makes short what takes minutes. Notebooks run as
-a whole, by ``make notebooks``; here their cells are read, and what they import is imported.
+Examples in Python run in an empty folder, each by itself; :func:`small` makes short what takes minutes. Notebooks are
+run by ``make notebooks``; here their cells are read, and what they import is imported.
 ``<!-- skip: reason -->`` above a block leaves it out.
 """
 
-import contextlib
 import ast
+import contextlib
 import importlib
 import importlib.util
 import re
