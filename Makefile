@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # torch goes first and by itself: so pip takes the build for CPUs where its configuration offers one.
 TORCH := $(shell grep -m 1 '^torch==' $(CONSTRAINTS))
 
-.PHONY: help demo test test-lowest check format build docs docs-check docs-look install-size figures gpu-check lock clean
+.PHONY: help demo test test-lowest check format build docs docs-check docs-look notebooks install-size figures gpu-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,14 @@ docs-check: docs ## Build the documentation, check its pages, and run the comman
 
 docs-look: docs ## Take pictures of all pages, 1400 and 400 pixels wide, into outputs/docs (needs Chromium)
 	@$(BIN)/python tests/browser.py site outputs/docs
+
+notebooks: $(INSTALLED) ## Run the notebooks in docs/notebooks; with plots and films they go to build/notebooks
+	@rm -rf build/notebooks && mkdir -p build/notebooks
+	@for source in docs/notebooks/*.md; do \
+	  $(BIN)/jupytext --quiet --output build/notebooks/$$(basename $$source .md).ipynb $$source || exit 1; \
+	done
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-kernel python3 --overwrite --timeout 180 \
+	  build/notebooks/*.ipynb $(ARGS)
 
 install-size: $(INSTALLED) ## Measure what an installation takes beside torch (ARGS=COMMIT measures that one too)
 	@$(BIN)/python -P tests/install_size.py $(ARGS)

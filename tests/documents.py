@@ -15,6 +15,8 @@ from worldmodel.config import changed
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.md"))
+"""Pages whose blocks are cells that follow one another: ``make notebooks`` runs them."""
 BLOCK = re.compile(r"(?:<!-- skip: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 
 
@@ -23,9 +25,9 @@ def name_of(page: Path) -> str:
 
 
 def blocks(language: str) -> list[Any]:
-    """The blocks in a language on all pages, each with its page; those to skip are marked so."""
+    """The blocks in a language on all pages but notebooks, each with its page; those to skip are marked so."""
     found = []
-    for page in PAGES:
+    for page in (page for page in PAGES if page not in NOTEBOOKS):
         for number, match in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8"))):
             if match["language"] == language:
                 marks = [pytest.mark.skip(match["reason"])] if match["reason"] else []

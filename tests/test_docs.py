@@ -1,10 +1,12 @@
 """README and docs: every command parses, every example runs, every link leads somewhere.
 
 Blocks of commands may hold what :data:`CHECKS` knows and nothing else; ``tests/test_docs_commands.py`` runs them.
-Examples in Python run in an empty folder, each by itself; :func:`small` makes short what takes minutes.
+Examples in Python run in an empty folder, each by itself; :func:`small` makes short what takes minutes. Notebooks are
+run by ``make notebooks``; here their cells are read, and what they import is imported.
 ``<!-- skip: reason -->`` above a block leaves it out.
 """
 
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -15,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import jupytext
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
 import envs
@@ -23,7 +27,7 @@ from agents.offline.agent import OFFLINE
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tune import CANDIDATES
 from benchmarks.evaluation.manifests import find_manifest
-from documents import BLOCK, PAGES, ROOT, blocks, commands, name_of, shorten
+from documents import BLOCK, NOTEBOOKS, PAGES, ROOT, blocks, commands, name_of, shorten
 from envs.domain import find_spec
 from pretrain.presets import PRESETS
 from worldmodel import ENCODERS
@@ -181,6 +185,24 @@ def test_examples_run(text, small):
 def test_every_block_is_of_a_language_that_is_tried():
     languages = {m["language"] for page in PAGES for m in BLOCK.finditer(page.read_text("utf-8"))}
     assert languages == {"bash", "python", "diff", ""}  # the last are diagrams
+
+
+# --- notebooks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=name_of)
+def test_a_notebook_has_cells_that_python_reads_and_imports_what_there_is(page):
+    cells = [cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code"]
+    assert cells == [match["text"].rstrip("\n") for match in BLOCK.finditer(page.read_text("utf-8"))]
+    code = ast.parse("\n".join(TransformerManager().transform_cell(cell) for cell in cells))
+    imports = [node for node in code.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), name_of(page), "exec"), {})
+
+
+def test_the_first_page_leads_to_every_notebook():
+    assert len(NOTEBOOKS) == 4
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert all(f"(notebooks/{page.name})" in index for page in NOTEBOOKS)
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The built site: links lead somewhere, nothing comes from elsewhere, images are described, pages fit their width."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -131,16 +132,42 @@ def public(package: Any) -> set[str]:
     return {name for names in imported for name in names.split(", ")} | set(getattr(package, "__all__", ()))
 
 
-def test_markup_of_docstrings_becomes_markdown() -> None:
-    spec = importlib.util.spec_from_file_location("docstrings", ROOT / "docs" / "docstrings.py")
+def load(name: str) -> Any:
+    """A module that MkDocs loads from docs/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_markup_of_docstrings_becomes_markdown() -> None:
+    module = load("docstrings")
     assert module.in_markdown("As :class:`~a.b.Name` says::\n\n    x\n") == "As `Name` says:\n\n    x\n"
     assert module.in_markdown("Drawn:\n\n::\n\n    y\n") == "Drawn:\n\n\n\n    y\n"
     table = "====  ====\nkey   what\n====  ====\na     b c\n====  ====\n"
     assert module.in_markdown(table) == "| key | what |\n|---|---|\n| a | b c |\n"
+
+
+def test_a_notebooks_page_shows_what_its_cells_gave_unless_they_changed(tmp_path: Path) -> None:
+    module = load("hooks")
+    page = '# Two cells\n\n```python\nprint(1)\n```\n\nThen\n\n```python\ndraw("\\d")\n```\n'
+    stream, log = ({"output_type": "stream", "name": name, "text": ["1\n"]} for name in ("stdout", "stderr"))
+    drawn = {"output_type": "display_data", "data": {"image/png": "QUJD\n", "text/plain": "<Figure>"}}
+    film = {"output_type": "execute_result", "data": {"text/html": ["<video>\n", "</video>"], "text/plain": "<Video>"}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Two cells"]},
+        {"cell_type": "code", "source": ["print(1)"], "outputs": [stream, log]},
+        {"cell_type": "code", "source": ['draw("\\d")'], "outputs": [drawn, film]},
+    ]
+    ran = tmp_path / "two.ipynb"
+    ran.write_text(json.dumps({"cells": cells}), "utf-8")
+    shown = module.with_outputs(page, ran)
+    assert "print(1)\n```\n\n```text\n1\n```\n\nThen" in shown
+    assert re.search(r'draw\("\\d"\)\n```\n\n<p><img alt="[^"]+" src="data:image/png;base64,QUJD"></p>', shown)
+    assert shown.endswith("\n\n<video>\n</video>\n")
+    assert module.with_outputs(changed := page.replace("print(1)", "print(2)"), ran) == changed
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------
