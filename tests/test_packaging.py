@@ -22,9 +22,9 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ["envs", "worldmodel", "agents", "pretrain", "benchmarks"]
 
 
-def constraints() -> dict[str, Version]:
+def constraints(file: str = "constraints.txt") -> dict[str, Version]:
     """The pinned releases by canonical name."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / file).read_text().splitlines()
     pins = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): Version(release) for name, release in pins}
 
@@ -126,6 +126,18 @@ def test_constraints_pin_within_the_ranges(requirement):
     pins = constraints()
     assert canonicalize_name(requirement.name) in pins
     assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_the_lowest_releases_are_those_that_the_project_allows():
+    allowed = requirements(*(extra for extra in PROJECT["project"]["optional-dependencies"] if extra != "dev"))
+    bounds = [
+        (canonicalize_name(requirement.name), Version(bound.version))
+        for requirement in allowed
+        for bound in requirement.specifier
+        if bound.operator == ">="
+    ]
+    assert len(bounds) == len(allowed), "each requirement has a lower bound"
+    assert set(bounds) == set(constraints("constraints-lowest.txt").items())
 
 
 def test_constraints_hold_public_releases_only():
