@@ -28,9 +28,8 @@ demo: $(INSTALLED) ## Plan with shipped world models in two environments: succes
 test: $(INSTALLED) ## Run all tests, doctests included
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-test-lowest: ## Run all tests with the lowest releases that pyproject.toml allows (TORCH=torch==X.Y.Z takes another torch)
-	@$(PYTHON) tests/lowest.py .venv-lowest.txt $(if $(findstring command,$(origin TORCH)),$(TORCH))
-	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=.venv-lowest.txt
+test-lowest: ## Run all tests with the lowest releases that pyproject.toml allows, as pinned in constraints-lowest.txt
+	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
 
 check: $(INSTALLED) ## Check format, lint, types and import rules
 	$(BIN)/ruff format --no-cache --check .

@@ -1,24 +1,17 @@
 """The whole way, as a user goes it: collect, pretrain, evaluate, render, by the command line."""
 
 import json
-import re
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
 
-import gymnasium as gym
-import numpy as np
 import pytest
 
-from agents.world_model.agent import PlanningAgent
 from benchmarks.demo import DEMOS
 from benchmarks.films import render
 from envs.domain import domains
 from worldmodel.__main__ import main
 from worldmodel.checkpoint import shipped_checkpoints
 
-GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "own-environment.md"
 TINY_SEARCH = (
     *("--planner.horizon", "3", "--planner.num-samples", "8"),
     *("--planner.num-elites", "2", "--planner.num-iterations", "1"),
@@ -88,45 +81,3 @@ def test_demos_are_of_shipped_checkpoints_named_after_environments() -> None:
     assert set(DEMOS) <= set(shipped_checkpoints())
     assert set(DEMOS) <= {domain.name for domain in domains()}
     assert len(DEMOS) == 2
-
-
-def test_the_guides_environment_works_as_printed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    (source,) = [block for block in blocks if "gym.register" in block]
-    (workplace / "my_env.py").write_text(source)
-    monkeypatch.syspath_prepend(workplace)
-    commands = re.findall(r"^worldmodel (.*my_env.*|.*reach/walk.*)$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate"]
-    small = {
-        "collect": "--num-episodes 12",
-        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 5 --rollout-steps 3", *TINY_STAGES]),
-        "evaluate": " ".join(["--num-episodes 2", *TINY_SEARCH]),
-    }
-    try:
-        for command in commands:
-            worldmodel(*command.split(), *small[command.split()[0]].split())
-    finally:
-        sys.modules.pop("my_env", None)
-        gym.registry.pop("Reach-v0", None)
-    agent = PlanningAgent.from_pretrained("runs/reach")
-    image = np.zeros((32, 32, 3), np.uint8)
-    action, _ = agent.predict({"observation": image, "desired_goal": image})
-    assert action.shape == (2,)
-
-
-def test_the_guides_environment_without_code_works_as_printed(workplace: Path) -> None:
-    text = GUIDE.read_text("utf-8").replace("\\\n", " ")
-    commands = re.findall(r"^worldmodel (.*Pendulum-v1.*|pretrain.*pendulum/seen.*)$", text, re.MULTILINE)
-    commands = [command for command in commands if not command.startswith(("compare", "train-rl"))]
-    assert [command.split()[0] for command in commands] == ["collect", "pretrain", "evaluate", "render", "evaluate"]
-    small = {
-        "collect": "--num-episodes 4 --max-episode-steps 60",
-        "pretrain": " ".join(["--num-steps 3 --data.batch-size 4 --data.num-frames 4 --rollout-steps 2", *TINY_STAGES]),
-        "evaluate": " ".join(["--num-episodes 2 --latency-episodes 0", *TINY_SEARCH]),
-        "render": " ".join(["--max-steps 3 --output film", *TINY_SEARCH]),
-    }
-    for command in commands:
-        worldmodel(*shlex.split(command), *small[command.split()[0]].split())
-    results = [json.loads(path.read_text()) for path in (workplace / "runs" / "evaluate").glob("*.json")]
-    assert sorted(len(result["rows"]) for result in results) == [2, 2]
-    assert {path.suffix for path in workplace.glob("film.*")} == {".mp4", ".gif"}

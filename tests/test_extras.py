@@ -115,7 +115,7 @@ evaluate = "evaluate two-rooms --manifest validation --num-episodes 1 --no-progr
 render = "render two-rooms --manifest validation --max-steps 4 --no-progress --output r"
 train = (
     "pretrain two-rooms --num-steps 1 --refinement.num-steps 0 --policy.num-steps 1 --data.batch-size 4"
-    " --no-progress --output run"
+    " --policy.batch-size 4 --trajectories.count 4 --no-progress --output run"
 )
 for command in (evaluate, render, train):
     assert main(command.split()) == 0, command

@@ -1,6 +1,7 @@
-"""The wheel at work: away from the checkout, without a home folder or a terminal, where nobody may write."""
+"""The source distribution and its wheel: at work outside the checkout, without home or terminal, never written to."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,18 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("envs", "worldmodel", "agents", "pretrain", "benchmarks")
 SHIPPED = (
-    "envs",
-    "worldmodel",
-    "agents",
-    "pretrain",
-    "benchmarks",
+    *PACKAGES,
     "pyproject.toml",
     "README.md",
     "LICENSE",
     "MANIFEST.in",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "constraints.txt",
+    "constraints-lowest.txt",
 )
+NOT_SHIPPED = {"benchmarks/results/a.json", "tests/test_a.py"}
 MAIN_JOBS = (
+    "pretrain two-rooms --num-steps 1 --data.batch-size 4 --refinement.num-steps 0 --policy.num-steps 0 --output run",
+    "collect --num-episodes 1 --root data",
     "evaluate two-rooms --manifest validation --num-episodes 1 --output results/e.json",
     "render two-rooms --manifest validation --max-steps 3 --formats gif --output films/r",
 )
@@ -35,7 +40,7 @@ def pip(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A copy of what is shipped."""
+    """A copy of what is shipped, beside what is not."""
     source = tmp_path_factory.mktemp("source")
     for name in SHIPPED:
         path = ROOT / name
@@ -43,14 +48,27 @@ def source(tmp_path_factory):
             shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
         else:
             shutil.copy(path, source / name)
+    for path in (source / name for name in NOT_SHIPPED):
+        path.parent.mkdir()
+        path.touch()
     return source
 
 
 @pytest.fixture(scope="module")
-def wheel(source, tmp_path_factory):
-    """The wheel, built without the network."""
+def sdist(source, tmp_path_factory):
+    """The source distribution."""
+    folder = tmp_path_factory.mktemp("sdist")
+    program = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", program], cwd=source, check=True, capture_output=True)
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """The wheel, built from the source distribution without the network."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source))
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(sdist))
     (path,) = folder.iterdir()
     return path
 
@@ -78,15 +96,22 @@ def work(tmp_path):
 
 
 def run(installed: Path, work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python as a user without a home, whose input is closed and whose output is no terminal."""
+    """Runs Python as a user whose home is no folder, with no input and no terminal."""
+    environment = {"PYTHONPATH": str(installed), "HOME": os.devnull, "OMP_NUM_THREADS": "1", "TMPDIR": str(work)}
     return subprocess.run(
         [sys.executable, "-P", "-B", *arguments],
         cwd=work,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "TMPDIR": str(work)},
+        env={"PATH": os.environ["PATH"]} | environment,
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
         capture_output=True,
         text=True,
     )
+
+
+def files(folder: Path) -> set[str]:
+    """The files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def state(folder: Path) -> dict[Path, int]:
@@ -94,9 +119,9 @@ def state(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
 
 
-def test_the_wheel_holds_what_belongs_in_it_and_nothing_else(installed):
-    top = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert top == {"envs", "worldmodel", "agents", "pretrain", "benchmarks", "bin"}
+def test_the_wheel_holds_the_packages_and_nothing_else(installed, source):
+    held = {name for name in files(installed) if not re.match(r"bin/|worldmodel-[^/]*\.dist-info/", name)}
+    assert held == {name for name in files(source) - NOT_SHIPPED if name.split("/")[0] in PACKAGES}
 
 
 def test_the_main_jobs_work_from_the_wheel(installed, work):
@@ -112,7 +137,7 @@ for command in {MAIN_JOBS!r}:
     done = run(installed, work, "-c", program)
     assert done.returncode == 0, done.stderr
     assert state(installed) == before
-    assert {"results", "films"} <= {path.name for path in work.iterdir()}
+    assert {"run", "data", "results", "films"} <= {path.name for path in work.iterdir()}
 
 
 def test_the_environments_are_found_from_the_wheel(installed, work):
@@ -120,13 +145,7 @@ def test_the_environments_are_found_from_the_wheel(installed, work):
     assert run(installed, work, "-c", program).returncode == 0
 
 
-def test_the_source_distribution_holds_the_packages_and_no_results(tmp_path, source):
-    program = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", program], cwd=source, check=True, capture_output=True)
-    (path,) = tmp_path.iterdir()
-    with tarfile.open(path) as archive:
-        names = [name.partition("/")[2] for name in archive.getnames()]
-    assert {name for name in names if name.endswith(".py") and name.split("/")[0] == "envs"} == {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "envs").rglob("*.py")
-    }
-    assert not [name for name in names if name.startswith("benchmarks/results")]
+def test_the_source_distribution_holds_what_is_shipped_and_nothing_else_of_ours(sdist, source):
+    with tarfile.open(sdist) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert files(source) - held == NOT_SHIPPED

@@ -1,17 +1,17 @@
 """The project file, the lock, the Makefile and the README agree with one another and with what is on disk."""
 
-import ast
 import importlib
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import settings
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -22,9 +22,9 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ["envs", "worldmodel", "agents", "pretrain", "benchmarks"]
 
 
-def constraints() -> dict[str, Version]:
+def constraints(file: str = "constraints.txt") -> dict[str, Version]:
     """The pinned releases by canonical name."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / file).read_text().splitlines()
     pins = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): Version(release) for name, release in pins}
 
@@ -72,11 +72,16 @@ def test_version_stands_in_one_place():
     assert holders == ["__init__.py"]
 
 
-def test_changelog_describes_the_version():
+def test_changelog_and_citation_are_of_the_version():
     import worldmodel
 
-    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
-    assert worldmodel.__version__ in headings
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (newest, date), *_ = re.findall(r"^## \[(.+?)\] - (.+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert newest == citation["version"] == worldmodel.__version__
+    assert date == str(citation["date-released"])
+    assert citation["title"] == PROJECT["project"]["name"]
+    assert citation["abstract"] == PROJECT["project"]["description"]
+    assert citation["license"] == PROJECT["project"]["license"]
 
 
 # --- what is shipped ---------------------------------------------------------------------------------------------
@@ -123,29 +128,23 @@ def test_constraints_pin_within_the_ranges(requirement):
     assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
 
 
+def test_the_lowest_releases_are_those_that_the_project_allows():
+    allowed = requirements(*(extra for extra in PROJECT["project"]["optional-dependencies"] if extra != "dev"))
+    bounds = [
+        (canonicalize_name(requirement.name), Version(bound.version))
+        for requirement in allowed
+        for bound in requirement.specifier
+        if bound.operator == ">="
+    ]
+    assert len(bounds) == len(allowed), "each requirement has a lower bound"
+    assert set(bounds) == set(constraints("constraints-lowest.txt").items())
+
+
 def test_constraints_hold_public_releases_only():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line) for line in pinned)
     assert "worldmodel" not in constraints()
-
-
-def test_third_party_imports_are_declared():
-    declared = {canonicalize_name(requirement.name) for requirement in requirements(*EXTRAS, "wandb", "ray")}
-    distributions = packages_distributions()
-    undeclared = {}
-    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                modules = [node.module or ""]
-            else:
-                continue
-            for top in {module.split(".")[0] for module in modules} - set(PACKAGES) - set(sys.stdlib_module_names):
-                if not {canonicalize_name(name) for name in distributions.get(top, [top])} & declared:
-                    undeclared[path.relative_to(ROOT).as_posix()] = top
-    assert undeclared == {}
 
 
 def test_environments_do_not_load_torch():

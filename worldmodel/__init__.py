@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worldmodel.predictors import PREDICTORS
     from worldmodel.video.jepa import VideoJEPA
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 EXTRAS = {
