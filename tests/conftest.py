@@ -7,6 +7,7 @@ and module-scoped fixtures get it too.
 import atexit
 import importlib
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,8 @@ os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["SDL_AUDIODRIVER"] = "dummy"
 os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# All Rays that tests start have one token: Ray keeps the first that it finds in a home folder, and homes change.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 # Datasets that tests make must neither see nor touch those of the user.
 _minari_root = tempfile.mkdtemp(prefix="worldmodel-minari-")
 os.environ["MINARI_DATASETS_PATH"] = _minari_root

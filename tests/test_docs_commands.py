@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 
 import recordings
+from agents.evaluation.manifest import Manifest
+from benchmarks.evaluation import success
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import log
 from documents import BLOCK, PAGES, ROOT, commands, name_of, shorten
@@ -41,6 +43,8 @@ NOT_RUN = {
     r"gpu-check": "compiles every kind of training; tests/benchmarks/gpu runs all stages without",
     r"pretrain two-rooms --devices 4": "starts four processes, each of which trains",
     r"(evaluate|render) hub:|push (?!.*--dry-run)": "needs a hub of models; tests/benchmarks/sharing has one",
+    r"(evaluate|ablate) .*--ray": "starts a Ray, as `collect --ray local` does; tests/test_cluster.py has one for all",
+    r"time-export": "exports once more; tests/benchmarks/analysis/test_exported.py times a small model",
     r"pretrain .*--help": "tests/test_command_line.py reads the help",
 }
 """Commands that are parsed and not run, and why."""
@@ -275,7 +279,7 @@ def only_shown(folder: str, names: list[str]) -> list[str]:
 
 
 def shorter_episodes(patch: pytest.MonkeyPatch) -> None:
-    """Manifests of two episodes of a few steps."""
+    """Manifests of two episodes of a few steps; episodes without a manifest have as few."""
 
     @functools.cache
     def short(name: str) -> object:
@@ -288,6 +292,7 @@ def shorter_episodes(patch: pytest.MonkeyPatch) -> None:
     for module in ("attribution", "latency", "maps", "speed"):
         patch.setattr(f"benchmarks.analysis.{module}.load_manifest", short)
     patch.setattr("benchmarks.ablation.ablate.load_manifest", short)
+    patch.setattr(success, "Manifest", lambda *parts, **named: Manifest(*parts, **named | {"max_steps": 6}))
 
 
 def smaller(options: dict[str, object]) -> dict[str, object]:

@@ -38,8 +38,8 @@ def test_brings_an_environment_through_collect_pretrain_and_evaluate(workplace: 
     worldmodel(
         "collect", "--env-id", env_id, "--policy", "random-walk", "--num-episodes", "60", "--dataset-id", "reach/w-v0"
     )
-    options = "--data.dataset reach/w-v0 --num-steps 400 --data.batch-size 16 --data.num-frames 6 --validate-every 200"
-    later = "--refinement.num-steps 200 --refinement.batch-size 32 --policy.num-steps 200 --policy.batch-size 128"
+    options = "--data.dataset reach/w-v0 --num-steps 200 --data.batch-size 16 --data.num-frames 6 --validate-every 200"
+    later = "--refinement.num-steps 100 --refinement.batch-size 32 --policy.num-steps 100 --policy.batch-size 128"
     worldmodel("pretrain", "dataset", *options.split(), *later.split(), "--output", "run")
     common = ["--env-id", env_id, "--num-episodes", "10", "--latency-episodes", "0"]
     worldmodel("evaluate", "run", *common, "--output", "agent.json")
