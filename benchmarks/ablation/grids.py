@@ -59,6 +59,8 @@ OF_ENVIRONMENT = "of-environment"
 
 VIDEO_VICREG = {"weights.variance": 10.0, "weights.covariance": 100.0, "weights.contrast": 0.0, "centred": True}
 """Videos: EB-JEPA's regularisers."""
+NARROW = {"model.latent_channels": 8, "weights.random_target": 2.0}
+"""Videos: latents of 512 numbers, and what keeps details in them."""
 SHALLOW = {
     "model.stride": 4,
     "model.latent_channels": 16,
@@ -153,7 +155,9 @@ GRIDS = {
             Variant(name="encoder untrained", train={"train_encoder": False}),
             Variant(name="variance and covariance for the contrast", train=VIDEO_VICREG),
             Variant(name="SIGReg for the contrast", train=SIGREG | {"weights.contrast": 0.0}),
-            Variant(name="no random targets", train={"weights.random_target": 0.0}),
+            Variant(name="random targets too", train={"weights.random_target": 2.0}),
+            Variant(name="8 channels, random targets too", train=NARROW),
+            Variant(name="8 channels, untrained", train=NARROW | {"train_encoder": False}),
             Variant(name="one round of prediction", train={"rollout_steps": 1}),
             Variant(name="the encoder of one size, stride 4", train=SHALLOW),
             Variant(name="the encoder of one size, untrained", train=SHALLOW | {"train_encoder": False}),
