@@ -8,7 +8,7 @@ import imageio.v3 as iio
 import pytest
 
 from benchmarks import readme
-from benchmarks.evaluation import appearance, success
+from benchmarks.evaluation import appearance, episodes, success
 from benchmarks.evaluation.appearance import AppearanceConfig, groups, main, run, table
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records.store import Store, new_record
@@ -34,7 +34,7 @@ def short(monkeypatch):
     def shortened(name):
         return replace(load_manifest(name), max_steps=4)
 
-    monkeypatch.setattr(success, "load_manifest", shortened)
+    monkeypatch.setattr(episodes, "load_manifest", shortened)
 
 
 def stored(folder, successes, seed=0, **key):
