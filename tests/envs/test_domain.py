@@ -51,7 +51,7 @@ def test_keywords_tell_the_domains_of_one_class_apart():
 
 def test_installed_packages_that_register_environments_are_found(tmp_path, monkeypatch):
     texts = {
-        "found_worlds": "import gymnasium as gym\ngym.register('Found-v7', 'gymnasium.envs.classic_control:PendulumEnv')",
+        "planets": "import gymnasium as gym\ngym.register('Found-v7', 'gymnasium.envs.classic_control:PendulumEnv')",
         "readers": "raise AssertionError('it registers nothing')",
         "strangers": "raise AssertionError('it does not need Gymnasium: register()')",
     }
@@ -68,7 +68,7 @@ def test_installed_packages_that_register_environments_are_found(tmp_path, monke
         assert make("Found-v7", goal_image={"size": 8}).spec.id == "Found-v7"
     finally:
         gym.registry.pop("Found-v7", None)
-        sys.modules.pop("found_worlds", None)
+        sys.modules.pop("planets", None)
 
 
 @pytest.mark.parametrize(

@@ -203,4 +203,4 @@ def test_resident_memory_does_not_grow_with_the_data(tmp_path):
     command = [sys.executable, "-c", GROWTH, *paths]
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=True)
     for growth in map(int, done.stdout.split()):
-        assert growth < 40e6  # of 99 MB; pieces of 16 MiB are read at a time
+        assert growth < 64e6  # of 99 MB; pieces of 16 MiB are read at a time, and a few may be on their way
