@@ -1,5 +1,6 @@
 """Which formats there are: one path finds its format. A new one is a file and a line in :data:`FORMATS`."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -74,6 +75,8 @@ def open_recording(dataset: str | Path, *, root: str | Path | None = None) -> Re
 def _opened(path: Path) -> Recording | None:
     """What a path holds, if it is of a known format."""
     try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+            path.stat()  # what the system refuses, which is_file() hides from Python 3.14 on
         return next((entry.open(path) for entry in FORMATS.values() if entry.matches(path)), None)
     except DatasetError:
         raise

@@ -247,7 +247,7 @@ def test_sigterm_keeps_what_is_done(tmp_path):
     process = start(tmp_path)
     wait_for_shards(process, 3, tmp_path / WORK)
     process.send_signal(signal.SIGTERM)
-    message, _ = process.communicate(timeout=60)
+    message, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "of 3000 episodes of 'two-rooms/random-walk-v0' are kept in" in message
     assert not list((tmp_path / WORK).glob("*.tmp"))

@@ -125,7 +125,7 @@ def members(group: int) -> list[int]:
 def test_ctrl_c_in_a_terminal(tmp_path):
     process = start(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
-    _, message = process.communicate(timeout=30)
+    _, message = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "the same command goes on" in message
     assert "Traceback" not in message

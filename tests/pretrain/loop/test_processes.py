@@ -60,7 +60,7 @@ def test_several_processes_of_a_program_that_cannot_be_run_again_are_refused(tmp
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 1
     assert done.stderr == (

@@ -145,7 +145,7 @@ def report(tmp_path_factory) -> dict:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "report.json").read_text())
@@ -224,7 +224,7 @@ def test_a_run_on_two_processes_trains(tmp_path):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert [row["step"] for row in read_metrics(tmp_path / "run")] == [2, 4, 4, 6, 6, 8, 8]

@@ -193,7 +193,10 @@ DAMAGES = {
         replace("metadata.json", lambda p: p.write_text("[1]")),
         "the metadata of a dataset, an object",
     ),
-    "metadata deep": (replace("metadata.json", lambda p: p.write_text('{"a":' * 50_000)), "lists nested"),
+    "metadata deep": (
+        replace("metadata.json", lambda p: p.write_text('{"a":' * 50_000 + "1" + "}" * 50_000)),
+        "lists nested",
+    ),
     "metadata no text": (replace("metadata.json", lambda p: p.write_bytes(b"\xff")), "the metadata of a dataset"),
     "metadata a pipe": (replace("metadata.json", os.mkfifo), "must be a regular file, got a pipe"),
     "metadata endless": (replace("metadata.json", lambda p: p.symlink_to("/dev/zero")), "got a character device"),
