@@ -84,7 +84,7 @@ def test_a_missing_ray_is_one_line_that_names_the_extra(capsys, monkeypatch, tmp
     monkeypatch.setitem(sys.modules, "ray", None)
     options = ["random", "--manifest", "validation", "--ray", "local", "--output", str(tmp_path / "a.json")]
     assert main(["evaluate", *options]) == 1
-    assert capsys.readouterr().err == "worldmodel evaluate: ray needs the ray extra: pip install 'worldmodel[ray]'\n"
+    assert capsys.readouterr().err == "worldmodel evaluate: --ray needs ray: pip install 'worldmodel[ray]'\n"
 
 
 def test_every_command_takes_the_same_options():

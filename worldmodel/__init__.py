@@ -55,6 +55,24 @@ def explain(error: ImportError, needed_by: str) -> str | None:
     return f"{needed_by} needs {module}: pip install 'worldmodel[{EXTRAS[module]}]'"
 
 
+def import_extra(module: str, needed_by: str) -> Any:
+    """A module that an extra brings.
+
+    Args:
+        module: Its name, such as ``pyarrow.parquet``.
+        needed_by: What needs it, for the message.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed; one line says which extra brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if text := explain(error, needed_by):
+            raise ModuleNotFoundError(text) from error
+        raise
+
+
 def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """A package's ``__getattr__``: a module is imported when a name of it is first used, for each takes seconds.
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from benchmarks.records.store import WEIGHTS, Record, new_record, write_record
 from benchmarks.records.tables import Table, number
 from pretrain.presets import DEFAULT
+from worldmodel import import_extra
 from worldmodel.checkpoint import load_pretrained
 from worldmodel.config import Count, command, config
-from worldmodel.export.formats import import_extra, to_onnx
+from worldmodel.export.formats import to_onnx
 from worldmodel.export.parts import Part, parts_of
 
 Run = Callable[..., NDArray[Any]]
@@ -53,7 +54,7 @@ def run(config: TimeExportConfig) -> Record:
         ValueError: If the checkpoint is not valid, or has no actor.
         ImportError: If a package that the export takes is not installed.
     """
-    onnxruntime = import_extra("onnxruntime")
+    onnxruntime = import_extra("onnxruntime", "time-export")
     pretrained = load_pretrained(config.checkpoint)
     parts = parts_of(pretrained)
     if "actor" not in parts:

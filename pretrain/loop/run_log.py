@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from worldmodel import import_extra
 from worldmodel.storage.files import read_rows, write_text
 
 METRICS = "metrics.jsonl"
@@ -73,10 +74,6 @@ def _open_board(folder: Path, first_step: int) -> Any:
 
 
 def _start_wandb(folder: Path, *, resume: bool):  # type: ignore[no-untyped-def]
-    try:
-        import wandb
-    except ImportError as error:
-        raise ImportError("log_wandb needs the wandb extra: pip install 'worldmodel[wandb]'") from error
-    return wandb.init(
+    return import_extra("wandb", "log_wandb").init(
         project="worldmodel", dir=str(folder), name=folder.name, id=folder.name, resume="allow" if resume else None
     )

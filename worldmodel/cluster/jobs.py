@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from worldmodel import import_extra
 from worldmodel.cluster.config import ClusterConfig
 from worldmodel.cluster.errors import portable
 from worldmodel.config import ConfigError
@@ -225,14 +226,10 @@ def import_ray() -> Any:
     """Ray, which nothing needs but where it is asked for.
 
     Raises:
-        ImportError: If it is not installed.
+        ModuleNotFoundError: If it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError("ray needs the ray extra: pip install 'worldmodel[ray]'") from error
-    return ray
+    return import_extra("ray", "--ray")
 
 
 def modules_of(*names: str | None) -> tuple[str, ...]:

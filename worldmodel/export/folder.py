@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from worldmodel import __version__
+from worldmodel import __version__, import_extra
 from worldmodel.checkpoint import Pretrained, load_pretrained
 from worldmodel.config import Name, command, config
-from worldmodel.export.formats import BATCH, FORMATS, import_extra
+from worldmodel.export.formats import BATCH, FORMATS
 from worldmodel.export.parts import PARTS, Part, Port, parts_of
 from worldmodel.storage.files import Content, commit, recover, to_lines
 from worldmodel.storage.locks import locked
@@ -47,7 +47,7 @@ def run(config: ExportConfig) -> Path:
     """
     kind = FORMATS[config.format]
     for package in kind.needs:
-        import_extra(package)
+        import_extra(package, "export")
     pretrained = load_pretrained(config.checkpoint)
     folder = config.output or Path("outputs/export").absolute() / pretrained.path.name
     parts = parts_of(pretrained)

@@ -1,13 +1,11 @@
 """Formats of exported parts: each is traced once with any batch size, and written in one of them."""
 
 import contextlib
-import importlib
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -34,18 +32,6 @@ class Format:
     convert: Callable[[Part], bytes]
     suffix: str
     needs: tuple[str, ...] = ()
-
-
-def import_extra(name: str) -> Any:
-    """A package of the extra ``export``.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(f"export needs {name}: pip install 'worldmodel[export]'") from error
 
 
 def to_onnx(part: Part) -> bytes:

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from worldmodel import import_extra
 from worldmodel.storage.files import read_bytes
 from worldmodel.storage.weights import CONFIG, WEIGHTS
 
@@ -171,13 +172,10 @@ def _verify(name: str, folder: Path) -> None:
 
 
 def _library(name: str) -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise ImportError(f"{name} needs huggingface_hub: pip install 'worldmodel[hub]'") from error
-    return huggingface_hub
+    for part in ("constants", "errors"):
+        import_extra(f"huggingface_hub.{part}", name)
+    library: ModuleType = import_extra("huggingface_hub", name)
+    return library
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from envs.goal_image.images import MAX_CHANNELS
 from envs.simulation import Array, Simulation
 from pretrain.data.formats.reading import Forward, read_film
 from pretrain.data.formats.recording import DatasetError, action_box, image_space, readable
+from worldmodel import import_extra
 from worldmodel.storage.files import read_bytes, read_json
 
 INFO = "meta/info.json"
@@ -58,7 +59,7 @@ class LeRobotRecording:
     action_max_norm: float | None = None
 
     def __init__(self, path: Path) -> None:
-        self._parquet = _parquet(path)
+        self._parquet = import_extra("pyarrow.parquet", f"dataset {path}, of LeRobot,")
         self._path, self.name = path, str(path)
         with readable(path, RULE):
             self._info = read_json(path / INFO, "the description of a LeRobot dataset")
@@ -174,13 +175,3 @@ def _shape(feature: dict[str, Any]) -> tuple[int, ...]:
     """``(H, W, C)`` of a feature's pictures as they are decoded; some write the channels first."""
     first, second, third = feature["shape"]
     return (second, third, first) if first <= MAX_CHANNELS < third else (first, second, third)
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow.parquet as parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"dataset {path} is of LeRobot, whose tables need pyarrow: pip install 'worldmodel[lerobot]'"
-        ) from error
-    return parquet
