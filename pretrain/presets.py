@@ -107,7 +107,7 @@ PRESETS: dict[str, tuple[str, PretrainConfig]] = {
         "Video-JEPA on Moving MNIST with latents of 8 × 8 positions; 20 minutes on two CPU cores.",
         VideoConfig(
             model=VideoModelConfig(
-                latent_channels=16,
+                latent_channels=8,
                 num_blocks=1,
                 stride=8,
                 predictor_channels=(96,),
