@@ -17,7 +17,7 @@ from benchmarks import summary
 from benchmarks.ablation import ablate, findings
 from benchmarks.ablation.config import AblateConfig
 from benchmarks.ablation.grids import GRIDS
-from benchmarks.analysis import attribution, detection, scaling, speed
+from benchmarks.analysis import attribution, detection, exported, scaling, speed
 from benchmarks.comparison import compare, plots, tune
 from benchmarks.comparison.contenders import CONTENDERS
 from benchmarks.comparison.tables import overview, table
@@ -49,6 +49,7 @@ ANALYSES: dict[str, Callable[[Record], tables.Table] | None] = {
     "maps": None,
     "scaling": scaling.table,
     "speed": speed.table,
+    "time-export": exported.table,
 }
 """Records in files of their own, and their tables."""
 
