@@ -292,12 +292,20 @@ def _training(trained: PretrainedVideo) -> _Training:
     seed, supervised = found.get("seed"), found.get("supervised")
     if not isinstance(seed, int) or not isinstance(supervised, bool):
         raise CheckpointError(f"{path}: training.config must have a 'seed' and say whether it was 'supervised'")
+    step, num_steps = trained.config["training"].get("step"), found.get("num_steps")
+    if isinstance(step, int) and isinstance(num_steps, int) and step < num_steps + heads.num_steps:
+        raise CheckpointError(
+            f"{trained.path} must be trained to its end, to step {num_steps + heads.num_steps}, got step {step}: the "
+            "command that trains it goes on from there"
+        )
     return _Training(data=data, heads=heads, seed=seed, train_encoder=found["train_encoder"], supervised=supervised)
 
 
 def _command(trained: PretrainedVideo, folder: Path | str | None) -> str | None:
     """The command that trained it, into this folder; none where its preset is not known."""
     told = trained.config["training"]
+    if folder is not None and Path(folder).is_relative_to(Path.cwd()):
+        folder = Path(folder).relative_to(Path.cwd())  # nobody else has the folders of this machine
     return training_command(told["preset"], told["config"], folder or "runs") if told.get("preset") in PRESETS else None
 
 

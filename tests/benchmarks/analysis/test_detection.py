@@ -1,5 +1,8 @@
 """``worldmodel detect``: a table beside baselines, a film, and clear errors."""
 
+import json
+import re
+import shutil
 from dataclasses import replace
 
 import imageio.v3 as iio
@@ -130,3 +133,16 @@ def test_videos_in_words():
     assert videos_name(VideoDataConfig()) == "2 digits"
     assert videos_name(VideoDataConfig(num_digits=1)) == "1 digit"
     assert videos_name(VideoDataConfig(num_digits=3, background=0.5)) == "3 digits, textured background"
+
+
+def test_a_run_that_goes_on_is_refused(runs, tmp_path):
+    unfinished = tmp_path / "run"
+    shutil.copytree(runs["trained"], unfinished)
+    path = unfinished / "config.json"
+    told = json.loads(path.read_text())
+    assert told["training"]["step"] == 4
+    told["training"]["step"] = 3
+    path.write_text(json.dumps(told))
+    message = f"{re.escape(str(unfinished))} must be trained to its end, to step 4, got step 3"
+    with pytest.raises(ValueError, match=message):
+        run(DetectConfig(checkpoint=str(unfinished), num_videos=1, shown=0, progress=False))
