@@ -1,5 +1,6 @@
 """Who collects: policies by name, and saved agents by path."""
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from agents.evaluation.task import Task
 from agents.saved import RANDOM, SCRIPTED
 from agents.saved import make_policy as open_policy
 from envs.domain import Domain, Policy
+from worldmodel.checkpoint import CheckpointError, locate
 from worldmodel.storage.files import open_regular
 
 
@@ -60,13 +62,18 @@ def set_random_seed(policy: Policy, seed: int | None) -> None:
 
 
 def agent_digest(policy: str, domain: Domain) -> str | None:
-    """SHA-256 of a saved agent's files but for hidden ones; ``None`` for policies that are not saved.
+    """SHA-256 of the files of an agent that is saved, ships or is on a hub, but for hidden ones; ``None`` for others.
 
     Raises:
         ValueError: If one of them is a pipe, a device or the like.
+        worldmodel.storage.hub.HubError: If a hub does not give it.
     """
+    if policy in (*SCRIPTED, *domain.explorers):
+        return None
     path = Path(policy)
-    if policy in (*SCRIPTED, *domain.explorers) or not path.exists():
+    with contextlib.suppress(CheckpointError):
+        path = locate(policy)
+    if not path.exists():
         return None
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*") if path.is_dir() else [path]):

@@ -1,4 +1,5 @@
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import envs
 from pretrain.collection.collect import CollectConfig, collect
 from pretrain.collection.policies import agent_digest
 from pretrain.collection.shards import ShardFolder
+from worldmodel.checkpoint import SHIPPED
 
 TESTS = Path(__file__).parents[2]
 
@@ -96,6 +98,16 @@ def test_digest_follows_the_content(tmp_path):
     assert len(first) == 64
     assert first != digest(str(tmp_path))
     assert digest("random") is None
+    assert digest("no-such-agent") is None
+
+
+def test_digest_of_agents_that_ship(tmp_path):
+    """What changes with a release is not resumed as if it were the same."""
+    shipped = SHIPPED / "two-rooms"
+    copy = shutil.copytree(shipped, tmp_path / "two-rooms")
+    assert digest("two-rooms") == digest(str(shipped)) == digest(str(copy))
+    (copy / "config.json").write_text("{}")
+    assert digest(str(copy)) != digest("two-rooms")
 
 
 def test_digest_of_files_as_they_are_read(tmp_path):
