@@ -39,7 +39,9 @@ def measure(folder: Path, commit: str, extras: str) -> float:
 
 def main(commits: list[str]) -> None:
     """Measures and writes the record."""
-    cases = [("before", commit, "") for commit in commits] + [("core", "HEAD", ""), ("all", "HEAD", "[all]")]
+    name = ["git", "rev-parse", "--short=7", "HEAD"]
+    head = subprocess.run(name, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    cases = [("before", commit, "") for commit in commits] + [("core", head, ""), ("all", head, "[all]")]
     rows = []
     for what, commit, extras in cases:
         with tempfile.TemporaryDirectory() as folder:

@@ -29,7 +29,7 @@ def constraints(file: str = "constraints.txt") -> dict[str, Version]:
     return {canonicalize_name(name): Version(release) for name, release in pins}
 
 
-EXTRAS = ("rl", "video", "images", "mujoco", "pusht", "lerobot", "tensorboard", "hub", "export")
+EXTRAS = ("rl", "video", "images", "mujoco", "pusht", "lerobot", "tensorboard", "wandb", "hub", "export")
 
 
 def requirements(*extras: str) -> list[Requirement]:
@@ -147,8 +147,8 @@ def test_constraints_hold_public_releases_only():
     assert "worldmodel" not in constraints()
 
 
-def test_environments_do_not_load_torch():
-    modules = [
+def test_environments_and_first_imports_do_not_load_torch():
+    modules = ["worldmodel", "agents"] + [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((ROOT / "envs").rglob("*.py"))
     ]

@@ -57,12 +57,12 @@ def test_weights_and_biases_needs_neither_network_nor_login_offline(tmp_path, mo
     here = {"HOME": str(tmp_path), "WANDB_MODE": "offline", "WANDB_CONSOLE": "off", "WANDB_SILENT": "true"}
     for name, value in (nowhere | here).items():
         monkeypatch.setenv(name, value)
-    folder = tmp_path / "tiny"
-    for first, steps in ((0, (1, 2, 3)), (2, (3,))):
-        log = RunLog(folder, first, wandb=True)
-        for step in steps:
-            log.write("train", step, {"loss": 1 / step, "bad": math.inf})
-        log.close()
+    few_samples(monkeypatch)
+    config = replace(WITHOUT_REFINEMENT, log_every=2, output=str(tmp_path / "tiny"), log_wandb=True)
+    folder = fit(replace(config, num_steps=2))
+    log = RunLog(folder, 2, wandb=True)  # as where a run goes on
+    log.write("train", 3, {"loss": 0.5, "bad": math.inf})
+    log.close()
     wandb.teardown()
     runs = list(folder.glob("wandb/offline-run-*/run-tiny.wandb"))
     assert len(runs) == 2  # one a start, of the same id: `wandb sync` joins them

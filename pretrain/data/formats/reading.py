@@ -78,11 +78,12 @@ def read_film(path: Path, first: int) -> Iterator[Array]:
     import imageio_ffmpeg  # of the extra "video"
 
     # Each frame as it was encoded: none is dropped or repeated for an even rate.
-    frames = imageio_ffmpeg.read_frames(str(path.absolute()), output_params=["-fps_mode", "passthrough"])
-    width, height = next(frames)["size"]
-    for number, frame in enumerate(frames):
-        if number >= first:
-            yield np.frombuffer(frame, np.uint8).reshape(1, height, width, 3)
+    options = ["-fps_mode", "passthrough"]
+    with contextlib.closing(imageio_ffmpeg.read_frames(str(path.absolute()), output_params=options)) as frames:
+        width, height = next(frames)["size"]
+        for number, frame in enumerate(frames):
+            if number >= first:
+                yield np.frombuffer(frame, np.uint8).reshape(1, height, width, 3)
 
 
 def film_shape(path: Path) -> tuple[int, int, int]:

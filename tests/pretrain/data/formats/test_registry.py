@@ -55,7 +55,7 @@ WRITERS = {
     "lerobot, v2.1": functools.partial(write_lerobot, version="v2.1"),
     "lerobot, v2.1, images": functools.partial(write_lerobot, version="v2.1", films=False),
     "lerobot, v3": write_lerobot,
-    "lerobot, v3, AV1": functools.partial(write_lerobot, codec="libsvtav1"),
+    "lerobot, v3, AV1": functools.partial(write_lerobot, codec="libaom-av1"),
     "lerobot, v3, images": functools.partial(write_lerobot, films=False),
 }
 BLURRED = {"minari, JPEG", "dino-wm, films", "lerobot, v2.1", "lerobot, v3", "lerobot, v3, AV1"}
