@@ -61,7 +61,9 @@ def main(argv: Sequence[str]) -> None:
     name, *options = argv
     default, program = preset(name), f"worldmodel pretrain {name}"
     config = parse(type(default), options, prog=program, description=PRESETS[name][0], default=default)
-    sys.stdout.write(f"checkpoint: {fit(config, name=name)}\n")
+    folder = fit(config, name=name)
+    if is_first_process():
+        sys.stdout.write(f"checkpoint: {folder}\n")
 
 
 def fit(config: PretrainConfig, name: str = "run") -> Path:

@@ -68,7 +68,8 @@ def make_fabric(config: PretrainConfig, precision: Literal["32-true", "bf16-mixe
 
 def is_first_process() -> bool:
     """Whether this is the process that writes, as far as the environment tells before processes are connected."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    task = os.environ.get("SLURM_PROCID", "0") if SLURMEnvironment.detect() else "0"
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", task))
     return rank == "0" and os.environ.get("GROUP_RANK", os.environ.get("NODE_RANK", "0")) == "0"
 
 

@@ -123,6 +123,20 @@ RUN = (
     *("--policy.num-steps", "2", "--policy.batch-size", "4"),
     *("--trajectories.count", "4", "--trajectories.num-frames", "4"),
 )
+OTHERS = (
+    ("images", "--data.batch-size", "8", "--precision", "32-true"),
+    (
+        "gcbc",
+        "--data.batch-size",
+        "4",
+        "--data.num-frames",
+        "4",
+        "--method.latent-dim",
+        "8",
+        "--method.hidden-dim",
+        "16",
+    ),
+)
 STOPPING = """
 import sys
 from pretrain.train import Run
@@ -142,11 +156,13 @@ def environment(**more: str) -> dict[str, str]:
     return inherited | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"} | more
 
 
-def run(folder: Path, *command: str) -> None:
+def run(folder: Path, *command: str) -> str:
+    """Runs a program of Python; returns what it wrote to its standard output."""
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -170,30 +186,57 @@ def test_gradients_of_every_stage_equal_those_of_one_process_on_the_joint_batch(
     assert averaged == pytest.approx(alone, rel=1e-4)
 
 
-def test_torchrun_starts_a_run_on_two_machines(tmp_path):
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return str(free.getsockname()[1])
+
+
+def assert_trains(folder: Path, commands: list[tuple[list[str], dict[str, str]]]) -> None:
+    """Programs of Python, each with its variables, that run at the same time are the processes of one training."""
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
-                *("--node-rank", str(node), "--master-addr", "127.0.0.1", "--master-port", str(port)),
-                *("-m", "worldmodel", *RUN, "--num-nodes", "2", "--output", str(tmp_path / "run")),
-            ],
-            cwd=tmp_path,
-            env=environment(),
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        for node in (0, 1)
+        subprocess.Popen([sys.executable, *command], cwd=folder, env=environment(**more), **pipes)
+        for command, more in commands
     ]
+    said = ""
     for process in processes:
-        _, errors = process.communicate(timeout=240)
+        output, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
-    assert [row["step"] for row in read_metrics(tmp_path / "run") if "train/loss" in row] == [1, 2, 3, 4]
-    assert load_pretrained(tmp_path / "run").config["training"]["step"] == 6
+        said += output
+    assert said.count("checkpoint: ") == 1  # the first process speaks for all
+    assert [row["step"] for row in read_metrics(folder / "run") if "train/loss" in row] == [1, 2, 3, 4]
+    assert load_pretrained(folder / "run").config["training"]["step"] == 6
+
+
+def test_torchrun_starts_a_run_on_two_machines(tmp_path):
+    port = free_port()
+    launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
+    program = ["-m", "worldmodel", *RUN, "--num-nodes", "2", "--output", "run"]
+    nodes = [[*launcher, "--master-port", port, "--node-rank", str(node), *program] for node in (0, 1)]
+    assert_trains(tmp_path, [(node, {}) for node in nodes])
+
+
+def test_tasks_of_slurm_are_the_processes_of_a_run(tmp_path):
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "job", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    job |= {
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_NODEID": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
+    program = ["-m", "worldmodel", *RUN, "--devices", "2", "--output", "run"]
+    assert_trains(tmp_path, [(program, job | {"SLURM_PROCID": task, "SLURM_LOCALID": task}) for task in "01"])
+
+
+@pytest.mark.parametrize("command", OTHERS, ids=[command[0] for command in OTHERS])
+def test_other_kinds_of_runs_train_on_two_processes(tmp_path, command):
+    steps = ("--num-steps", "3", "--log-every", "1", "--validate-every", "3", "--checkpoint-every", "3")
+    told = ("--devices", "2", "--accelerator", "cpu", "--no-progress", "--output", str(tmp_path / "run"))
+    said = run(tmp_path, "-m", "worldmodel", "pretrain", *command, *steps, *told)
+    assert said.count("checkpoint: ") == 1  # the first process speaks for all
+    assert [row["step"] for row in read_metrics(tmp_path / "run") if "train/loss" in row] == [1, 2, 3]
+    assert load_training_state(tmp_path / "run")["step"] == 3
 
 
 @pytest.mark.parametrize("devices", [("2", "1"), ("1", "2")])
