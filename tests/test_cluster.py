@@ -1,6 +1,9 @@
 """Jobs as tasks of Ray, on a cluster of two nodes: the same results, whatever ends in the middle."""
 
+import io
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +26,13 @@ from benchmarks.evaluation.config import EvaluateConfig
 from benchmarks.evaluation.headline import HeadlineConfig
 from benchmarks.evaluation.manifests import load_manifest
 from benchmarks.records import log
-from benchmarks.records.store import Store, read_record
+from benchmarks.records.store import Record, Store, read_record
+from marked_episodes import marks
 from pretrain.collection import shards
 from pretrain.collection.collect import CollectConfig, collect
+from pretrain.loop.run_log import read_metrics
 from worldmodel.__main__ import main
-from worldmodel.checkpoint import SHIPPED
+from worldmodel.checkpoint import SHIPPED, load_training_state
 from worldmodel.cluster import jobs
 from worldmodel.cluster.config import ClusterConfig
 from worldmodel.cluster.jobs import connect
@@ -55,7 +60,7 @@ def nodes() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def joined(nodes: Any) -> Iterator[ClusterConfig]:
     """The configuration that names it, for two tasks at once; tests share one connection, and so their processes."""
-    files = [str(TESTS / f"{module}.py") for module in ("cluster_jobs", "slow_steps")]
+    files = [str(TESTS / f"{module}.py") for module in ("cluster_jobs", "slow_steps", "marked_episodes")]
     ray.init(address=nodes.address, log_to_driver=False, runtime_env={"py_modules": files})
     yield ClusterConfig(ray=nodes.address, ray_cpus=0.5)
     ray.shutdown()
@@ -89,7 +94,8 @@ def test_a_missing_ray_is_one_line_that_names_the_extra(capsys, monkeypatch, tmp
 
 def test_every_command_takes_the_same_options():
     for kind, words in (
-        (EvaluateConfig, []), (CollectConfig, []), (CompareConfig, []), (AblateConfig, ["planning"]),
+        (EvaluateConfig, []), (CollectConfig, []), (CompareConfig, []), (HeadlineConfig, []), (TuneConfig, ["gcbc"]),
+        (AblateConfig, ["planning"]),
     ):  # fmt: skip
         config = parse(kind, [*words, "--ray", "local", "--ray-gpus", "0.5"], prog="", description="")
         assert config.cluster == ClusterConfig(ray="local", ray_gpus=0.5)
@@ -130,6 +136,54 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_repeats_only_what
     times = {f"job {path.name}": len(path.read_text()) for path in tmp_path.iterdir()}
     assert {times[name] for name in stored} == {1}
     assert sum(times.values()) <= 8 + 2
+
+
+def test_an_evaluation_that_loses_a_node_has_the_rows_of_one_process_and_repeats_nothing_stored(
+    nodes, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(TESTS))
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    config = EvaluateConfig(
+        policy="random", env_id="marked_episodes:MarkedPendulum-v0", num_episodes=4, num_envs=1, latency_episodes=0,
+        env_kwargs={"folder": str(folder), "seconds": 0.25, "nodes": 2}, output=tmp_path / "here.json", progress=False,
+    )  # fmt: skip
+    seeds = episodes.find_episodes(config)[0].seeds
+    alone = success.run(config)
+    assert marks(folder) == {seed: ["none"] for seed in seeds}
+    for path in folder.iterdir():
+        path.unlink()
+
+    node = nodes.add_node(num_cpus=1)
+    stored: list[set[int]] = []
+    lost: list[int] = []
+    original = success.write_record
+
+    def write(path: Path, record: Record) -> None:
+        original(path, record)
+        stored.append({seeds[row["index"]] for row in record.rows})
+        deadline = time.monotonic() + 60
+        while not lost:  # at first the node is lost, as soon as an episode has begun there that is not stored
+            assert time.monotonic() < deadline, "no episode began"
+            time.sleep(0.02)
+            begun = {int(path.name) for path in folder.iterdir() if time.time() - path.stat().st_mtime < 0.5}
+            lost.extend(seed for seed in begun - stored[0] if marks(folder)[seed] == [node.node_id])
+            if lost:
+                nodes.remove_node(node, allow_graceful=False)
+
+    monkeypatch.setattr(success, "write_record", write)
+    there = replace(config, cluster=ClusterConfig(ray=nodes.address), output=tmp_path / "there.json")
+    record = success.run(there)
+    assert record.rows == alone.rows
+    assert read_record(there.output) == record
+    assert [len(found) for found in stored] == [1, 2, 3, 4]
+    ran = marks(folder)
+    assert {len(ran[seed]) for seed in stored[0]} == {1}
+    for seed in lost:
+        assert ran[seed][0] == node.node_id != ran[seed][1]
+    assert sum(map(len, ran.values())) <= 4 + 2
+    assert success.run(there) == record
+    assert marks(folder) == ran
 
 
 def test_an_evaluation_goes_on_after_ctrl_c_to_the_rows_of_one_process(joined, tmp_path, monkeypatch):
@@ -229,6 +283,43 @@ def test_candidates_that_train_side_by_side_are_those_of_one_process(joined, tmp
     assert tune.run(replace(there, cluster=ClusterConfig())) == records
 
 
+def test_a_training_that_ctrl_c_stops_saves_what_it_has_and_goes_on_from_there(joined, tmp_path, monkeypatch):
+    changes = {"num_steps": 60, "warmup_fraction": 0.0, "log_every": 1, "checkpoint_every": 1_000}
+    monkeypatch.setattr(tune, "CANDIDATES", {"gcbc": (changes,)})
+    config = TuneConfig(
+        contender="gcbc", minutes=5.0, num_episodes=1, runs=tmp_path / "runs", output=tmp_path / "stored",
+        cluster=joined, progress=False,
+    )  # fmt: skip
+
+    def steps() -> list[float]:
+        """Steps in the training's log, each once if nothing was repeated."""
+        found = list(config.runs.glob("*/metrics.jsonl"))
+        return [row["step"] for row in read_metrics(found[0].parent) if "train/loss" in row] if found else []
+
+    def stop(self: jobs.Workers) -> int:
+        if len(steps()) >= 5:
+            raise KeyboardInterrupt
+        return slots(self)
+
+    slots = jobs.Workers._slots
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "GRACE_SECONDS", 60)
+        patch.setattr(jobs.Workers, "_slots", stop)  # asked again and again while tasks run
+        with pytest.raises(KeyboardInterrupt):
+            tune.run(config)
+    (folder,) = (path for path in config.runs.iterdir() if path.is_dir())
+    saved = load_training_state(folder)["step"]
+    assert 5 <= saved < 60
+    assert steps() == [*range(1, saved + 1)]
+    assert not list(config.output.glob("*.json"))
+    began = (folder / "metrics.jsonl").read_text().splitlines()[:saved]
+    (record,) = tune.run(config)
+    assert record.finished
+    assert load_training_state(folder)["step"] == 60
+    assert steps() == [*range(1, 61)]
+    assert (folder / "metrics.jsonl").read_text().splitlines()[:saved] == began
+
+
 def test_all_planners_on_all_manifests_give_the_records_of_one_process(joined, tmp_path, monkeypatch):
     def short(name: str) -> Manifest:
         found = load_manifest(name)
@@ -245,6 +336,29 @@ def test_all_planners_on_all_manifests_give_the_records_of_one_process(joined, t
     records = headline.run(replace(config, output=tmp_path / "there", cluster=joined))
     assert len(records) == 4
     assert [(record.key, record.rows) for record in records] == [(record.key, record.rows) for record in alone]
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what it is told."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_shown_how_many_jobs_are_done_and_which_run(joined, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    wanted = {f"job {number}": (number, tmp_path, 0.3) for number in range(5)}
+    with connect(joined, progress=True) as workers:
+        done = [name for name, _ in workers.map(cluster_jobs.take, wanted, "squares")]
+    shown = re.findall(r"squares: +\d+%\|[^|]*\| (\d)/5 \[[^,]*, [^,\]]*(?:, ([^\]]*))?\]", terminal.getvalue())
+    counts = [int(count) for count, _ in shown]
+    assert counts == sorted(counts)
+    assert {*counts} == {*range(6)}
+    running = [(int(count), names.split("; ")) for count, names in shown if names]
+    assert max(len(names) for _, names in running) == 2
+    assert {name for _, names in running for name in names} == {*wanted}
+    assert all(name not in done[: max(0, count - 1)] for count, names in running for name in names)
+    assert shown[-1] == ("5", "")  # nothing runs any more
 
 
 def test_errors_of_jobs_are_told_as_they_are(joined, monkeypatch):

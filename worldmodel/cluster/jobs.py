@@ -149,9 +149,9 @@ class Workers:
                             sent[id(argument)] = self._ray.put(argument)
                     arguments = [sent[id(argument)] for argument in job]
                     self._running[task.options(name=name).remote(function, Path.cwd(), self._mark, *arguments)] = name
+                bar.set_postfix_str("; ".join(itertools.islice(self._running.values(), slots)))
                 if not self._running:
                     return
-                bar.set_postfix_str("; ".join(itertools.islice(self._running.values(), slots)))
                 for done in self._ray.wait(list(self._running), timeout=PATIENCE)[0]:
                     name = self._running.pop(done)
                     yield name, self._result(done, name)
