@@ -6,8 +6,8 @@
     evaluate    both world models                                                      success
     act         planner and actor                                                      milliseconds
     agree       every shipped checkpoint                                               CPU and GPU compute the same
-    profile     a training step of each kind, a plan                                   nothing comes back in the loop
-    train       the same again, compiled and as CUDA graphs
+    profile     a step of each stage of each training, a plan                          nothing comes back in the loop
+    train       some steps of each kind again, compiled and as CUDA graphs             steps a second, memory
 
 A stage is written as it ends. One that fails is written with its error, and the others go on. What does not fit into
 the time is not run, and said so; the same command does it, and what failed, and leaves the rest as it is.
@@ -45,7 +45,8 @@ class Stage(NamedTuple):
     Attributes:
         name: What it does.
         run: Does it.
-        seconds: How long it is likely to take on a GPU; compilation takes most of some.
+        seconds: How long it is likely to take on a GPU, as guessed without one. All stages together fit into the
+            minutes of :class:`GpuConfig`. Of steps that are compiled, compilation takes most.
     """
 
     name: str
@@ -57,19 +58,20 @@ def stages(config: GpuConfig) -> Iterator[Stage]:
     """All stages, the most telling first."""
     kinds, environments = training.kinds(config), config.environments
     made = [
-        *((f"collect {name}", training.record_episodes, name, 40) for name in environments if training.recorded(name)),
-        *((f"train {name}", training.train, name, 45) for name in kinds),
-        *((f"evaluate {name}", acting.evaluate, name, 20) for name in environments),
+        *((f"collect {name}", training.record_episodes, name, 20) for name in environments if training.recorded(name)),
+        *((f"train {name}", training.train, name, 35) for name in kinds),
+        *((f"evaluate {name}", acting.evaluate, name, 15) for name in environments),
         *((f"act {name}", acting.act, name, 10) for name in environments),
-        *((f"agree {name}", agreement.agree, name, 5) for name in agreement.checkpoints()),
-        *((f"profile training {name}", copies.profile_training, name, 10) for name in kinds),
-        *((f"profile planning {name}", copies.profile_planning, name, 10) for name in environments),
+        *((f"agree {name}", agreement.agree, name, 3) for name in agreement.checkpoints()),
+        *((f"profile training {name}", copies.profile_training, name, 8) for name in kinds),
+        *((f"profile planning {name}", copies.profile_planning, name, 5) for name in environments),
     ]
     for title, work, name, seconds in made:
         yield Stage(title, partial(work, config, name), seconds)
-    for mode in (training.COMPILED, training.GRAPHS):
-        for name in kinds:
-            yield Stage(f"train {name}, {mode}", partial(training.train, config, name, mode), 90)
+    for name in kinds:
+        # Graphs find most of what is compiled in the cache on disk.
+        for mode, seconds in ((training.COMPILED, 45), (training.GRAPHS, 25)):
+            yield Stage(f"train {name}, {mode}", partial(training.train, config, name, mode), seconds)
 
 
 def run(config: GpuConfig) -> Record:

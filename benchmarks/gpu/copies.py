@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu.acting import WHO, first_observation, policy_of
 from benchmarks.gpu.config import GpuConfig
-from benchmarks.gpu.training import Finding, changes, watching
+from benchmarks.gpu.training import EAGER, FURTHER, Finding, changes, watching
 from benchmarks.records.provenance import ROOT
 from pretrain.presets import preset
 from pretrain.train import fit
@@ -26,7 +26,7 @@ from worldmodel.config import changed
 
 EXPECTED = {
     "agents/world_model/agent.py": "the actions, which the environment takes",
-    "pretrain/image/augmentation.py": "kornia's, which makes views",
+    "pretrain/image/augmentation.py": "kornia's, which makes views; releases older than 0.9 may ask",
     "worldmodel/nn/looks.py": "whether an image looks unfamiliar decides what is computed",
     "worldmodel/planning/proposal.py": "whether the actor's plan is a number, once a plan",
     "worldmodel/planning/search.py": "whether costs are finite, twice a plan",
@@ -134,31 +134,37 @@ class Window:
 
 
 def profile_training(config: GpuConfig, name: str) -> Finding:
-    """Some steps of the model's training, without log, validation and checkpoint."""
+    """Some steps of each stage of a training, without log, validation and checkpoint."""
     first, last = (TINY_FIRST, TINY_LAST) if config.tiny else (FIRST, LAST)
-    named, given = changes(config, name, "eager")
+    named, given = changes(config, name, EAGER)
     steps = last + 1  # the last is logged
-    alone = {f"{stage}.num_steps": 0 for stage in ("refinement", "policy") if f"{stage}.num_steps" in given}
-    alone |= {"heads.num_steps": 1} if "heads.num_steps" in given else {}
-    often = dict.fromkeys(("num_steps", "log_every", "validate_every", "checkpoint_every"), steps)
-    window = Window(config.device, first, last)
-    with watching(window):
-        fit(changed(preset(named), {**given, **alone, **often, "output": str(config.runs / f"profile-{name}")}), name)
-    return window.finding(config.device)
+    further = [stage for stage in FURTHER if f"{stage}.num_steps" in given]
+    lengths = ("num_steps", *(f"{stage}.num_steps" for stage in further))
+    often = dict.fromkeys((*lengths, "log_every", "validate_every", "checkpoint_every"), steps)
+    windows = {stage: Window(config.device, first, last) for stage in ("model", *further)}
+    coming = iter([window for window in windows.values() for _ in range(steps)])
+    with watching(lambda *_: next(coming)()):
+        fit(changed(preset(named), {**given, **often, "output": str(config.runs / f"profile-{name}")}), name)
+    return found_in(windows, config.device)
 
 
 def profile_planning(config: GpuConfig, name: str) -> Finding:
     """Some plans and some actions of the actor alone, in one environment."""
     first, last = (TINY_FIRST, TINY_LAST) if config.tiny else (FIRST, LAST)
-    measured: dict[str, Any] = {}
-    faults: list[str] = []
+    windows = {who: Window(config.device, first, last) for who in WHO}
     for who, planner in WHO.items():
         agent, seen = policy_of(config, name, planner)
-        shown, window = first_observation(name, seen, 1), Window(config.device, first, last)
+        shown = first_observation(name, seen, 1)
         for _ in range(last):
             agent.predict(shown, None, None, deterministic=True)
-            window()
-        found = window.finding(config.device)
-        measured[who] = found.measured
-        faults += [f"{who}: {fault}" for fault in found.faults]
-    return Finding(measured, faults)
+            windows[who]()
+    return found_in(windows, config.device)
+
+
+def found_in(windows: Mapping[str, Window], device: str) -> Finding:
+    """What several windows saw, each under its name."""
+    found = {name: window.finding(device) for name, window in windows.items()}
+    return Finding(
+        {name: one.measured for name, one in found.items()},
+        [f"{name}: {fault}" for name, one in found.items() for fault in one.faults],
+    )

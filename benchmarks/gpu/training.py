@@ -48,18 +48,18 @@ EPISODES, TINY_EPISODES = 100, 3
 
 SHORT: dict[type, dict[str, Any]] = {
     WorldModelConfig: {
-        "num_steps": 1_500, "refinement.num_steps": 1_500, "policy.num_steps": 1_000, "trajectories.count": 8_000,
+        "num_steps": 1_000, "refinement.num_steps": 1_000, "policy.num_steps": 500, "trajectories.count": 4_000,
     },
-    VideoConfig: {"num_steps": 600, "heads.num_steps": 100},
+    VideoConfig: {"num_steps": 400, "heads.num_steps": 100},
     ImageConfig: {"num_steps": 400},
 }  # fmt: skip
 """By kind of run, its length."""
 MODEL_ALONE: dict[type, dict[str, Any]] = {
-    WorldModelConfig: {"num_steps": 300, "refinement.num_steps": 0, "policy.num_steps": 0},
-    VideoConfig: {"num_steps": 200, "heads.num_steps": 1},
-    ImageConfig: {"num_steps": 200},
+    WorldModelConfig: {"num_steps": 100, "refinement.num_steps": 0, "policy.num_steps": 0},
+    VideoConfig: {"num_steps": 100, "heads.num_steps": 1},
+    ImageConfig: {"num_steps": 100},
 }
-"""The same where the step is compiled."""
+"""The same where the step is compiled: enough of them to tell its speed."""
 TINY_STEPS: dict[type, dict[str, Any]] = {
     WorldModelConfig: {
         "num_steps": 4, "refinement.num_steps": 4, "policy.num_steps": 4, "data.batch_size": 4, "model.latent_dim": 8,
