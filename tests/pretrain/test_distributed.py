@@ -200,10 +200,14 @@ def assert_trains(folder: Path, commands: list[tuple[list[str], dict[str, str]]]
         for command, more in commands
     ]
     said = ""
-    for process in processes:
-        output, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
-        said += output
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors
+            said += output
+    finally:  # where one has failed, the others wait for it
+        for process in processes:
+            process.kill()
     assert said.count("checkpoint: ") == 1  # the first process speaks for all
     assert [row["step"] for row in read_metrics(folder / "run") if "train/loss" in row] == [1, 2, 3, 4]
     assert load_pretrained(folder / "run").config["training"]["step"] == 6
