@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.records.provenance import RESULTS
+from benchmarks.records import provenance
 from benchmarks.records.store import new_record, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,15 +39,14 @@ def measure(folder: Path, commit: str, extras: str) -> float:
 
 def main(commits: list[str]) -> None:
     """Measures and writes the record."""
-    name = ["git", "rev-parse", "--short=7", "HEAD"]
-    head = subprocess.run(name, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    head = str(provenance.commit())[:7]
     cases = [("before", commit, "") for commit in commits] + [("core", head, ""), ("all", head, "[all]")]
     rows = []
     for what, commit, extras in cases:
         with tempfile.TemporaryDirectory() as folder:
             rows.append({"what": what, "commit": commit, "megabytes": round(measure(Path(folder), commit, extras))})
     record = new_record({"analysis": "install"}, {"commits": [commit for _, commit, _ in cases]}, rows=rows)
-    write_record(RESULTS / "install.json", record)
+    write_record(provenance.RESULTS / "install.json", record)
     sys.stdout.write("".join(f"{row['what']:8s} {row['megabytes']:6,d} MB\n" for row in rows))
 
 

@@ -293,10 +293,10 @@ def _training(trained: PretrainedVideo) -> _Training:
     if not isinstance(seed, int) or not isinstance(supervised, bool):
         raise CheckpointError(f"{path}: training.config must have a 'seed' and say whether it was 'supervised'")
     step, num_steps = trained.config["training"].get("step"), found.get("num_steps")
-    if isinstance(step, int) and isinstance(num_steps, int) and step < num_steps + heads.num_steps:
+    if isinstance(step, int) and isinstance(num_steps, int) and step < (end := num_steps + heads.num_steps):
         raise CheckpointError(
-            f"{trained.path} must be trained to its end, to step {num_steps + heads.num_steps}, got step {step}: the "
-            "command that trains it goes on from there"
+            f"{trained.path} must be trained to its end, to step {end}, got step {step}: the command that trains it "
+            "goes on from there"
         )
     return _Training(data=data, heads=heads, seed=seed, train_encoder=found["train_encoder"], supervised=supervised)
 
